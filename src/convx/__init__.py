@@ -1,0 +1,37 @@
+"""convx: convolution of NumPy arrays, exact, complete and fast.
+
+conv, conv1d, conv2d, conv3d     layers: batch, channels, stride, dilation, groups, boundaries, any layout and rank
+convolve, correlate              plain arrays, drop-ins for scipy.signal
+plan, explain                    check and choose once; see what is chosen and why
+set_num_threads, get_num_threads, threads, show_config
+
+The floors, each importing only lower ones:
+    6  __init__
+    5  _conv  _signal  _arguments  _layout
+    4  _plan  _select  _exact
+    3  _solvers/*
+    2  _nest
+    1  _geometry   (and beside it _threads, _config)
+    0  _kernels/*  compiled
+"""
+
+from ._config import __version__, show_config
+from ._conv import conv, conv1d, conv2d, conv3d, explain, plan
+from ._signal import convolve, correlate
+from ._threads import get_num_threads, set_num_threads, threads
+
+__all__ = [
+    "__version__",
+    "conv",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "convolve",
+    "correlate",
+    "explain",
+    "get_num_threads",
+    "plan",
+    "set_num_threads",
+    "show_config",
+    "threads",
+]

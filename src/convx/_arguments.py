@@ -1,0 +1,179 @@
+"""From user arguments to a checked `Problem` (floor 5). Every error of a call is raised here or in `_plan.accept`."""
+
+from __future__ import annotations
+
+import sys
+from math import prod
+from operator import index
+
+import numpy as np
+
+from . import _layout
+from ._geometry import BOUNDARIES, NAMED_PADDINGS, Geometry, forward_axis
+from ._plan import Problem
+
+LIMIT = 2**61  # numbers above cannot be indices
+
+
+def whole(value, name: str, least: int) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if not least <= number < LIMIT:
+        raise ValueError(f"{name}={number}: it must be at least {least} and fit an index")
+    return number
+
+
+def per_axis(value, rank: int, name: str, least: int) -> tuple[int, ...]:
+    if hasattr(value, "__iter__") and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) != rank:
+            raise ValueError(f"{name} has {len(values)} entries, there are {rank} spatial axes")
+        return tuple(whole(v, name, least) for v in values)
+    return (whole(value, name, least),) * rank
+
+
+def paddings(padding, rank: int) -> tuple:
+    """One name or (before, after) per axis."""
+    if isinstance(padding, str):
+        if padding not in NAMED_PADDINGS:
+            raise ValueError(f"padding={padding!r} is none of {', '.join(NAMED_PADDINGS)}")
+        return (padding,) * rank
+    if not hasattr(padding, "__iter__"):
+        return ((whole(padding, "padding", 0),) * 2,) * rank
+    entries = tuple(padding)
+    if len(entries) != rank:
+        raise ValueError(f"padding has {len(entries)} entries, there are {rank} spatial axes")
+    pairs = []
+    for entry in entries:
+        if hasattr(entry, "__iter__"):
+            pair = tuple(entry)
+            if len(pair) != 2:
+                raise ValueError(f"padding entry {entry!r} is no (before, after) pair")
+            pairs.append(tuple(whole(p, "padding", 0) for p in pair))
+        else:
+            pairs.append((whole(entry, "padding", 0),) * 2)
+    return tuple(pairs)
+
+
+def boundaries(boundary, rank: int) -> tuple[str, ...]:
+    words = (boundary,) * rank if isinstance(boundary, str) else tuple(boundary)
+    if len(words) != rank:
+        raise ValueError(f"boundary has {len(words)} entries, there are {rank} spatial axes")
+    for word in words:
+        if word not in BOUNDARIES:
+            raise ValueError(f"boundary={word!r} is none of {', '.join(BOUNDARIES)}")
+    return words
+
+
+def checked_shape(shape, itemsize: int):
+    if prod(shape) * itemsize > sys.maxsize:
+        raise ValueError(f"the result would have shape {tuple(shape)}: more bytes than an address can name")
+    return tuple(shape)
+
+
+def numeric(dtype, name: str):
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biufc":
+        raise TypeError(f"{name} has dtype {dtype}: only bool, integer, float and complex arrays can be convolved")
+    return dtype
+
+
+def result_dtype(x, w, dtype, out_dtype):
+    """The dtype of y: NumPy's promotion; integers widen to int64 or uint64 unless dtype or out say otherwise."""
+    common = np.result_type(x, w)
+    exact = common.kind in "biu"
+    if exact:
+        common = np.dtype(np.uint64 if common.kind == "u" else np.int64)
+    if dtype is None:
+        if out_dtype is None:
+            return common
+        if exact and out_dtype.kind in "iu":
+            return out_dtype.newbyteorder("=")
+        if out_dtype != common:
+            raise TypeError(f"out has dtype {out_dtype}, the result is {common}; dtype= changes the result")
+        return common
+    dtype = numeric(dtype, "dtype=").newbyteorder("=")
+    if dtype.kind == "b" or (dtype.kind in "iu" and not exact) or (dtype.kind == "f" and common.kind == "c"):
+        raise TypeError(f"dtype={dtype} cannot hold a {common} result")
+    if out_dtype is not None and out_dtype != dtype:
+        raise TypeError(f"out has dtype {out_dtype}, dtype= asks for {dtype}")
+    return dtype
+
+
+def constant(cval, boundary, dtype):
+    """cval as a Python number that the result's dtype can hold."""
+    if not np.isscalar(cval) and np.ndim(cval):
+        raise TypeError("cval must be a scalar")
+    value = np.asarray(cval)
+    if value.dtype.kind not in "biufc":
+        raise TypeError(f"cval must be a number, not {type(cval).__name__}")
+    value = value.item()
+    if isinstance(value, complex) and dtype.kind != "c":
+        if value.imag:
+            raise TypeError(f"cval={cval} is complex, the result is {dtype}")
+        value = value.real
+    if dtype.kind in "iu" and value != int(value):
+        raise TypeError(f"cval={cval} is no integer, the result is {dtype}")
+    if "constant" not in boundary:
+        return 0
+    return int(value) if dtype.kind in "iu" else value
+
+
+def overflow_word(overflow: str) -> str:
+    if overflow not in ("raise", "saturate", "wrap"):
+        raise ValueError(f"overflow={overflow!r} is none of raise, saturate, wrap")
+    return overflow
+
+
+def conv_problem(x_shape, x_dtype, w_shape, w_dtype, out_dtype, *, rank=None, stride=1, padding="valid", dilation=1,
+                 groups=1, layout=None, w_layout=None, boundary="constant", cval=0, flip=False, dtype=None,
+                 overflow="raise", algorithm="auto") -> Problem:
+    """The problem of `conv`. rank: what conv1d, conv2d, conv3d assert."""
+    x_dtype, w_dtype = numeric(x_dtype, "x"), numeric(w_dtype, "w")
+    found = len(w_shape) - 2
+    if found < 1:
+        raise ValueError(f"w has {len(w_shape)} axes; an output and an input channel axis and at least one "
+                         "spatial axis make three")
+    if rank is not None and found != rank:
+        raise ValueError(f"w has {len(w_shape)} axes, conv{rank}d needs {rank + 2}")
+    rank = found
+    if len(x_shape) not in (rank + 1, rank + 2):
+        raise ValueError(f"x has {len(x_shape)} axes; w has {rank} spatial axes, so x needs {rank + 2}, "
+                         f"or {rank + 1} without a batch")
+    name = _layout.family(layout, rank)
+    n_at, c_at, s_at = _layout.x_places(name, rank, len(x_shape) == rank + 2)
+    o_at, i_at, k_at = _layout.w_places(name, w_layout, rank)
+    groups = whole(groups, "groups", 1)
+    channels, c, outputs = x_shape[c_at], w_shape[i_at], w_shape[o_at]
+    if channels != groups * c:
+        raise ValueError(f"x has {channels} channels; w has {c} per group and groups={groups} needs {groups * c}")
+    if outputs % groups:
+        raise ValueError(f"w has {outputs} output channels, which groups={groups} does not divide")
+    strides, dilations = per_axis(stride, rank, "stride", 1), per_axis(dilation, rank, "dilation", 1)
+    edges = boundaries(boundary, rank)
+    for k in k_at:
+        if w_shape[k] < 1:
+            raise ValueError(f"w has shape {tuple(w_shape)}: every spatial axis needs at least one tap")
+    axes = tuple(
+        forward_axis(x_shape[s], w_shape[k], step, spread, pad, edge, bool(flip), f"spatial axis {a}")
+        for a, (s, k, step, spread, pad, edge) in enumerate(
+            zip(s_at, k_at, strides, dilations, paddings(padding, rank), edges, strict=True))
+    )
+    n = 1 if n_at is None else x_shape[n_at]
+    m = outputs // groups
+    y_dtype = result_dtype(x_dtype, w_dtype, dtype, out_dtype)
+    y_shape = list(x_shape)
+    y_shape[c_at] = outputs
+    for s, axis in zip(s_at, axes, strict=True):
+        y_shape[s] = axis.out
+    return Problem(
+        geometry=Geometry(n, groups, c, m, axes),
+        x_map=((n_at, 1), (c_at, c), (c_at, 1), *((s, 1) for s in s_at)),
+        w_map=((o_at, m), (o_at, 1), (i_at, 1), *((k, 1) for k in k_at)),
+        y_map=((n_at, 1), (c_at, m), (c_at, 1), *((s, 1) for s in s_at)),
+        x_shape=tuple(x_shape), w_shape=tuple(w_shape), y_shape=checked_shape(y_shape, y_dtype.itemsize),
+        x_dtype=x_dtype, w_dtype=w_dtype, y_dtype=y_dtype,
+        cval=constant(cval, edges, y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
+    )

@@ -1,0 +1,49 @@
+"""What this installation is (beside floor 1)."""
+
+from __future__ import annotations
+
+import platform
+
+from . import _kernels, _threads
+from ._version import version as __version__
+
+
+def show_config(mode: str = "stdout"):
+    """Print the version, the kernel row, OpenMP and the thread count, or return them.
+
+    Parameters
+    ----------
+    mode : str, optional
+        "stdout" (default) prints; "dict" returns a dictionary.
+
+    Examples
+    --------
+    >>> import convx
+    >>> sorted(convx.show_config("dict"))[:3]
+    ['cpu rows', 'kernel row', 'openmp']
+    """
+    if mode not in ("stdout", "dict"):
+        raise ValueError(f"mode={mode!r} is neither stdout nor dict")
+    import numpy
+    import scipy
+    from threadpoolctl import threadpool_info
+
+    date = _kernels.cpu.openmp()
+    runtimes = [f"{pool.get('prefix')} ({pool['num_threads']} threads)" for pool in threadpool_info()
+                if pool["user_api"] == "openmp"]
+    facts = {
+        "version": __version__,
+        "kernel row": _kernels.row,
+        "cpu rows": ", ".join(_kernels.available()),
+        "openmp": f"{date}, {', '.join(runtimes) or 'runtime not loaded yet'}" if date else "not in this build (serial)",
+        "threads": _threads.get_num_threads(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "platform": platform.platform(),
+    }
+    if mode == "dict":
+        return facts
+    for name, value in facts.items():
+        print(f"{name:<11} {value}")
+    return None

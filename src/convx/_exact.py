@@ -1,0 +1,121 @@
+"""Integers and bool without rounding (floor 4).
+
+A sum of integer products is exact in float32 while sum |x||w| < 2**24, in float64 while < 2**53; then the fast float
+kernels compute it. Otherwise an integer kernel computes it modulo 2**64, and a float64 estimate tells how often it
+wrapped: the exact value is the number congruent to the wrapped one that lies nearest the estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from . import _plan
+
+
+def largest(array: np.ndarray) -> int:
+    """max |array| as a Python integer, without overflow."""
+    if array.size == 0:
+        return 0
+    if array.dtype.kind == "b":
+        return 1
+    return max(abs(int(array.min())), abs(int(array.max())))
+
+
+def bound(problem, x, w, bias) -> int:
+    """An upper bound of |y| and of every partial sum."""
+    top = max(largest(x) if x.dtype.itemsize > 1 else _range(x.dtype), abs(int(problem.cval)))
+    return _terms(problem) * top * largest(w) + (0 if bias is None else largest(bias))
+
+
+def _range(dtype) -> int:
+    return 1 if dtype.kind == "b" else max(-int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
+def typical(problem) -> np.dtype:
+    """The compute dtype of small integers, for `explain`."""
+    return np.dtype(np.float32 if problem.x_dtype.itemsize == 1 and problem.w_dtype.itemsize == 1 else np.float64)
+
+
+def _as(plan, dtype, **changes):
+    """The same plan computing in another dtype, with its own choice of solver."""
+    problem = replace(plan.problem, y_dtype=np.dtype(dtype), **changes)
+    key = ("as", problem)
+    found = plan.schedules.get(key)
+    if found is None:
+        found = plan.schedules[key] = _plan.Plan(problem)
+    return found
+
+
+def integers(plan, x, w, bias, threads):
+    """y of the problem's integer dtype, by its overflow rule."""
+    problem = plan.problem
+    top = bound(problem, x, w, bias)
+    if top < 2**53:
+        dtype = np.dtype(np.float32 if top < 2**24 else np.float64)
+        y = _plan.floating(_as(plan, dtype), x, w, bias, None, threads)
+        return narrow(y.astype(np.int64), problem) if problem.y_dtype != np.int64 else y.astype(np.int64)
+    wrapped = _wrapped(plan, x, w, bias, threads)
+    if problem.overflow == "wrap":
+        return wrapped.astype(problem.y_dtype)
+    if top < 2**63:
+        return narrow(wrapped.view(np.int64), problem)
+    return _unwrapped(plan, x, w, bias, threads, wrapped, top)
+
+
+def _wrapped(plan, x, w, bias, threads):
+    """y modulo 2**64, as uint64."""
+    child = _as(plan, np.uint64, cval=plan.problem.cval % 2**64)
+    x, w = x.astype(np.int64, copy=False), w.astype(np.int64, copy=False)
+    bias = None if bias is None else np.ascontiguousarray(bias).astype(np.int64).view(np.uint64)
+    y = _plan.empty_like_layout(plan.problem, x, np.dtype(np.uint64))
+    if y.size:
+        _plan.compute(child, _plan.native(x, x.dtype).view(np.uint64), _plan.native(w, w.dtype).view(np.uint64),
+                      bias, y, threads)
+    return y
+
+
+def _unwrapped(plan, x, w, bias, threads, wrapped, top):
+    """Exact values as Python integers from the wrapped ones, then the overflow rule."""
+    terms = _terms(plan.problem)
+    if top * (terms + 2) < 2**53 * 2**61:  # the float64 estimate is off by less than 2**62
+        near = _plan.floating(_as(plan, np.float64), x, w, bias, None, threads)
+        y = wrapped.astype(object)
+        turns = np.round((near - wrapped.astype(np.float64)) / 2.0**64)
+        y = y + (2**64 * turns.astype(object).astype(int).astype(object) if turns.size else 0)
+    else:
+        child = _as(plan, np.dtype(object), algorithm="reference")
+        y = np.empty(plan.problem.y_shape, object)
+        _plan.compute(child, x.astype(object), w.astype(object), None if bias is None else bias.astype(object), y, 1)
+    return narrow(y, plan.problem)
+
+
+def _terms(problem) -> int:
+    terms = problem.geometry.c
+    for axis in problem.geometry.axes:
+        terms *= axis.taps
+    return terms
+
+
+def narrow(y, problem):
+    """Exact y (int64 or Python integers) in the result's dtype: raise, saturate or wrap."""
+    dtype = problem.y_dtype
+    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if y.size == 0:
+        return y.astype(dtype)
+    low, high = int(y.min()), int(y.max())
+    if least <= low and high <= most:
+        return y.astype(dtype)
+    if problem.overflow == "raise":
+        raise OverflowError(f"results from {low} to {high} do not fit {dtype} ({least} to {most}); give a wider "
+                            "dtype=, or overflow='saturate' or 'wrap'")
+    if problem.overflow == "saturate":
+        if y.dtype == object:
+            return np.clip(y, least, most).astype(dtype)
+        if dtype == np.uint64:
+            return np.maximum(y, 0).astype(dtype)
+        return np.clip(y, least, most).astype(dtype)
+    if y.dtype == object:
+        return (y % 2**64).astype(np.uint64).astype(dtype)
+    return y.astype(dtype)

@@ -1,0 +1,204 @@
+"""The one relation behind every operator (floor 1: standard library only).
+
+For each spatial axis an input index i, a tap k and an output index o meet exactly when
+
+    base*i = stride*o + dilation*k - offset,     0 <= i < size,  0 <= k < taps,  0 <= o < out
+
+and y[n, g, m, o] = sum over c, k (and the i that meets them) of x[n, g, c, i] * w[g, m, c, k].
+Stride, dilation and offset may be negative. The gradients and the transposed operator are the same
+relation with two letters exchanged (`swap_xy`, `swap_wy`), so no K-1-p formula exists anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import gcd
+
+BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
+NAMED_PADDINGS = ("valid", "same", "same_lower", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis: the seven numbers of the relation and what lies outside the array."""
+
+    size: int
+    taps: int
+    out: int
+    base: int = 1
+    stride: int = 1
+    dilation: int = 1
+    offset: int = 0
+    boundary: str = "constant"
+
+    def swap_xy(self) -> Axis:
+        """Exchange input and output: the input gradient, or the transposed operator."""
+        if self.boundary != "constant" and self.is_padded():
+            raise ValueError(f"the role swap of a {self.boundary!r} boundary is not one relation")
+        return Axis(self.out, self.taps, self.size, self.stride, self.base, -self.dilation, -self.offset)
+
+    def swap_wy(self) -> Axis:
+        """Exchange taps and output: the weight gradient."""
+        return Axis(
+            self.size, self.out, self.taps, self.base, self.dilation, self.stride, self.offset, self.boundary
+        )
+
+    def phases(self):
+        """Yield (axis with base 1, slice of the taps, slice of the outputs) that together are this axis.
+
+        Outputs that no phase names have no partner and are zero.
+        """
+        step_k, step_o = self.base // gcd(self.base, self.dilation), self.base // gcd(self.base, self.stride)
+        for o0 in range(min(step_o, self.out)):
+            for k0 in range(min(step_k, self.taps)):
+                rest = self.stride * o0 + self.dilation * k0 - self.offset
+                if rest % self.base == 0:
+                    axis = Axis(
+                        self.size,
+                        len(range(k0, self.taps, step_k)),
+                        len(range(o0, self.out, step_o)),
+                        1,
+                        self.stride * step_o // self.base,
+                        self.dilation * step_k // self.base,
+                        -rest // self.base,
+                        self.boundary,
+                    )
+                    yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
+
+    def reach(self) -> tuple[int, int]:
+        """Smallest and largest base*i that an output asks for (taps and out at least 1)."""
+        across, along = self.stride * (self.out - 1), self.dilation * (self.taps - 1)
+        return min(across, 0) + min(along, 0) - self.offset, max(across, 0) + max(along, 0) - self.offset
+
+    def is_padded(self) -> bool:
+        """Whether some output asks for an input outside the array."""
+        if self.taps == 0 or self.out == 0:
+            return False
+        low, high = self.reach()
+        return low < 0 or high > self.base * (self.size - 1)
+
+    def locate(self, i: int) -> int:
+        """The index that position i reads after the boundary rule; -1 where nothing (or cval) is read."""
+        if 0 <= i < self.size:
+            return i
+        if self.boundary == "constant" or self.size == 0:
+            return -1
+        if self.boundary == "edge":
+            return min(max(i, 0), self.size - 1)
+        if self.boundary == "wrap":
+            return i % self.size
+        period = 2 * self.size - (2 if self.boundary == "reflect" else 0)
+        if period == 0:
+            return 0
+        i %= period
+        if i < self.size:
+            return i
+        return period - i - (1 if self.boundary == "symmetric" else 0)
+
+
+def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis") -> Axis:
+    """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after)."""
+    span = dilation * (taps - 1) + 1
+    if padding == "valid":
+        before = after = 0
+    elif padding == "full":
+        before = after = span - 1
+    elif padding in ("same", "same_lower"):
+        total = max((-(-size // stride) - 1) * stride + span - size, 0) if size else 0
+        before = total // 2 if padding == "same" else total - total // 2
+        after = total - before
+        if size == 0:
+            return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
+    else:
+        before, after = padding
+    room = size + before + after - span
+    if room < 0:
+        raise ValueError(
+            f"{name}: a kernel of {taps} taps with dilation {dilation} spans {span}, more than the padded "
+            f"input ({before} + {size} + {after} = {size + before + after})"
+        )
+    if size == 0 and boundary != "constant":
+        raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
+    offset = before
+    if flip:
+        dilation, offset = -dilation, before - dilation * (taps - 1)
+    return Axis(size, taps, room // stride + 1, 1, stride, dilation, offset, boundary)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A whole problem: the four plain loops (batch n, groups g, channels per group c and m) and the axes."""
+
+    n: int
+    g: int
+    c: int
+    m: int
+    axes: tuple[Axis, ...]
+
+    def swap_xy(self) -> Geometry:
+        """dy, w (c and m exchanged) -> dx."""
+        return Geometry(self.n, self.g, self.m, self.c, tuple(a.swap_xy() for a in self.axes))
+
+    def swap_wy(self) -> Geometry:
+        """x (n and c exchanged), dy in the place of w -> dw (n and c exchanged)."""
+        return Geometry(self.c, self.g, self.n, self.m, tuple(a.swap_wy() for a in self.axes))
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds, counting padded taps."""
+        total = self.n * self.g * self.c * self.m
+        for a in self.axes:
+            total *= a.out * a.taps
+        return total
+
+    def is_padded(self) -> bool:
+        return any(a.is_padded() for a in self.axes)
+
+    def text(self) -> str:
+        """The problem line, e.g. ``n1 g1 c3 m8 i32x32 k3x3 o32x32 b1 s1 d1 p1``; `parse` reads it back."""
+
+        def many(values, collapse=True):
+            values = tuple(values)
+            if collapse and len(set(values)) == 1:
+                values = values[:1]
+            return "x".join(map(str, values))
+
+        words = [f"n{self.n}", f"g{self.g}", f"c{self.c}", f"m{self.m}"]
+        for letter, field in (("i", "size"), ("k", "taps"), ("o", "out")):
+            words.append(letter + many((getattr(a, field) for a in self.axes), collapse=False))
+        if any(a.base != 1 for a in self.axes):
+            words.append("b" + many(a.base for a in self.axes))
+        for letter, field in (("s", "stride"), ("d", "dilation"), ("p", "offset")):
+            words.append(letter + many(getattr(a, field) for a in self.axes))
+        if any(a.boundary != "constant" for a in self.axes):
+            words.append(many(a.boundary for a in self.axes))
+        return " ".join(words)
+
+
+_WORD = re.compile(r"([a-z])(-?\d+(?:x-?\d+)*)")
+
+
+def parse(text: str) -> Geometry:
+    """The Geometry of a problem line. Words left out take base, stride, dilation 1, offset 0, constant."""
+    numbers: dict[str, tuple[int, ...]] = {}
+    boundary: tuple[str, ...] = ("constant",)
+    for word in text.split():
+        match = _WORD.fullmatch(word)
+        if match:
+            numbers[match[1]] = tuple(map(int, match[2].split("x")))
+        elif all(part in BOUNDARIES for part in word.split("x")):
+            boundary = tuple(word.split("x"))
+        else:
+            raise ValueError(f"problem line: {word!r} is no word of {text!r}")
+    rank = len(numbers["k"])
+
+    def spread(values):
+        return values * rank if len(values) == 1 else values
+
+    columns = [spread(numbers.get(letter, default)) for letter, default in
+               (("i", None), ("k", None), ("o", None), ("b", (1,)), ("s", (1,)), ("d", (1,)), ("p", (0,)))]
+    axes = tuple(Axis(*row) for row in zip(*columns, spread(boundary), strict=True))
+    n, g, c, m = (numbers.get(letter, (1,))[0] for letter in "ngcm")
+    return Geometry(n, g, c, m, axes)
+

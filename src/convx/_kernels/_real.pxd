@@ -1,0 +1,13 @@
+# The names of _real.h. `real` is declared as double so that Python numbers arrive exactly in every row;
+# `vreal` too, so that Cython lets vectors be added and multiplied.
+cdef extern from "_real.h" nogil:
+    ctypedef double real
+    ctypedef double vreal
+    enum:
+        V
+        MR
+        NS
+    vreal v_load(const real*)
+    void v_store(real*, vreal)
+    vreal v_set(real)
+    bint spoiled(real)

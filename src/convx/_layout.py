@@ -1,0 +1,51 @@
+"""Where the loops live in the user's arrays: the only home of layout names (floor 5).
+
+A layout is a family (channels first, channels last, or MATLAB's order) written with the letters of the rank:
+NCW, NCHW, NCDHW; NWC, NHWC, NDHWC; WCN, HWCN, DHWCN. The word of rank 2 stands for its family at any rank, so
+ranks above three use it. Unbatched arrays leave N out of the array, and may leave it out of the word.
+"""
+
+from __future__ import annotations
+
+LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+W_LAYOUT = {"NCHW": "OIHW", "NHWC": "OHWI", "HWCN": "HWIO"}
+
+
+def _words(pattern: str, rank: int) -> set[str]:
+    return {pattern, pattern.replace("HW", LETTERS[rank])} if rank in LETTERS else {pattern}
+
+
+def family(layout, rank: int) -> str:
+    """The family word of a layout at this rank: NCHW, NHWC or HWCN."""
+    if layout is None:
+        return "NCHW"
+    for name in W_LAYOUT:
+        words = _words(name, rank)
+        if layout in words or layout in {word.replace("N", "") for word in words}:
+            # CHW and HWC fit one family each; the unbatched HWCN is HWC: channels last, as NHWC.
+            return name
+    known = ", ".join("".join(sorted(_words(name, rank) - {name})) or name for name in W_LAYOUT)
+    raise ValueError(f"layout={layout!r} is no layout of {rank} spatial axes; known: {known}")
+
+
+def x_places(name: str, rank: int, batched: bool) -> tuple[int | None, int, tuple[int, ...]]:
+    """Positions of N, C and the spatial axes in x or y."""
+    first = int(batched)
+    if name == "NCHW":
+        return (0 if batched else None), first, tuple(range(first + 1, first + 1 + rank))
+    if name == "NHWC":
+        return (0 if batched else None), first + rank, tuple(range(first, first + rank))
+    return (rank + 1 if batched else None), rank, tuple(range(rank))
+
+
+def w_places(name: str, w_layout, rank: int) -> tuple[int, int, tuple[int, ...]]:
+    """Positions of O, I and the taps in w; name is the family of x, w_layout overrides its default."""
+    for word in W_LAYOUT.values():
+        if w_layout in _words(word, rank) or (w_layout is None and word == W_LAYOUT[name]):
+            if word == "OIHW":
+                return 0, 1, tuple(range(2, 2 + rank))
+            if word == "OHWI":
+                return 0, rank + 1, tuple(range(1, 1 + rank))
+            return rank + 1, rank, tuple(range(rank))
+    known = ", ".join(word.replace("HW", LETTERS.get(rank, "HW")) for word in W_LAYOUT.values())
+    raise ValueError(f"w_layout={w_layout!r} is no weight layout of {rank} spatial axes; known: {known}")

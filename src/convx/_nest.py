@@ -1,0 +1,230 @@
+"""From a Geometry and the arrays' strides to loop nests in normal form (floor 2: no NumPy).
+
+Normal form: base 1, stride > 0, dilation > 0. The reductions happen on strides and origins, never on data:
+phases remove the base, reversal removes signs, folding removes axes without taps, peeling limits the rank to the
+three windows that compiled kernels know. Strides count elements. A zero stride says what a loop is: no stride in x,
+a row of the matrix product; none in w, a column; none in y, an inner sum.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from itertools import product
+
+from ._geometry import BOUNDARIES, Axis, Geometry
+
+KERNEL_RANK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An output loop tied to a tap loop: the axis and the strides x per i, w per k, w per o, y per o."""
+
+    axis: Axis
+    xs: int
+    ws: int
+    wo: int
+    ys: int
+
+    def is_plain(self) -> bool:
+        """One tap that never leaves the array: only a loop over outputs."""
+        return self.axis.taps == 1 and not self.axis.is_padded()
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Four plain loops, their strides (x: n g c, w: g m c, y: n g m), the origins, and the windows."""
+
+    n: int
+    g: int
+    c: int
+    m: int
+    x: tuple[int, int, int]
+    w: tuple[int, int, int]
+    y: tuple[int, int, int]
+    origin: tuple[int, int, int]
+    windows: tuple[Window, ...]
+    first: bool = True  # the first pass over these outputs stores; later ones add
+
+    @property
+    def products(self) -> int:
+        total = self.n * self.g * self.c * self.m
+        for v in self.windows:
+            total *= v.axis.out * v.axis.taps
+        return total
+
+    @property
+    def outputs(self) -> int:
+        total = self.n * self.g * self.m
+        for v in self.windows:
+            total *= v.axis.out
+        return total
+
+    @property
+    def depth(self) -> int:
+        """Products in one output."""
+        total = self.c
+        for v in self.windows:
+            total *= v.axis.taps
+        return total
+
+    def is_padded(self) -> bool:
+        return any(v.axis.is_padded() for v in self.windows)
+
+    def shares_weights(self) -> bool:
+        return all(v.wo == 0 for v in self.windows)
+
+    def scaled(self, kx: int, kw: int, ky: int) -> Nest:
+        """The same nest with element strides multiplied: real views of complex arrays."""
+
+        def times(values, k):
+            return tuple(v * k for v in values)
+
+        return replace(
+            self,
+            x=times(self.x, kx),
+            w=times(self.w, kw),
+            y=times(self.y, ky),
+            origin=(self.origin[0] * kx, self.origin[1] * kw, self.origin[2] * ky),
+            windows=tuple(Window(v.axis, v.xs * kx, v.ws * kw, v.wo * kw, v.ys * ky) for v in self.windows),
+        )
+
+    def shifted(self, x0: int, w0: int, y0: int, first: bool) -> Nest:
+        a, b, c = self.origin
+        return replace(self, origin=(a + x0, b + w0, c + y0), first=first)
+
+    def pack(self) -> bytes:
+        """The nest as the C struct of `_kernels/_nest.pxd`: innermost window last, missing ones trivial."""
+        numbers = [self.n, self.g, self.c, self.m, *self.x, *self.w, *self.y, *self.origin]
+        for v in (Window(Axis(1, 1, 1), 0, 0, 0, 0),) * (KERNEL_RANK - len(self.windows)) + self.windows:
+            a = v.axis
+            numbers += [a.out, a.taps, a.size, a.stride, a.dilation, a.offset, BOUNDARIES.index(a.boundary)]
+            numbers += [v.xs, v.ws, v.wo, v.ys]
+        return struct.pack(f"{len(numbers)}n", *numbers)
+
+    def spans(self):
+        """(lowest, highest) element that the loops can reach in x, w and y."""
+        loops = [(self.n, self.x[0], 0, self.y[0]), (self.g, self.x[1], self.w[0], self.y[1]),
+                 (self.c, self.x[2], self.w[2], 0), (self.m, 0, self.w[1], self.y[2])]
+        for v in self.windows:
+            loops += [(v.axis.size, v.xs, 0, 0), (v.axis.taps, 0, v.ws, 0), (v.axis.out, 0, v.wo, v.ys)]
+        for operand in range(3):
+            steps = [(loop[0] - 1) * loop[1 + operand] for loop in loops]
+            start = self.origin[operand]
+            yield start + sum(min(s, 0) for s in steps), start + sum(max(s, 0) for s in steps)
+
+
+def normal_form(geometry: Geometry, x, w, y, w_out=None) -> tuple[list[Nest], bool]:
+    """Nests that together compute the geometry, and whether y must be initialised first.
+
+    x, w, y: element strides of the canonical views, (n, g, c, *i), (g, m, c, *k), (n, g, m, *o);
+    w_out: strides of w along the outputs where weights are not shared.
+    """
+    w_out = w_out or (0,) * len(geometry.axes)
+    choices = [[_reverse(*phase) for phase in _phases(Window(a, *s))]
+               for a, s in zip(geometry.axes, zip(x[3:], w[3:], w_out, y[3:], strict=True), strict=True)]
+    uncovered = any(sum(part[0].axis.out for part in parts) < a.out
+                    for parts, a in zip(choices, geometry.axes, strict=True))
+    nests = []
+    for parts in product(*choices):
+        origin = [0, 0, 0]
+        for _, shift in parts:
+            origin = [p + q for p, q in zip(origin, shift, strict=True)]
+        nest = Nest(geometry.n, geometry.g, geometry.c, geometry.m, tuple(x[:3]), tuple(w[:3]), tuple(y[:3]),
+                    tuple(origin), tuple(part for part, _ in parts))
+        nests.append(_fold(nest))
+    return nests, uncovered
+
+
+def _phases(v: Window):
+    if v.axis.base == 1:
+        yield v, (0, 0, 0)
+        return
+    for axis, ks, os in v.axis.phases():
+        yield (Window(axis, v.xs, v.ws * ks.step, v.wo * os.step, v.ys * os.step),
+               (0, ks.start * v.ws + os.start * v.wo, os.start * v.ys))
+
+
+def _reverse(v: Window, shift):
+    """Positive stride and dilation, by walking w or y from the other end."""
+    a, (x0, w0, y0) = v.axis, shift
+    if a.dilation < 0 and a.taps:
+        last = a.taps - 1
+        w0 += last * v.ws
+        a = replace(a, dilation=-a.dilation, offset=a.offset - a.dilation * last)
+        v = Window(a, v.xs, -v.ws, v.wo, v.ys)
+    if a.stride < 0 and a.out:
+        last = a.out - 1
+        w0, y0 = w0 + last * v.wo, y0 + last * v.ys
+        a = replace(a, stride=-a.stride, offset=a.offset - a.stride * last)
+        v = Window(a, v.xs, v.ws, -v.wo, -v.ys)
+    return v, (x0, w0, y0)
+
+
+def _fold(nest: Nest) -> Nest:
+    """Drop, merge and reorder axes: long runs innermost, axes without taps into the plain loops."""
+    x0, w0, y0 = nest.origin
+    windows = []
+    for v in nest.windows:
+        if v.is_plain() and v.axis.out:  # a strided view of x, read straight
+            x0 -= v.axis.offset * v.xs
+            out = v.axis.out
+            v = Window(Axis(out, 1, out), v.xs * v.axis.stride, 0, v.wo, v.ys)
+            if out == 1:
+                continue
+        windows.append(v)
+    windows.sort(key=lambda v: (-abs(v.ys), -abs(v.xs)))
+    merged: list[Window] = []
+    for v in windows:
+        if merged and v.is_plain() and merged[-1].is_plain() and v.axis.out:
+            u, k = merged[-1], v.axis.out
+            if (u.xs, u.wo, u.ys) == (v.xs * k, v.wo * k, v.ys * k):
+                merged[-1] = Window(Axis(u.axis.out * k, 1, u.axis.out * k), v.xs, 0, v.wo, v.ys)
+                continue
+        merged.append(v)
+    nest = replace(nest, origin=(x0, w0, y0), windows=tuple(merged))
+    for v in merged:  # outermost first: the innermost stays a window, kernels run along it
+        if len(nest.windows) == 1 or not v.is_plain():
+            continue
+        rest = tuple(u for u in nest.windows if u is not v)
+        if nest.g == 1 and v.wo:
+            nest = replace(nest, g=v.axis.out, x=(nest.x[0], v.xs, nest.x[2]), w=(v.wo, *nest.w[1:]),
+                           y=(nest.y[0], v.ys, nest.y[2]), windows=rest)
+        elif nest.n == 1 and not v.wo:
+            nest = replace(nest, n=v.axis.out, x=(v.xs, *nest.x[1:]), y=(v.ys, *nest.y[1:]), windows=rest)
+    return nest
+
+
+def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:
+    """The same nests with at most `KERNEL_RANK` windows, and whether y must be initialised first."""
+    done, bare = [], False
+    todo = list(nests)
+    while todo:
+        nest = todo.pop()
+        if len(nest.windows) <= KERNEL_RANK:
+            done.append(nest)
+            continue
+        v = min(nest.windows, key=lambda v: v.axis.out * v.axis.taps)
+        rest = tuple(u for u in nest.windows if u is not v)
+        x0, w0, y0 = nest.origin
+        for o in range(v.axis.out):
+            first = nest.first
+            for k in range(v.axis.taps):
+                i = v.axis.locate(v.axis.stride * o + v.axis.dilation * k - v.axis.offset)
+                if i >= 0:
+                    origin = (x0 + i * v.xs, w0 + k * v.ws + o * v.wo, y0 + o * v.ys)
+                    todo.append(replace(nest, origin=origin, windows=rest, first=first))
+                    first = False
+            bare = bare or first
+    return done[::-1], bare
+
+
+def prove(nests: list[Nest], extents) -> None:
+    """Raise unless every address lies inside the arrays; extents: (lowest, highest) element of x, w, y."""
+    for nest in nests:
+        if not nest.products:
+            continue
+        for name, (low, high), (least, most) in zip("xwy", nest.spans(), extents, strict=True):
+            if low < least or high > most:
+                raise AssertionError(f"nest reaches {name}[{low}..{high}], the array is [{least}..{most}]")

@@ -1,0 +1,379 @@
+"""Problem -> Plan -> result (floor 4): the one path that every operator takes.
+
+A Problem is what was asked, in canonical terms. A Plan adds the choice: for given strides it holds a Schedule of
+steps (solver, nest), made once and proved to stay inside the arrays. Plans are immutable but for that cache, so
+many threads may use one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from . import _exact, _select, _threads
+from ._geometry import Geometry
+from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
+from ._solvers import reference
+
+KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int64): "i64", np.dtype(np.uint64): "i64"}
+SMALL = 30e-6  # seconds of predicted work below which one thread is faster (an OpenMP region costs 5 to 20 us)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Geometry, where its loops live in the three arrays (axis or None, multiplier), shapes, dtypes, rules."""
+
+    geometry: Geometry
+    x_map: tuple
+    w_map: tuple
+    y_map: tuple
+    x_shape: tuple[int, ...]
+    w_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+    x_dtype: np.dtype
+    w_dtype: np.dtype
+    y_dtype: np.dtype
+    cval: complex = 0
+    overflow: str = "raise"
+    algorithm: str = "auto"
+    w_out_map: tuple = ()
+    order: str = "C"
+    conjugate: bool = False
+
+    def text(self) -> str:
+        return f"{self.geometry.text()}  {self.y_dtype.name}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One solver on one nest, and for complex arrays which parts it reads and writes (0 real, 1 imaginary)."""
+
+    solver: object
+    nest: Nest
+    packed: bytes
+    x_part: int = 0
+    y_part: int = 0
+    conjugate: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a solver's run gets besides the nest and the arrays."""
+
+    kind: str
+    dtype: np.dtype
+    bias: np.ndarray | None
+    cval: np.ndarray
+    threads: int
+    packed: bytes
+    weights: object = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    steps: tuple[Step, ...]
+    fill: bool
+    threads_useful: bool
+
+
+def compute_dtype(problem: Problem) -> np.dtype:
+    """float16 is stored, float32 computes; everything else computes in its own type."""
+    return np.dtype(np.float32) if problem.y_dtype == np.float16 else problem.y_dtype
+
+
+def native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if compiled code can walk it, else a converted copy."""
+    if array.dtype == dtype and array.dtype.isnative and array.flags.aligned:
+        size = dtype.itemsize if dtype.kind != "c" else dtype.itemsize // 2
+        if not any(s % size for s in array.strides):
+            return array
+    return np.array(array, dtype=dtype, order="K")
+
+
+def element_strides(array: np.ndarray, places, size: int):
+    strides = array.strides
+    return tuple(0 if at is None else strides[at] // size * k for at, k in places)
+
+
+def extent(array: np.ndarray, size: int) -> tuple[int, int]:
+    """(lowest, highest) real element of the array, from its first one."""
+    steps = [(n - 1) * (s // size) for n, s in zip(array.shape, array.strides, strict=True)]
+    return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + array.itemsize // size - 1
+
+
+def real_of(dtype: np.dtype) -> np.dtype:
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+def schedule(problem: Problem, x, w, y, threads: int) -> Schedule:
+    """Nests for these strides, a solver for each, and the proof that no address leaves its array."""
+    real = real_of(y.dtype)
+    kind = KINDS.get(real, "other")
+    if kind == "other":
+        real = y.dtype
+    size = real.itemsize
+    operands = (x, w, y)
+    strides = [element_strides(a, p, size) for a, p in zip(operands, (problem.x_map, problem.w_map, problem.y_map), strict=True)]
+    w_out = element_strides(w, problem.w_out_map, size) if problem.w_out_map else None
+    nests, fill = normal_form(problem.geometry, *strides, w_out)
+    algorithm = problem.algorithm
+    if algorithm != "reference" and kind != "other":
+        if not (problem.cval and any(len(n.windows) > KERNEL_RANK for n in nests)):
+            nests, bare = peel(nests)
+            fill = fill or bare
+    prove(nests, [(low, high) for low, high in (extent(a, size) for a in operands)])
+    chosen: dict = {}
+    steps = []
+    total = 0.0
+    for nest in nests:
+        key = replace(nest, origin=(0, 0, 0))
+        if key not in chosen:
+            solver = _select.choose(nest, kind, threads, algorithm)
+            chosen[key] = solver, solver.seconds(nest, kind, 1)
+        solver, time = chosen[key]
+        total += time
+        for x_part, w_part, y_part, conjugate, again in _parts(real, *operands):
+            part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
+            packed = part.pack() if solver is not reference else b""
+            steps.append(Step(solver, part, packed, x_part, y_part, conjugate))
+    return Schedule(tuple(steps), fill, total > SMALL)
+
+
+def _parts(real, x, w, y):
+    """(x part, w part, y part, conjugate w, adds to an earlier one): complex arithmetic as real nests."""
+    if real == y.dtype:
+        return ((0, 0, 0, False, False),)
+    if x.dtype == real:
+        return ((0, 0, 0, False, False), (0, 1, 1, False, False))
+    if w.dtype == real:
+        return ((0, 0, 0, False, False), (1, 0, 1, False, False))
+    return ((0, 0, 0, False, False), (1, 1, 0, True, True), (0, 1, 1, False, False), (1, 0, 1, False, True))
+
+
+def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
+    """y from native arrays of computable dtypes; the strides' schedule is made on first use."""
+    problem = plan.problem
+    key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
+    found = plan.schedules.get(key)
+    if found is None:
+        found = plan.schedules[key] = schedule(problem, x, w, y, _threads.get_num_threads())
+    if found.fill or problem.geometry.c == 0:
+        _fill(problem, y, bias)
+        if problem.geometry.c == 0:
+            return
+    if not found.threads_useful:
+        threads = 1
+    real = real_of(y.dtype)
+    kind = KINDS.get(real, "other")
+    if kind == "other":
+        real = y.dtype
+    conjugated = None
+    for number, step in enumerate(found.steps):
+        if step.conjugate and conjugated is None:
+            conjugated = w.conj()
+        part = bias
+        cval = problem.cval
+        if real != y.dtype:
+            part = None if bias is None else np.ascontiguousarray((bias.real, bias.imag)[step.y_part])
+            cval = complex(cval)
+            cval = (cval.real, cval.imag)[step.x_part]
+        call = Call(kind, real, part, np.array([cval], real), threads, step.packed, weights and weights[number])
+        step.solver.run(step.nest, call, x, conjugated if step.conjugate else w, y)
+
+
+def _fill(problem: Problem, y, bias) -> None:
+    """Every output without a single product: the bias, or zero."""
+    y[...] = 0
+    if bias is not None:
+        channel = problem.y_map[2][0]
+        y += bias.reshape([-1 if a == channel else 1 for a in range(y.ndim)])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A convolution that was checked and planned once. Call it with arrays of the planned shapes and dtypes.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x, w = np.ones((1, 3, 8, 8)), np.ones((4, 3, 3, 3))
+    >>> p = convx.plan("conv", x, w, padding="same")
+    >>> p(x, w).shape
+    (1, 4, 8, 8)
+    >>> q = p.bind(w)
+    >>> float(q(x)[0, 0, 4, 4])
+    27.0
+    """
+
+    problem: Problem
+    schedules: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def __call__(self, x, w, bias=None, out=None, workers=None):
+        return run(self, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers))
+
+    def bind(self, w, bias=None) -> BoundPlan:
+        """Fix the weights: they are packed once, later calls take x only. `w` must not change afterwards."""
+        return BoundPlan(self, np.asarray(w), bias)
+
+    def __str__(self):
+        return str(explanation(self))
+
+
+class BoundPlan:
+    """A plan with its weights (see `Plan.bind`)."""
+
+    def __init__(self, plan: Plan, w: np.ndarray, bias):
+        accept_operand("w", w, plan.problem.w_shape, plan.problem.w_dtype)
+        self.plan, self.w = plan, np.array(w)
+        self.w.setflags(write=False)
+        self.bias = None if bias is None else np.array(bias)
+        self.weights: dict = {}
+
+    def __call__(self, x, out=None, workers=None):
+        return run(self.plan, np.asarray(x), self.w, self.bias, out, _threads.team(workers), self.weights)
+
+
+def accept_operand(name, array, shape, dtype) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, the plan was made for {shape}")
+    if array.dtype != dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}, the plan was made for {dtype}")
+
+
+def accept_bias(bias, problem: Problem):
+    """bias as a vector of the result's dtype, one value per output channel."""
+    if bias is None:
+        return None
+    bias = np.asarray(bias)
+    outputs = problem.geometry.g * problem.geometry.m
+    if bias.shape != (outputs,):
+        raise ValueError(f"bias has shape {bias.shape}, {outputs} output channels need ({outputs},)")
+    if bias.dtype.kind not in "biufc":
+        raise TypeError(f"bias has dtype {bias.dtype}: a number per output channel is needed")
+    if not np.can_cast(bias.dtype, problem.y_dtype, "same_kind"):
+        raise TypeError(f"bias has dtype {bias.dtype}, which does not fit a {problem.y_dtype} result")
+    return bias
+
+
+def accept_out(out, problem: Problem, x, w) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray, not {type(out).__name__}")
+    if out.shape != problem.y_shape:
+        raise ValueError(f"out has shape {out.shape}, the result has {problem.y_shape}")
+    if out.dtype != problem.y_dtype:
+        raise TypeError(f"out has dtype {out.dtype}, the result is {problem.y_dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    covered = out.itemsize
+    for n, s in sorted(((n, abs(s)) for n, s in zip(out.shape, out.strides, strict=True) if n > 1), key=lambda d: d[1]):
+        if s < covered and out.size:
+            raise ValueError(f"out overlaps itself (strides {out.strides} for shape {out.shape})")
+        covered += (n - 1) * s
+    for name, array in (("x", x), ("w", w)):
+        if np.may_share_memory(out, array) and _shares(out, array):
+            raise ValueError(f"out overlaps {name}; a convolution cannot be done in place")
+
+
+def _shares(a, b) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10**6)
+    except Exception:  # NumPy's TooHardError: undecided counts as overlapping
+        return True
+
+
+def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
+    """Check, allocate, compute. The one place where y is made."""
+    problem = plan.problem
+    accept_operand("x", x, problem.x_shape, problem.x_dtype)
+    accept_operand("w", w, problem.w_shape, problem.w_dtype)
+    bias = accept_bias(bias, problem)
+    if out is not None:
+        accept_out(out, problem, x, w)
+    if problem.y_dtype.kind in "iu":
+        y = _exact.integers(plan, x, w, bias, threads)
+    else:
+        y = floating(plan, x, w, bias, out, threads, weights)
+    if out is None:
+        return y
+    if y is not out:
+        out[...] = y
+    return out
+
+
+def empty_like_layout(problem: Problem, x, dtype):
+    """A new y in the memory order of x: a Fortran-ordered x gives a Fortran-ordered y."""
+    fortran = x.flags.f_contiguous and not x.flags.c_contiguous
+    return np.empty(problem.y_shape, dtype, order="F" if fortran else "C")
+
+
+def floating(plan: Plan, x, w, bias, out, threads, weights=None):
+    problem = plan.problem
+    dtype = compute_dtype(problem)
+    real = real_of(dtype)
+    x_real, w_real = x.dtype.kind != "c", w.dtype.kind != "c"
+    if dtype.kind != "c" or KINDS.get(real) is None or isinstance(problem.cval, complex) or (x_real and w_real):
+        x_real = False
+    # A real operand of a complex product stays real: two real nests instead of four.
+    x, w = native(x, real if x_real else dtype), native(w, real if w_real and dtype.kind == "c" and not x_real else dtype)
+    if problem.conjugate and w.dtype.kind == "c":
+        w = w.conj()
+    if bias is not None:
+        bias = np.ascontiguousarray(bias, dtype)
+    y = out
+    if y is None or y.dtype != dtype or native(y, dtype) is not y:
+        y = empty_like_layout(problem, x, dtype)
+    if y.size:
+        compute(plan, x, w, bias, y, threads, weights)
+    return y if dtype == problem.y_dtype else y.astype(problem.y_dtype)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The problem line, every solver's refusal or predicted time, and the choice. `str()` is the table."""
+
+    problem: str
+    rows: tuple[tuple[str, str | None, float | None], ...]
+    chosen: str
+    threads: int
+
+    def __str__(self):
+        lines = [self.problem]
+        for name, reason, time in self.rows:
+            if reason:
+                lines.append(f"  {name:<10} refused: {reason}")
+            else:
+                lines.append(f"  {name:<10} {time * 1e3:9.3f} ms{'   chosen' if name == self.chosen else ''}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def explanation(plan: Plan) -> Explanation:
+    """Predictions for C-ordered arrays, on the nest with the most products."""
+    problem = plan.problem
+    threads = _threads.get_num_threads()
+    dtype = compute_dtype(problem)
+    if dtype.kind in "iu":
+        dtype = _exact.typical(problem)
+    real = real_of(dtype)
+    kind = KINDS.get(real, "other")
+
+    def strides(shape, places):
+        steps = [1] * len(shape)
+        for a in range(len(shape) - 2, -1, -1):
+            steps[a] = steps[a + 1] * shape[a + 1]
+        return tuple(0 if at is None else steps[at] * k for at, k in places)
+
+    nests, _ = normal_form(problem.geometry, strides(problem.x_shape, problem.x_map),
+                           strides(problem.w_shape, problem.w_map), strides(problem.y_shape, problem.y_map),
+                           strides(problem.w_shape, problem.w_out_map) or None)
+    if kind != "other" and not problem.cval:
+        nests, _ = peel(nests)
+    if not nests:
+        return Explanation(problem.text(), (), "nothing to compute", threads)
+    nest = max(nests, key=lambda n: n.products)
+    rows = tuple((s.name, reason, None if time is None else time * len(nests))
+                 for s, reason, time in _select.candidates(nest, kind, threads))
+    chosen = _select.choose(nest, kind, threads, problem.algorithm).name
+    return Explanation(problem.text(), rows, chosen, threads)

@@ -1,0 +1,5 @@
+"""The algorithms, in the order of preference on a tie. The last one never refuses (floor 3)."""
+
+from . import direct, gemm, reference, stencil
+
+SOLVERS = (stencil, gemm, direct, reference)

@@ -1,0 +1,38 @@
+"""What a solver must answer (floor 3)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .._nest import KERNEL_RANK, Nest
+
+
+class Solver(Protocol):
+    """One algorithm for nests in normal form.
+
+    `error_factor` multiplies the bound (L + 2) * eps * (|x| conv |w|) of a dot product of L terms.
+    """
+
+    name: str
+    error_factor: float
+
+    def refuse(self, nest: Nest, kind: str) -> str | None:
+        """None, or in one sentence why this nest is not for this solver; kind: f32, f64, i64, or object."""
+
+    def seconds(self, nest: Nest, kind: str, threads: int) -> float:
+        """Predicted time, comparable across solvers."""
+
+    def scratch(self, nest: Nest, kind: str, threads: int) -> int:
+        """Bytes needed beside the arrays."""
+
+    def run(self, nest: Nest, call, x, w, y) -> None:
+        """Compute; `call` (`_plan.Call`) carries kind, bias, cval, threads and packed weights."""
+
+
+def not_compiled(nest: Nest, kind: str) -> str | None:
+    """What every compiled solver refuses."""
+    if kind == "other":
+        return "this dtype has no compiled kernel"
+    if len(nest.windows) > KERNEL_RANK:
+        return f"{len(nest.windows)} axes with taps and cval != 0 (kernels know {KERNEL_RANK})"
+    return None

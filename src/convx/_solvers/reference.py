@@ -1,0 +1,95 @@
+"""The executable definition: one NumPy product per tap. It never refuses (floor 3).
+
+Taps that fall outside the array under a zero boundary are left out, not multiplied by zero. Works for every rank and
+every dtype that NumPy can multiply, object and long double included.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+name = "reference"
+error_factor = 1.0
+
+
+def refuse(nest, kind):
+    return None
+
+
+def seconds(nest, kind, threads):
+    """About 1 ns per product, and 20 us for each tap's NumPy calls."""
+    taps = 1
+    for v in nest.windows:
+        taps *= v.axis.taps
+    return 2e-5 * taps + 1e-9 * nest.products
+
+
+def scratch(nest, kind, threads):
+    sizes = [v.axis.out for v in nest.windows]
+    return 16 * nest.n * nest.g * (nest.c + nest.m) * int(np.prod(sizes, dtype=object))
+
+
+class _At:
+    """An array interface at `origin` elements from the first element of `array` (prove() keeps it inside)."""
+
+    def __init__(self, array, dtype, origin, shape, strides):
+        address, read_only = array.__array_interface__["data"]
+        self.array = array
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": dtype.str,
+            "data": (address + origin * dtype.itemsize, read_only),
+            "shape": shape,
+            "strides": tuple(s * dtype.itemsize for s in strides),
+        }
+
+
+def _view(array, dtype, origin, shape, strides):
+    return np.asarray(_At(array, dtype, origin, shape, strides))
+
+
+def run(nest, call, x, w, y):
+    axes = [v.axis for v in nest.windows]
+    xv = _view(x, call.dtype, nest.origin[0], (nest.n, nest.g, nest.c, *[a.size for a in axes]),
+               (*nest.x, *[v.xs for v in nest.windows]))
+    yv = _view(y, call.dtype, nest.origin[2], (nest.n, nest.g, nest.m, *[a.out for a in axes]),
+               (*nest.y, *[v.ys for v in nest.windows]))
+    wv = _view(w, call.dtype, nest.origin[1], (nest.g, nest.m, nest.c, *[a.taps for a in axes], *[a.out for a in axes]),
+               (*nest.w, *[v.ws for v in nest.windows], *[v.wo for v in nest.windows]))
+    if nest.first:
+        yv[...] = 0 if call.bias is None else call.bias.reshape(1, nest.g, -1, *(1 for _ in axes))
+    for tap in product(*(range(a.taps) for a in axes)):
+        _add_tap(axes, tap, xv, wv, yv, call.cval[0])
+
+
+def _add_tap(axes, tap, xv, wv, yv, cval):
+    rank = len(axes)
+    reads = [np.array([a.locate(a.stride * o + a.dilation * k - a.offset) for o in range(a.out)], np.intp)
+             for a, k in zip(axes, tap, strict=True)]
+    weight = wv[(slice(None),) * 3 + tap]  # g m c o...
+    if not cval:
+        keep = [np.flatnonzero(r >= 0) for r in reads]
+        if any(k.size == 0 for k in keep):
+            return
+        here = tuple(k[(slice(None),) + (None,) * (rank - 1 - a)] for a, k in enumerate(keep))
+        there = tuple(r[k] for r, k in zip(reads, here, strict=True))
+        part = xv[(slice(None),) * 3 + there]
+        weight = weight[(slice(None),) * 3 + here]
+        yv[(slice(None),) * 3 + here] += _product(part, weight, yv.dtype)
+        return
+    there = tuple(r[(slice(None),) + (None,) * (rank - 1 - a)] for a, r in enumerate(reads))
+    inside = np.ones((1,) * rank, bool)
+    for r in there:
+        inside = inside & (r >= 0)
+    if xv.size:
+        part = np.where(inside, xv[(slice(None),) * 3 + tuple(np.maximum(r, 0) for r in there)], cval)
+    else:
+        part = np.full((*xv.shape[:3], *inside.shape), cval, xv.dtype)
+    yv += _product(part.astype(xv.dtype, copy=False), weight, yv.dtype)
+
+
+def _product(x, w, dtype):
+    """sum over c of x (n g c o...) * w (g m c o...), as n g m o..."""
+    return np.einsum("ngc...,gmc...->ngm...", x, w, dtype=dtype)

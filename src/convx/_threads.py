@@ -1,0 +1,123 @@
+"""How many threads a call uses (beside floor 1).
+
+The default is the smallest of what CONVX_NUM_THREADS, OMP_NUM_THREADS, the affinity mask and the container's CPU
+quota allow. `threads(n)` changes it for a `with` block of the calling thread only. A forked child computes serially:
+an OpenMP team does not survive fork.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import index
+
+_local: ContextVar[int | None] = ContextVar("convx_threads", default=None)
+
+
+def _quota() -> int | None:
+    """CPUs granted by the cgroup (v2, then v1), rounded up; None without a limit."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        try:
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as file:
+                quota = file.read().strip()
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as file:
+                period = file.read().strip()
+        except OSError:
+            return None
+    try:
+        return max(1, -(-int(quota) // int(period))) if int(quota) > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _default() -> int:
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    quota = _quota()
+    if quota:
+        limits.append(quota)
+    for name in ("CONVX_NUM_THREADS", "OMP_NUM_THREADS"):
+        word = os.environ.get(name, "").split(",")[0].strip()
+        if word.isdecimal() and int(word) > 0:
+            limits.append(int(word))
+    return min(limits)
+
+
+_count = _default()
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _checked(n, name: str) -> int:
+    try:
+        n = index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(n).__name__}") from None
+    if n < 1:
+        raise ValueError(f"{name}={n}: at least one thread is needed")
+    return n
+
+
+def get_num_threads() -> int:
+    """Number of threads that the next call of this thread uses.
+
+    Examples
+    --------
+    >>> import convx
+    >>> with convx.threads(1):
+    ...     convx.get_num_threads()
+    1
+    """
+    if _forked:
+        return 1
+    return _local.get() or _count
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads of every later call in this process.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. More threads than CPUs is allowed and rarely useful.
+    """
+    global _count
+    _count = _checked(n, "n")
+
+
+@contextmanager
+def threads(n: int):
+    """Context manager: calls of this thread inside the block use `n` threads.
+
+    Examples
+    --------
+    >>> import convx
+    >>> with convx.threads(1):
+    ...     y = convx.convolve([1.0, 2.0], [1.0, 1.0])
+    """
+    token = _local.set(_checked(n, "n"))
+    try:
+        yield
+    finally:
+        _local.reset(token)
+
+
+def team(workers) -> int:
+    """The team size of a call with this `workers=`; None takes the current setting, -1 all of the default."""
+    if workers is None:
+        return get_num_threads()
+    if isinstance(workers, int) and workers == -1:
+        return 1 if _forked else _count
+    n = _checked(workers, "workers")
+    return 1 if _forked else n

@@ -68,28 +68,44 @@ cdef inline Py_ssize_t clip_high(Py_ssize_t start, Py_ssize_t step, Py_ssize_t s
     return min(count, (size - 1 - start) // step + 1)
 
 
-cdef inline real exact(const Nest* nest, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2,
-                       real cval) noexcept nogil:
-    """One output by the definition: a tap that reads nothing is left out. x, w: at this batch, group and output
-    channel, tap 0."""
+ctypedef struct Box:
+    # A part of the inner sum: first and one-past-last channel, and taps of each axis.
+    Py_ssize_t c0, c1
+    Py_ssize_t k0[3]
+    Py_ssize_t k1[3]
+
+
+cdef inline void whole(const Nest* nest, Box* box) noexcept nogil:
+    """The box of all channels and taps."""
+    cdef int a
+    box.c0, box.c1 = 0, nest.c
+    for a in range(3):
+        box.k0[a], box.k1[a] = 0, nest.axis[a].taps
+
+
+cdef inline real exact(const Nest* nest, const Box* box, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
+                       Py_ssize_t o2, real cval) noexcept nogil:
+    """One output (its part in the box) by the definition: a tap that reads nothing is left out. x, w: at this
+    batch, group and output channel, channel 0, tap 0."""
     cdef const Window* a = &nest.axis[0]
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, c, at
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, c, at, x_at
     cdef real total = 0
     w = w + o0*a.wo + o1*b.wo + o2*d.wo
-    for k0 in range(a.taps):
+    for k0 in range(box.k0[0], box.k1[0]):
         i0 = locate(a, a.stride*o0 + a.dilation*k0 - a.offset)
-        for k1 in range(b.taps):
+        for k1 in range(box.k0[1], box.k1[1]):
             i1 = locate(b, b.stride*o1 + b.dilation*k1 - b.offset)
-            for k2 in range(d.taps):
+            for k2 in range(box.k0[2], box.k1[2]):
                 i2 = locate(d, d.stride*o2 + d.dilation*k2 - d.offset)
                 at = k0*a.ws + k1*b.ws + k2*d.ws
                 if i0 < 0 or i1 < 0 or i2 < 0:
                     if cval != 0:
-                        for c in range(nest.c):
+                        for c in range(box.c0, box.c1):
                             total = total + cval * w[at + c*nest.wc]
                 else:
-                    for c in range(nest.c):
-                        total = total + x[i0*a.xs + i1*b.xs + i2*d.xs + c*nest.xc] * w[at + c*nest.wc]
+                    x_at = i0*a.xs + i1*b.xs + i2*d.xs
+                    for c in range(box.c0, box.c1):
+                        total = total + x[x_at + c*nest.xc] * w[at + c*nest.wc]
     return total

@@ -10,7 +10,7 @@ Assumes:       nothing about strides; taps that read nothing are left out, so in
 
 from cython.parallel cimport prange
 from _real cimport real, vreal, V, v_load, v_store, v_set
-from _nest cimport Nest, Window, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, locate, exact, whole, clip_low, clip_high, PyBytes_AS_STRING
 
 LANES = V
 
@@ -75,6 +75,8 @@ cdef void line(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
                real cval) noexcept nogil:
     """`count` outputs at one position o: lanes in vectors while they last, then one by one."""
     cdef Py_ssize_t j = 0
+    cdef Box box
+    whole(nest, &box)
     if vector:
         while j + LV*V <= count:
             lanes(nest, x + j*xl, w + j*wl, y + j, o, xl, wl, init + j*il, il, cval, LV)
@@ -83,7 +85,7 @@ cdef void line(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
             lanes(nest, x + j*xl, w + j*wl, y + j, o, xl, wl, init + j*il, il, cval, 1)
             j += V
     while j < count:
-        y[j*yl] = init[j*il] + exact(nest, x + j*xl, w + j*wl, o[0], o[1], o[2], cval)
+        y[j*yl] = init[j*il] + exact(nest, &box, x + j*xl, w + j*wl, o[0], o[1], o[2], cval)
         j += 1
 
 
@@ -92,6 +94,8 @@ cdef void along(const Nest* nest, const real* x, const real* w, real* y, Py_ssiz
     """One row of outputs: its inside [low, high) in vectors, the rims one by one."""
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t j = 0
+    cdef Box box
+    whole(nest, &box)
     while j < d.out:
         o[2] = j
         if low <= j and j + LV*V <= high:
@@ -101,7 +105,7 @@ cdef void along(const Nest* nest, const real* x, const real* w, real* y, Py_ssiz
             lanes(nest, x, w, y + j, o, 1, 0, init + j*il, il, cval, 1)
             j += V
         else:
-            y[j*d.ys] = init[j*il] + exact(nest, x, w, o[0], o[1], j, cval)
+            y[j*d.ys] = init[j*il] + exact(nest, &box, x, w, o[0], o[1], j, cval)
             j += 1
 
 

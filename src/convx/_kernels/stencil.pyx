@@ -12,7 +12,7 @@ Assumes:       x, y run along the innermost window with stride 1; stride 1 and d
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, NS, v_load, v_store, v_set, spoiled
-from _nest cimport Nest, Window, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, locate, exact, whole, clip_low, clip_high, PyBytes_AS_STRING
 
 cdef enum:
     ROWS = 4
@@ -106,6 +106,8 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
     cdef real* part = scratch
     cdef real* copy = scratch + ROWS*NS*V
     cdef bint absent = False, bad = False
+    cdef Box box
+    whole(nest, &box)
     for i in range(ROWS*NS*V):
         part[i] = 0
     for k0 in range(p.taps):
@@ -124,7 +126,7 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
     for i in range(rows):
         for j in range(columns):
             if bad:
-                part[i*NS*V + j] = exact(nest, x, w, o0, o1 + i, o2 + j, cval)
+                part[i*NS*V + j] = exact(nest, &box, x, w, o0, o1 + i, o2 + j, cval)
             y[i*a.ys + j] = part[i*NS*V + j] + (init if first else y[i*a.ys + j])
 
 

@@ -1,0 +1,654 @@
+"""Dense layers as a matrix product over packed tiles: no im2col array, only a tile's worth of it per thread.
+
+The sum:       y[n, m, o] = init + sum over (c, k) of x[n, c, i(o, k)] * w[m, c, k], for each group: a product of the
+               weights (rows m) with the windows (columns: pixels, all batches and positions in one line).
+The schedule:  one side of the product is broadcast, MR rows of it; the other runs in vectors, a panel of up to three.
+               MR x 3 sums stay in registers. Either side may be x (`flat` = 0: pixels in vectors, for layouts whose rows are
+               contiguous; `flat` = 1: output channels in vectors, for channels-last). The inner sum is cut into boxes of
+               at most KC products; for each box a thread packs its block of pixels once and passes all weights by it.
+Packing:       absorbs stride, dilation, boundary and layout. Weights are read in place where a row of them is
+               contiguous, else packed before (`pack`), in slices of at most LIMIT bytes.
+Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
+               again by the definition, so that zero padding never meets an infinite weight.
+Assumes:       weights shared by all outputs (no w stride along o).
+"""
+
+from libc.stdlib cimport malloc, free
+from cython.parallel cimport prange, threadid
+from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled
+from _nest cimport (Nest, Window, Box, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING,
+                    PyObject_GetBuffer, PyBuffer_Release, PyBUF_STRIDES)
+
+cdef enum:
+    NV = 3        # vectors of a panel
+    KC = 640      # products of a box: MR rows of them and a panel line stay in L1 (flat between 400 and 800)
+    BLOCK = 240   # pixels of a block: KC x BLOCK packed values stay in L2 (1 MB; flat between 144 and 384)
+    LIMIT = 8388608
+
+LANES, ROWS = V, MR
+
+
+ctypedef struct Job:
+    const Nest* nest
+    const real* x
+    const real* w
+    real* y
+    const real* bias
+    const real* packed     # weights as pack() leaves them, or NULL: read in place
+    const real* x_end      # one past the last value that may be read
+    real cval
+    bint flat, first, channel_last
+    Py_ssize_t pixels, m0, m1   # of this slice of output channels
+    Py_ssize_t depth
+
+
+ctypedef struct Part:
+    # A packed block of pixels p0 .. p0 + count for one box, and the units u0 .. u1 of output channels to do.
+    Box box
+    const real* block
+    const char* flags           # tiles in which some taps read nothing, and cval is 0
+    const char* joined          # panels whose pixels are neighbours in y
+    const Py_ssize_t* pixel_at  # where a pixel's output lies
+    Py_ssize_t kc, before, p0, count, u0, u1
+    bint first
+
+
+ctypedef struct Cut:
+    # How the inner sum is cut: extents of (k2, k1, k0, c) or (c, k2, k1, k0), innermost first, and box sizes.
+    Py_ssize_t extent[4]
+    Py_ssize_t size[4]
+    Py_ssize_t boxes
+
+
+cdef void cut(const Nest* nest, bint channel_last, Cut* to) noexcept nogil:
+    """Whole inner loops while they fit KC, then equal parts of the next one, then single steps."""
+    cdef Py_ssize_t room = KC, parts
+    cdef int j
+    for j in range(3):
+        to.extent[j + channel_last] = nest.axis[2 - j].taps
+    to.extent[0 if channel_last else 3] = nest.c
+    to.boxes = 1
+    for j in range(4):
+        parts = (to.extent[j] + room - 1) // room
+        to.size[j] = (to.extent[j] + parts - 1) // parts
+        parts = (to.extent[j] + to.size[j] - 1) // to.size[j]
+        to.boxes *= parts
+        room = room // to.size[j] if parts == 1 else 1
+
+
+cdef Py_ssize_t box_at(const Cut* cuts, bint channel_last, Py_ssize_t number, Box* box) noexcept nogil:
+    """The box of this number; returns its products."""
+    cdef Py_ssize_t low, high, parts, count = 1
+    cdef int j, axis
+    for j in range(4):
+        parts = (cuts.extent[j] + cuts.size[j] - 1) // cuts.size[j]
+        low = number % parts * cuts.size[j]
+        number = number // parts
+        high = min(cuts.extent[j], low + cuts.size[j])
+        count *= high - low
+        axis = 2 - j + channel_last
+        if (channel_last and j == 0) or (not channel_last and j == 3):
+            box.c0, box.c1 = low, high
+        else:
+            box.k0[axis], box.k1[axis] = low, high
+    return count
+
+
+cdef void steps(const Box* box, bint channel_last, Py_ssize_t* sc, Py_ssize_t* sk) noexcept nogil:
+    """Strides of c and of each tap axis in the packed inner index of a box."""
+    cdef Py_ssize_t step = 1
+    cdef int a
+    if channel_last:
+        sc[0] = 1
+        step = box.c1 - box.c0
+    for a in range(2, -1, -1):
+        sk[a] = step
+        step *= box.k1[a] - box.k0[a]
+    if not channel_last:
+        sc[0] = step
+
+
+cdef inline const real* offset(const real* p, Py_ssize_t step) noexcept nogil:
+    """p + step, or NULL where there is no p."""
+    if p == NULL:
+        return p
+    return p + step
+
+
+# ---- panels: a line of `count` columns in vectors, split evenly into panels of at most NV of them
+
+cdef inline Py_ssize_t panels(Py_ssize_t count) noexcept nogil:
+    return ((count + V - 1) // V + NV - 1) // NV
+
+
+cdef inline Py_ssize_t panel_start(Py_ssize_t count, Py_ssize_t panel) noexcept nogil:
+    """First column of a panel, a multiple of V; of panel number panels(count): the rounded-up count."""
+    return panel * ((count + V - 1) // V) // panels(count) * V
+
+
+# ---- packing
+
+cdef inline void copy(real* to, const real* p, Py_ssize_t step, Py_ssize_t count, Py_ssize_t slack, const real* end) noexcept nogil:
+    """count values, `step` apart. Up to slack values behind may be spoilt, none at or behind end are read."""
+    cdef Py_ssize_t j = 0
+    if step == 1:
+        while j + V <= count:
+            v_store(to + j, v_load(p + j))
+            j += V
+        if j < count and count - j > 2 and j + V <= count + slack and p + j + V <= end:
+            v_store(to + j, v_load(p + j))
+            return
+        while j < count:
+            to[j] = p[j]
+            j += 1
+    elif step == 2:
+        for j in range(count):
+            to[j] = p[2*j]
+    else:
+        for j in range(count):
+            to[j] = p[step*j]
+
+
+cdef inline void constant(real* to, real value, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(count):
+        to[j*step] = value
+
+
+cdef inline void place(const Nest* nest, Py_ssize_t pixel, Py_ssize_t* at) noexcept nogil:
+    """(n, o0, o1, o2) of a pixel."""
+    cdef int a
+    for a in range(2, -1, -1):
+        at[a + 1] = pixel % nest.axis[a].out
+        pixel = pixel // nest.axis[a].out
+    at[0] = pixel
+
+
+cdef bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, Py_ssize_t length, real* to,
+                   Py_ssize_t width, Py_ssize_t slack) noexcept nogil:
+    """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t k0, k1, k2, i0, i1, start, low, high, c, j, i, step = d.stride*d.xs
+    cdef real* line
+    cdef const real* p
+    cdef bint absent = False
+    steps(box, job.channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
+        for k1 in range(box.k0[1], box.k1[1]):
+            i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
+            for k2 in range(box.k0[2], box.k1[2]):
+                line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2])*width
+                if i0 < 0 or i1 < 0:
+                    absent = True
+                    for c in range(box.c1 - box.c0):
+                        constant(line + c*sc*width, job.cval, 1, length)
+                    continue
+                start = d.stride*at[3] + d.dilation*k2 - d.offset
+                low = min(clip_low(start, d.stride), length)
+                high = max(clip_high(start, d.stride, d.size, length), low)
+                p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
+                for c in range(box.c1 - box.c0):
+                    copy(line + low, p + (start + low*d.stride)*d.xs, step, high - low,
+                         slack if high == length else 0, job.x_end)
+                    if low > 0 or high < length:
+                        for j in range(length):
+                            if low <= j and j < high:
+                                continue
+                            i = locate(d, start + j*d.stride)
+                            absent = absent or i < 0
+                            line[j] = job.cval if i < 0 else p[i*d.xs]
+                    line += sc*width
+                    p += nest.xc
+    return absent
+
+
+cdef void pack_lanes(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first, Py_ssize_t count,
+                     real* to, char* flags) noexcept nogil:
+    """Pixels first .. first + count as panels: (panel, kc, lanes)."""
+    cdef Py_ssize_t panel, lane, end, width, length
+    cdef Py_ssize_t at[4]
+    cdef bint absent
+    for panel in range(panels(count)):
+        lane = panel_start(count, panel)
+        end = min(panel_start(count, panel + 1), count)
+        width = panel_start(count, panel + 1) - lane
+        absent = False
+        while lane < end:
+            place(job.nest, first + lane, at)
+            length = min(end - lane, job.nest.axis[2].out - at[3])
+            absent |= pack_run(job, x + at[0]*job.nest.xn, box, at, length,
+                               to + panel_start(count, panel)*kc + lane - panel_start(count, panel), width,
+                               width - (lane - panel_start(count, panel)) - length)
+            lane += length
+        flags[panel] = absent and job.cval == 0
+
+
+cdef bint pack_pixel(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, real* to) noexcept nogil:
+    """The window of one pixel as a row; whether some taps read nothing."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, start, count = box.c1 - box.c0, low = box.k0[2], high = box.k0[2]
+    cdef real* line
+    cdef const real* p
+    cdef bint absent = False
+    steps(box, job.channel_last, &sc, sk)
+    start = d.stride*at[3] - d.offset
+    if job.channel_last and nest.xc == 1 and d.dilation*d.xs == count:
+        # Neighbouring taps are neighbours in memory: one run instead of one per tap.
+        low = max(low, min(clip_low(start, d.dilation), box.k1[2]))
+        high = max(low, clip_high(start, d.dilation, d.size, box.k1[2]))
+    for k0 in range(box.k0[0], box.k1[0]):
+        i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
+        for k1 in range(box.k0[1], box.k1[1]):
+            i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
+            line = to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1]
+            p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
+            k2 = box.k0[2]
+            while k2 < box.k1[2]:
+                if k2 == low and high > low and i0 >= 0 and i1 >= 0:
+                    copy(line, p + (start + low*d.dilation)*d.xs, 1, (high - low)*count, V, job.x_end)
+                    line += (high - low)*count
+                    k2 = high
+                    continue
+                i2 = locate(d, start + d.dilation*k2)
+                if i0 < 0 or i1 < 0 or i2 < 0:
+                    absent = True
+                    constant(line, job.cval, sc, count)
+                elif sc == 1:
+                    copy(line, p + i2*d.xs, nest.xc, count, V, job.x_end)
+                else:
+                    gather(line, sc, p + i2*d.xs, nest.xc, count)
+                line += sk[2]
+                k2 += 1
+    return absent
+
+
+cdef void pack_rows(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first, Py_ssize_t count,
+                    real* to, char* flags) noexcept nogil:
+    """Pixels first .. first + count as rows (pixel, kc); flags: one per MR rows."""
+    cdef Py_ssize_t j
+    cdef Py_ssize_t at[4]
+    for j in range((count + MR - 1) // MR):
+        flags[j] = False
+    for j in range(count):
+        place(job.nest, first + j, at)
+        if pack_pixel(job, x + at[0]*job.nest.xn, box, at, to + j*kc) and job.cval == 0:
+            flags[j // MR] = True
+
+
+cdef inline void gather(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(count):
+        to[j*to_step] = p[j*step]
+
+
+cdef void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t low, Py_ssize_t high, Py_ssize_t width,
+                       bint lanes, Py_ssize_t kc, real* to) noexcept nogil:
+    """Output channels low .. high of a box as lanes (kc, width) or as rows (width, kc); the rest is zero."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t k0, k1, k2, c, m, at, mk = 1 if lanes else kc, kk = width if lanes else 1
+    cdef real* line
+    cdef const real* p
+    steps(box, job.channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        for k1 in range(box.k0[1], box.k1[1]):
+            for k2 in range(box.k0[2], box.k1[2]):
+                at = (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
+                for c in range(box.c0, box.c1):
+                    line = to + (at + (c - box.c0)*sc)*kk
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
+                    if lanes and nest.wm == 1:
+                        copy(line, p, 1, high - low, 0, p)
+                    else:
+                        gather(line, mk, p, nest.wm, high - low)
+                    constant(line + (high - low)*mk, 0, mk, width - (high - low))
+
+
+# ---- the register tile
+
+cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, real* out, const int nv) noexcept nogil:
+    """out (MR x nv vectors) = rows (MR x kc) times b (kc x nv vectors)."""
+    cdef vreal acc[MR][NV]
+    cdef vreal bv[NV]
+    cdef const real* a[MR]
+    cdef Py_ssize_t k
+    cdef int i, j
+    for i in range(MR):
+        a[i] = rows[i]
+        for j in range(nv):
+            acc[i][j] = v_set(0)
+    for k in range(kc):
+        for j in range(nv):
+            bv[j] = v_load(b + j*V)
+        for i in range(MR):
+            for j in range(nv):
+                acc[i][j] += bv[j] * a[i][k]
+        b += nv*V
+    for i in range(MR):
+        for j in range(nv):
+            v_store(out + (i*nv + j)*V, acc[i][j])
+
+
+cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, real* out, Py_ssize_t width) noexcept nogil:
+    if width == 3*V:
+        product(kc, rows, b, out, 3)
+    elif width == 2*V:
+        product(kc, rows, b, out, 2)
+    else:
+        product(kc, rows, b, out, 1)
+
+
+cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y, const Py_ssize_t* row_at,
+              const Py_ssize_t* column_at, bint contiguous, bint store, const real* row_bias, const real* column_bias) noexcept nogil:
+    """Add the tile to y, or store it with its bias."""
+    cdef Py_ssize_t i, j
+    cdef real* to
+    cdef const real* part
+    cdef real init
+    for i in range(rows):
+        to = y + row_at[i]
+        part = tile + i*width
+        init = 0 if row_bias == NULL else row_bias[i]
+        if contiguous:
+            to += column_at[0]
+            j = 0
+            if not store:
+                while j + V <= columns:
+                    v_store(to + j, v_load(to + j) + v_load(part + j))
+                    j += V
+                while j < columns:
+                    to[j] += part[j]
+                    j += 1
+            elif column_bias != NULL:
+                for j in range(columns):
+                    to[j] = part[j] + column_bias[j]
+            else:
+                while j + V <= columns:
+                    v_store(to + j, v_load(part + j) + init)
+                    j += V
+                while j < columns:
+                    to[j] = part[j] + init
+                    j += 1
+        else:
+            for j in range(columns):
+                if not store:
+                    to[column_at[j]] += part[j]
+                else:
+                    to[column_at[j]] = part[j] + (init if column_bias == NULL else column_bias[j])
+
+
+cdef void mend(const Job* job, const Part* part, const real* x, const real* w, real* tile, Py_ssize_t width,
+               Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
+    """If the tile has sums that are not finite, do it again by the definition."""
+    cdef Py_ssize_t i, j
+    cdef Py_ssize_t at[4]
+    cdef bint bad = False
+    for i in range(rows):
+        for j in range(columns):
+            bad = bad or spoiled(tile[i*width + j])
+    if not bad:
+        return
+    for i in range(rows):
+        for j in range(columns):
+            place(job.nest, part.p0 + pixel + (i if job.flat else j), at)
+            tile[i*width + j] = exact(job.nest, &part.box, x + at[0]*job.nest.xn,
+                                      w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], job.cval)
+
+
+cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
+                     const real* packed) noexcept nogil:
+    """Channels-last: a panel of weights meets all rows of the block."""
+    cdef Py_ssize_t channels = job.m1 - job.m0, last = part.count - 1, t, m, width, columns, pixel, inner, rows
+    cdef Py_ssize_t row_at[MR]
+    cdef Py_ssize_t column_at[NV*V]
+    cdef const real* row[MR]
+    cdef real tile[MR*NV*V]
+    cdef int i
+    for t in range(part.u0, part.u1):
+        m = panel_start(channels, t)
+        width = panel_start(channels, t + 1) - m
+        columns = min(width, channels - m)
+        for i in range(NV*V):
+            column_at[i] = (job.m0 + m + i)*job.nest.ym
+        for inner in range((part.count + MR - 1) // MR):
+            pixel = inner*MR
+            rows = min(<Py_ssize_t>MR, part.count - pixel)
+            for i in range(MR):
+                row[i] = part.block + min(pixel + i, last)*part.kc
+                row_at[i] = part.pixel_at[min(pixel + i, last)]
+            tile_product(part.kc, row, packed + m*job.depth + part.before*width, tile, width)
+            if part.flags[inner]:
+                mend(job, part, x, w, tile, width, rows, columns, pixel, m)
+            put(tile, width, rows, columns, y, row_at, column_at, job.nest.ym == 1, part.first, NULL, offset(bias, m))
+
+
+cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
+                     const real* packed) noexcept nogil:
+    """MR rows of weights meet all panels of the block: the smaller piece of the weights stays in L1."""
+    cdef Py_ssize_t channels = job.m1 - job.m0, t, m, width, columns, pixel, inner, rows
+    cdef Py_ssize_t row_at[MR]
+    cdef const real* row[MR]
+    cdef real tile[MR*NV*V]
+    cdef int i
+    for t in range(part.u0, part.u1):
+        m = t*MR
+        rows = min(<Py_ssize_t>MR, channels - m)
+        for i in range(MR):
+            row[i] = weight_row(job, w, packed, min(m + i, channels - 1), part.before, part.kc)
+            row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
+        for inner in range(panels(part.count)):
+            pixel = panel_start(part.count, inner)
+            width = panel_start(part.count, inner + 1) - pixel
+            columns = min(width, part.count - pixel)
+            tile_product(part.kc, row, part.block + pixel*part.kc, tile, width)
+            if part.flags[inner]:
+                mend(job, part, x, w, tile, width, rows, columns, pixel, m)
+            put(tile, width, rows, columns, y, row_at, part.pixel_at + pixel, part.joined[inner], part.first,
+                offset(bias, m), NULL)
+
+
+cdef inline const real* weight_row(const Job* job, const real* w, const real* packed, Py_ssize_t m, Py_ssize_t before,
+                                   Py_ssize_t kc) noexcept nogil:
+    """Row m of the slice's weights of a box: in place, or among the packed rows (panel of MR, box, row)."""
+    if packed == NULL:
+        return w + (job.m0 + m)*job.nest.wm + before
+    return packed + m // MR*MR*job.depth + before*MR + m % MR*kc
+
+
+cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p0, Py_ssize_t count, Py_ssize_t u0, Py_ssize_t u1,
+                     real* scratch, Py_ssize_t* pixel_at, char* flags) noexcept nogil:
+    """One group, one block of pixels, units u0 .. u1 of output channels: pack x box by box, multiply, store."""
+    cdef const Nest* nest = job.nest
+    cdef const real* x = job.x + g*nest.xg
+    cdef const real* w = job.w + g*nest.wg
+    cdef real* y = job.y + g*nest.yg
+    cdef const real* bias = offset(job.bias, g*nest.m + job.m0)
+    cdef const real* packed = offset(job.packed, g*packed_lines(job)*job.depth)
+    cdef Py_ssize_t number, j, panel
+    cdef Py_ssize_t at[4]
+    cdef char* joined = flags + count
+    cdef Part part
+    for j in range(count):
+        place(nest, p0 + j, at)
+        pixel_at[j] = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*nest.axis[2].ys
+    if not job.flat:
+        for panel in range(panels(count)):
+            joined[panel] = True
+            for j in range(panel_start(count, panel) + 1, min(panel_start(count, panel + 1), count)):
+                joined[panel] = joined[panel] and pixel_at[j] == pixel_at[j - 1] + 1
+    part.block, part.flags, part.joined, part.pixel_at = scratch, flags, joined, pixel_at
+    part.p0, part.count, part.u0, part.u1, part.before = p0, count, u0, u1, 0
+    for number in range(cuts.boxes):
+        part.kc = box_at(cuts, job.channel_last, number, &part.box)
+        part.first = job.first and number == 0
+        if job.flat:
+            pack_rows(job, x, &part.box, part.kc, p0, count, scratch, flags)
+            sweep_flat(job, &part, x, w, y, bias, packed)
+        else:
+            pack_lanes(job, x, &part.box, part.kc, p0, count, scratch, flags)
+            sweep_rows(job, &part, x, w, y, bias, packed)
+        part.before += part.kc
+
+
+cdef inline Py_ssize_t channel_units(const Job* job) noexcept nogil:
+    """Panels (flat) or MR-rows of a slice of output channels."""
+    cdef Py_ssize_t count = job.m1 - job.m0
+    return panels(count) if job.flat else (count + MR - 1) // MR
+
+
+cdef inline Py_ssize_t packed_lines(const Job* job) noexcept nogil:
+    """Packed rows or lanes of a group's slice of output channels, padding included."""
+    cdef Py_ssize_t count = job.m1 - job.m0
+    if job.flat:
+        return (count + V - 1) // V * V
+    return (count + MR - 1) // MR * MR
+
+
+cdef void pack_group(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t panel, real* to) noexcept nogil:
+    """One panel (flat: lanes; else MR rows) of a group's weights, all boxes."""
+    cdef Py_ssize_t count = job.m1 - job.m0, low, end, width, number, kc, before = 0
+    cdef Box box
+    if job.flat:
+        low, end = panel_start(count, panel), panel_start(count, panel + 1)
+    else:
+        low, end = panel*MR, (panel + 1)*MR
+    width = end - low
+    to += (g*packed_lines(job) + low)*job.depth
+    for number in range(cuts.boxes):
+        kc = box_at(cuts, job.channel_last, number, &box)
+        pack_weights(job, job.w + g*job.nest.wg, &box, job.m0 + low, job.m0 + min(end, count), width, job.flat, kc,
+                     to + before*width)
+        before += kc
+
+
+cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept nogil:
+    cdef Py_ssize_t each = channel_units(job), t
+    for t in prange(job.nest.g*each, num_threads=threads, schedule='static'):
+        pack_group(job, cuts, t // each, t % each, to)
+
+
+cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
+    """All tasks of a slice of output channels; 1 if there was no memory."""
+    cdef Py_ssize_t unit = MR if job.flat else V
+    cdef Py_ssize_t units = (job.pixels + unit - 1) // unit, blocks = (job.pixels + BLOCK - 1) // BLOCK, splits = 1
+    cdef Py_ssize_t channels = channel_units(job), t, g, b, s, p0, p1, grain, kc = 1, size, most
+    cdef int j
+    cdef char* mine
+    if job.nest.g*blocks < threads:
+        splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
+    elif blocks < 8*threads:
+        blocks = min(units, (blocks + threads - 1) // threads*threads)
+    grain = (units + blocks - 1) // blocks*unit
+    for j in range(4):
+        kc *= cuts.size[j]
+    most = ((grain + MR)*kc + V + 15) // 16*16
+    size = (most*sizeof(real) + grain*(sizeof(Py_ssize_t) + 2) + 127) // 64*64
+    cdef char* memory = <char*>malloc(size*threads)
+    if memory == NULL:
+        return 1
+    for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='dynamic'):
+        s = t % splits
+        b = t // splits % blocks
+        g = t // splits // blocks
+        p0 = b*units // blocks*unit
+        p1 = min((b + 1)*units // blocks*unit, job.pixels)
+        mine = memory + threadid()*size
+        block_task(job, cuts, g, p0, p1 - p0, s*channels // splits, (s + 1)*channels // splits, <real*>mine,
+                   <Py_ssize_t*>(mine + most*sizeof(real)), mine + most*sizeof(real) + grain*sizeof(Py_ssize_t))
+    free(memory)
+    return 0
+
+
+# ---- entries
+
+cdef Py_ssize_t depth_of(const Nest* nest) noexcept nogil:
+    return nest.c*nest.axis[0].taps*nest.axis[1].taps*nest.axis[2].taps
+
+
+cdef const real* end_of(object array) except NULL:
+    """One past the last element of an array."""
+    cdef Py_buffer view
+    cdef Py_ssize_t last = 0
+    cdef int a
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    for a in range(view.ndim):
+        last += max(<Py_ssize_t>0, (view.shape[a] - 1)*view.strides[a])
+    cdef const char* p = <const char*>view.buf + last + view.itemsize
+    PyBuffer_Release(&view)
+    return <const real*>p
+
+
+def packed_size(nest_bytes, bint flat):
+    """Elements that `pack` writes."""
+    cdef Job job
+    job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    job.flat, job.m0, job.m1 = flat, 0, job.nest.m
+    return job.nest.g*packed_lines(&job)*depth_of(job.nest)
+
+
+def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, int threads):
+    """All weights of a nest as `run` wants them."""
+    cdef Job job
+    cdef Cut cuts
+    cdef real* to = address(to_array)
+    job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    job.w = address(w_array) + job.nest.w0
+    job.flat, job.channel_last, job.depth = flat, channel_last, depth_of(job.nest)
+    job.m0, job.m1 = 0, job.nest.m
+    with nogil:
+        cut(job.nest, channel_last, &cuts)
+        pack_all(&job, &cuts, to, threads)
+
+
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, bint flat, bint channel_last,
+        bint in_place, packed_array, int threads):
+    """y of one nest. in_place: rows of w are contiguous in the order of the inner sum."""
+    cdef Job job
+    cdef Cut cuts
+    cdef Py_ssize_t step
+    cdef real* packed = NULL
+    cdef int failed = 0
+    job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    job.x = address(x_array) + job.nest.x0
+    job.w = address(w_array) + job.nest.w0
+    job.y = address(y_array) + job.nest.y0
+    job.bias = NULL
+    if bias_array is not None:
+        job.bias = address(bias_array)
+    job.packed = NULL
+    if packed_array is not None:
+        job.packed = address(packed_array)
+    job.x_end = end_of(x_array)
+    job.cval = address(cval_array)[0]
+    job.flat, job.channel_last, job.first, job.depth = flat, channel_last, first, depth_of(job.nest)
+    job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
+    job.m0, job.m1 = 0, job.nest.m
+    cut(job.nest, channel_last, &cuts)
+    if in_place or packed_array is not None:
+        with nogil:
+            failed = multiply(&job, &cuts, threads)
+    else:
+        step = min(job.nest.m, max(<Py_ssize_t>1, LIMIT // (job.depth*job.nest.g*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
+        job.m1 = step
+        packed = <real*>malloc(job.nest.g*packed_lines(&job)*job.depth*sizeof(real))
+        if packed == NULL:
+            raise MemoryError("packed weights of the gemm kernel")
+        with nogil:
+            while job.m0 < job.nest.m and not failed:
+                job.m1 = min(job.nest.m, job.m0 + step)
+                job.packed = NULL
+                pack_all(&job, &cuts, packed, threads)
+                job.packed = packed
+                failed = multiply(&job, &cuts, threads)
+                job.m0 = job.m1
+        free(packed)
+    if failed:
+        raise MemoryError("scratch of the gemm kernel")

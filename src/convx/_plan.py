@@ -178,8 +178,13 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             part = None if bias is None else np.ascontiguousarray((bias.real, bias.imag)[step.y_part])
             cval = complex(cval)
             cval = (cval.real, cval.imag)[step.x_part]
-        call = Call(kind, real, part, np.array([cval], real), threads, step.packed, weights and weights[number])
-        step.solver.run(step.nest, call, x, conjugated if step.conjugate else w, y)
+        operand = conjugated if step.conjugate else w
+        call = Call(kind, real, part, np.array([cval], real), threads, step.packed)
+        if weights is not None and hasattr(step.solver, "prepare"):
+            if (key, number) not in weights:
+                weights[key, number] = step.solver.prepare(step.nest, call, operand)
+            call = replace(call, weights=weights[key, number])
+        step.solver.run(step.nest, call, x, operand, y)
 
 
 def _fill(problem: Problem, y, bias) -> None:

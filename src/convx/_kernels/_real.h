@@ -36,8 +36,21 @@ enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *(const vreal *)p; }
 static inline void v_store(real *p, vreal v) { *(vreal *)p = v; }
 static inline vreal v_set(real a) { vreal zero = {0}; return zero + a; }
+/* The value, from now on in a register: GCC would rather load an unaligned vector again for each of its uses. */
+#if defined(__x86_64__)
+#define CONVX_REGISTER "+v"
+#elif defined(__aarch64__)
+#define CONVX_REGISTER "+w"
+#endif
+static inline vreal v_keep(vreal v) {
+#if defined(CONVX_REGISTER)
+    __asm__("" : CONVX_REGISTER(v));
+#endif
+    return v;
+}
 #else
 typedef real vreal;
+static inline vreal v_keep(vreal v) { return v; }
 enum { V = 1, MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }

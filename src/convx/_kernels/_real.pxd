@@ -10,4 +10,5 @@ cdef extern from "_real.h" nogil:
     vreal v_load(const real*)
     void v_store(real*, vreal)
     vreal v_set(real)
+    vreal v_keep(vreal)
     bint spoiled(real)

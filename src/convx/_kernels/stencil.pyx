@@ -1,9 +1,9 @@
 """One or few channels, vectors along the row: image filters and depthwise layers.
 
 The sum:       y[o1, o2] = init + sum over planes (c, k0), k1, k2 of x[plane, o1 + k1, o2 + d*k2] * w[plane, k1, k2]
-The schedule:  a tile of ROWS rows x NS vectors of y stays in registers. Kernel rows come in chunks of TALL: the
-               TALL + ROWS - 1 rows of x under a chunk are loaded once per k2 and serve TALL x ROWS products, so a
-               multiply-add costs less than half a load and no tap is multiplied in vain.
+The schedule:  a tile of ROWS rows x NS vectors of y stays in registers. Kernel rows come in chunks of up to TALL: the
+               TALL + ROWS - 1 rows of x under a chunk are loaded once per k2 and serve TALL x ROWS products: 0.4 loads
+               a multiply-add, and no tap is multiplied in vain.
 Edges:         tiles that leave the array (or y) are computed on a copy that the boundary rule has filled. Where taps
                read nothing (zero padding) and the result is not finite, the tile is done again by the definition.
 Assumes:       x, y run along the innermost window with stride 1; stride 1 and dilation 1 along the middle one.
@@ -11,33 +11,47 @@ Assumes:       x, y run along the innermost window with stride 1; stride 1 and d
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, spoiled
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, spoiled
 from _nest cimport Nest, Window, Box, address, locate, exact, whole, clip_low, clip_high, PyBytes_AS_STRING
 
 cdef enum:
     ROWS = 4
-    TALL = 4
+    TALL = 5
 
 LANES = NS*V
 
 
+cdef inline void line(const real* x, const real* taps, vreal acc[ROWS][NS], const int h, const int tall, const int rows) noexcept nogil:
+    """Row h of x under a chunk, for every output row that it serves."""
+    cdef vreal xv[NS]
+    cdef int r, v
+    if h < tall + rows - 1:
+        for v in range(NS):
+            xv[v] = v_keep(v_load(x + v*V))
+        for r in range(TALL):
+            if r < tall and 0 <= h - r and h - r < rows:
+                for v in range(NS):
+                    acc[h - r][v] += xv[v] * taps[r]
+
+
 cdef inline void chunk(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t S, Py_ssize_t step,
                        vreal acc[ROWS][NS], const int tall, const int rows) noexcept nogil:
-    """Add `tall` kernel rows to the tile."""
+    """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
+    index is a constant, and does not unroll a loop this large by itself."""
     cdef real taps[TALL]
-    cdef vreal xv[NS]
     cdef Py_ssize_t s
-    cdef int h, r, v
+    cdef int r
     for s in range(S):
         for r in range(tall):
             taps[r] = w[r*wr]
-        for h in range(tall + rows - 1):
-            for v in range(NS):
-                xv[v] = v_load(x + h*row + v*V)
-            for r in range(tall):
-                if 0 <= h - r and h - r < rows:
-                    for v in range(NS):
-                        acc[h - r][v] += xv[v] * taps[r]
+        line(x, taps, acc, 0, tall, rows)
+        line(x + row, taps, acc, 1, tall, rows)
+        line(x + 2*row, taps, acc, 2, tall, rows)
+        line(x + 3*row, taps, acc, 3, tall, rows)
+        line(x + 4*row, taps, acc, 4, tall, rows)
+        line(x + 5*row, taps, acc, 5, tall, rows)
+        line(x + 6*row, taps, acc, 6, tall, rows)
+        line(x + 7*row, taps, acc, 7, tall, rows)
         w += ws
         x += step
 
@@ -47,19 +61,24 @@ cdef inline void tile(const real* x, Py_ssize_t row, const real* w, Py_ssize_t w
     """y (rows x NS vectors) = init, or y, plus one plane of products."""
     cdef vreal acc[ROWS][NS]
     cdef int i, v
-    cdef Py_ssize_t r = 0
+    cdef Py_ssize_t r = 0, left = (R + TALL - 1) // TALL, tall
     for i in range(rows):
         for v in range(NS):
             acc[i][v] = v_load(y + i*y_row + v*V) if add else v_set(init)
-    while r + TALL <= R:
-        chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, TALL, rows)
-        r += TALL
-    if R - r == 3:
-        chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 3, rows)
-    elif R - r == 2:
-        chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 2, rows)
-    elif R - r == 1:
-        chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 1, rows)
+    while left > 0:
+        tall = (R - r + left - 1) // left
+        if tall == 5:
+            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 5, rows)
+        elif tall == 4:
+            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 4, rows)
+        elif tall == 3:
+            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 3, rows)
+        elif tall == 2:
+            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 2, rows)
+        else:
+            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 1, rows)
+        r += tall
+        left -= 1
     for i in range(rows):
         for v in range(NS):
             v_store(y + i*y_row + v*V, acc[i][v])
@@ -70,11 +89,9 @@ cdef bint fill(const Nest* nest, const real* x, Py_ssize_t plane, Py_ssize_t top
     """Copy positions top.. x left.. of one plane by the boundary rule; whether some of them read nothing."""
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t h, j, i, low = clip_low(left, 1), high = clip_high(left, 1, b.size, width)
+    cdef Py_ssize_t h, j, i, low = min(clip_low(left, 1), width), high = max(clip_high(left, 1, b.size, width), low)
     cdef const real* p
-    cdef bint absent = False
-    if low > width:
-        low = width
+    cdef bint absent = not plane or (b.boundary == 0 and (low > 0 or high < width))
     for h in range(height):
         i = locate(a, top + h) if plane else -1
         if i < 0:
@@ -83,13 +100,18 @@ cdef bint fill(const Nest* nest, const real* x, Py_ssize_t plane, Py_ssize_t top
             absent = True
         else:
             p = x + i*a.xs + left
-            for j in range(low, high):
-                to[j] = p[j]
-            for j in range(width):
-                if low <= j and j < high:
-                    continue
+            for j in range(low):
                 i = locate(b, left + j)
-                absent = absent or i < 0
+                to[j] = cval if i < 0 else p[i - left]
+            j = low
+            while j + V <= high:
+                v_store(to + j, v_load(p + j))
+                j += V
+            while j < high:
+                to[j] = p[j]
+                j += 1
+            for j in range(high, width):
+                i = locate(b, left + j)
                 to[j] = cval if i < 0 else p[i - left]
         to += width
     return absent
@@ -107,7 +129,6 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
     cdef real* copy = scratch + ROWS*NS*V
     cdef bint absent = False, bad = False
     cdef Box box
-    whole(nest, &box)
     for i in range(ROWS*NS*V):
         part[i] = 0
     for k0 in range(p.taps):
@@ -122,12 +143,25 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
     if absent and cval == 0:
         for i in range(rows):
             for j in range(columns):
-                bad = bad or spoiled(part[i*NS*V + j])
-    for i in range(rows):
-        for j in range(columns):
-            if bad:
+                bad |= spoiled(part[i*NS*V + j])
+    if bad:
+        whole(nest, &box)
+        for i in range(rows):
+            for j in range(columns):
                 part[i*NS*V + j] = exact(nest, &box, x, w, o0, o1 + i, o2 + j, cval)
-            y[i*a.ys + j] = part[i*NS*V + j] + (init if first else y[i*a.ys + j])
+    for i in range(rows):
+        settle(part + i*NS*V, y + i*a.ys, columns, first, init)
+
+
+cdef inline void settle(const real* part, real* y, Py_ssize_t columns, bint first, real init) noexcept nogil:
+    """y = init, or y, plus part."""
+    cdef Py_ssize_t j = 0
+    while j + V <= columns:
+        v_store(y + j, v_load(part + j) + (v_set(init) if first else v_load(y + j)))
+        j += V
+    while j < columns:
+        y[j] = part[j] + (init if first else y[j])
+        j += 1
 
 
 cdef bint inside(const Nest* nest, Py_ssize_t o0, Py_ssize_t o1, real cval) noexcept nogil:

@@ -163,7 +163,10 @@ def _reverse(v: Window, shift):
 
 
 def _fold(nest: Nest) -> Nest:
-    """Drop, merge and reorder axes: long runs innermost, axes without taps into the plain loops."""
+    """Drop, merge and reorder axes: long runs innermost, axes without taps into plain loops that nobody uses.
+
+    A batch of one keeps its loop: what a batch is cut into must not change how its parts are computed.
+    """
     x0, w0, y0 = nest.origin
     windows = []
     for v in nest.windows:
@@ -188,10 +191,10 @@ def _fold(nest: Nest) -> Nest:
         if len(nest.windows) == 1 or not v.is_plain():
             continue
         rest = tuple(u for u in nest.windows if u is not v)
-        if nest.g == 1 and v.wo:
+        if v.wo and nest.g == 1 and nest.x[1] == nest.y[1] == 0:
             nest = replace(nest, g=v.axis.out, x=(nest.x[0], v.xs, nest.x[2]), w=(v.wo, *nest.w[1:]),
                            y=(nest.y[0], v.ys, nest.y[2]), windows=rest)
-        elif nest.n == 1 and not v.wo:
+        elif not v.wo and nest.n == 1 and nest.x[0] == nest.y[0] == 0:
             nest = replace(nest, n=v.axis.out, x=(v.xs, *nest.x[1:]), y=(v.ys, *nest.y[1:]), windows=rest)
     return nest
 

@@ -51,6 +51,7 @@ class Step:
 
     solver: object
     nest: Nest
+    model: Nest
     packed: bytes
     x_part: int = 0
     y_part: int = 0
@@ -67,6 +68,7 @@ class Call:
     cval: np.ndarray
     threads: int
     packed: bytes
+    model: Nest
     weights: object = None
 
 
@@ -106,37 +108,71 @@ def real_of(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
-def schedule(problem: Problem, x, w, y, threads: int) -> Schedule:
+def _nests(problem: Problem, kind: str, x, w, y, w_out):
+    """Nests for these element strides, reduced as far as the kernels need, and whether y must be filled first."""
+    nests, fill = normal_form(problem.geometry, x, w, y, w_out)
+    if problem.algorithm == "reference" or kind == "other":
+        return nests, fill
+    if problem.cval and any(len(n.windows) > KERNEL_RANK for n in nests):
+        return nests, fill
+    nests, bare = peel(nests)
+    return nests, fill or bare
+
+
+def _model_strides(shape, places, fortran: bool):
+    """Element strides of a contiguous array of this shape whose batch is not 1."""
+    sizes = [2 if a == places[0][0] else n for a, n in enumerate(shape)]
+    steps = [1] * len(sizes)
+    order = range(len(sizes)) if fortran else range(len(sizes) - 1, -1, -1)
+    step = 1
+    for a in order:
+        steps[a] = step
+        step *= max(sizes[a], 1)
+    return tuple(0 if at is None else steps[at] * k for at, k in places)
+
+
+def model(problem: Problem, kind: str, fortran: bool, w, w_out):
+    """The nests that decisions are made on: contiguous arrays in the order of x, any batch, the given weights.
+
+    Neither the batch nor the strides it has in memory may change a choice, or the parts of a batch would differ in
+    bits from the whole.
+    """
+    return _nests(problem, kind, _model_strides(problem.x_shape, problem.x_map, fortran), w,
+                  _model_strides(problem.y_shape, problem.y_map, fortran), w_out)[0]
+
+
+def is_fortran(x) -> bool:
+    return x.flags.f_contiguous and not x.flags.c_contiguous
+
+
+def schedule(problem: Problem, x, w, y) -> Schedule:
     """Nests for these strides, a solver for each, and the proof that no address leaves its array."""
     real = real_of(y.dtype)
     kind = KINDS.get(real, "other")
     if kind == "other":
         real = y.dtype
     size = real.itemsize
-    operands = (x, w, y)
-    strides = [element_strides(a, p, size) for a, p in zip(operands, (problem.x_map, problem.w_map, problem.y_map), strict=True)]
+    xs, ws, ys = (element_strides(a, p, size) for a, p in ((x, problem.x_map), (w, problem.w_map), (y, problem.y_map)))
     w_out = element_strides(w, problem.w_out_map, size) if problem.w_out_map else None
-    nests, fill = normal_form(problem.geometry, *strides, w_out)
-    algorithm = problem.algorithm
-    if algorithm != "reference" and kind != "other":
-        if not (problem.cval and any(len(n.windows) > KERNEL_RANK for n in nests)):
-            nests, bare = peel(nests)
-            fill = fill or bare
-    prove(nests, [(low, high) for low, high in (extent(a, size) for a in operands)])
+    nests, fill = _nests(problem, kind, xs, ws, ys, w_out)
+    prove(nests, [extent(a, size) for a in (x, w, y)])
     chosen: dict = {}
     steps = []
     total = 0.0
-    for nest in nests:
-        key = replace(nest, origin=(0, 0, 0))
+    models = model(problem, kind, is_fortran(x), ws, w_out)
+    if len(models) != len(nests):
+        models = nests  # a view whose axes do not merge as the contiguous array's do, at rank 4 and more
+    for nest, ideal in zip(nests, models, strict=True):
+        key = replace(nest, origin=(0, 0, 0)), replace(ideal, origin=(0, 0, 0), n=1)
         if key not in chosen:
-            solver = _select.choose(nest, kind, threads, algorithm)
+            solver = _select.choose(nest, key[1], kind, problem.algorithm)
             chosen[key] = solver, solver.seconds(nest, kind, 1)
         solver, time = chosen[key]
         total += time
-        for x_part, w_part, y_part, conjugate, again in _parts(real, *operands):
+        for x_part, w_part, y_part, conjugate, again in _parts(real, x, w, y):
             part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
             packed = part.pack() if solver is not reference else b""
-            steps.append(Step(solver, part, packed, x_part, y_part, conjugate))
+            steps.append(Step(solver, part, key[1], packed, x_part, y_part, conjugate))
     return Schedule(tuple(steps), fill, total > SMALL)
 
 
@@ -157,7 +193,7 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
     if found is None:
-        found = plan.schedules[key] = schedule(problem, x, w, y, _threads.get_num_threads())
+        found = plan.schedules[key] = schedule(problem, x, w, y)
     if found.fill or problem.geometry.c == 0:
         _fill(problem, y, bias)
         if problem.geometry.c == 0:
@@ -179,7 +215,7 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             cval = complex(cval)
             cval = (cval.real, cval.imag)[step.x_part]
         operand = conjugated if step.conjugate else w
-        call = Call(kind, real, part, np.array([cval], real), threads, step.packed)
+        call = Call(kind, real, part, np.array([cval], real), threads, step.packed, step.model)
         if weights is not None and hasattr(step.solver, "prepare"):
             if (key, number) not in weights:
                 weights[key, number] = step.solver.prepare(step.nest, call, operand)
@@ -308,8 +344,7 @@ def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
 
 def empty_like_layout(problem: Problem, x, dtype):
     """A new y in the memory order of x: a Fortran-ordered x gives a Fortran-ordered y."""
-    fortran = x.flags.f_contiguous and not x.flags.c_contiguous
-    return np.empty(problem.y_shape, dtype, order="F" if fortran else "C")
+    return np.empty(problem.y_shape, dtype, order="F" if is_fortran(x) else "C")
 
 
 def floating(plan: Plan, x, w, bias, out, threads, weights=None):
@@ -364,21 +399,13 @@ def explanation(plan: Plan) -> Explanation:
     real = real_of(dtype)
     kind = KINDS.get(real, "other")
 
-    def strides(shape, places):
-        steps = [1] * len(shape)
-        for a in range(len(shape) - 2, -1, -1):
-            steps[a] = steps[a + 1] * shape[a + 1]
-        return tuple(0 if at is None else steps[at] * k for at, k in places)
-
-    nests, _ = normal_form(problem.geometry, strides(problem.x_shape, problem.x_map),
-                           strides(problem.w_shape, problem.w_map), strides(problem.y_shape, problem.y_map),
-                           strides(problem.w_shape, problem.w_out_map) or None)
-    if kind != "other" and not problem.cval:
-        nests, _ = peel(nests)
+    w = _model_strides(problem.w_shape, ((None, 1), *problem.w_map), False)[1:]
+    w_out = _model_strides(problem.w_shape, ((None, 1), *problem.w_out_map), False)[1:]
+    nests = model(problem, kind, False, w, w_out or None)
     if not nests:
         return Explanation(problem.text(), (), "nothing to compute", threads)
     nest = max(nests, key=lambda n: n.products)
     rows = tuple((s.name, reason, None if time is None else time * len(nests))
                  for s, reason, time in _select.candidates(nest, kind, threads))
-    chosen = _select.choose(nest, kind, threads, problem.algorithm).name
+    chosen = _select.choose(nest, replace(nest, n=1), kind, problem.algorithm).name
     return Explanation(problem.text(), rows, chosen, threads)

@@ -14,10 +14,13 @@ def candidates(nest, kind: str, threads: int):
         yield solver, reason, None if reason else solver.seconds(nest, kind, threads)
 
 
-def choose(nest, kind: str, threads: int, algorithm: str):
-    """The solver for this nest. A named algorithm that refuses raises with its reason."""
+def choose(nest, model, kind: str, algorithm: str):
+    """The solver for this nest: the smallest prediction for its model on one thread, of those that do not refuse.
+
+    The model is what the choice may depend on (`_plan.model`). A named algorithm that refuses raises with its reason.
+    """
     if algorithm == "auto":
-        return min((c for c in candidates(nest, kind, threads) if c[1] is None), key=lambda c: c[2])[0]
+        return min((s for s in SOLVERS if s.refuse(nest, kind) is None), key=lambda s: s.seconds(model, kind, 1))
     solver = SOLVERS[NAMES.index(algorithm)]
     reason = solver.refuse(nest, kind)
     if reason:

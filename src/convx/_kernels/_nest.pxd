@@ -1,7 +1,7 @@
 """The nest as kernels see it, and the inline functions that every kernel shares."""
 
 from libc.stdint cimport uintptr_t
-from _real cimport real, spoiled
+from _real cimport real, muladd
 
 cdef extern from "_nest.h" nogil:
     ctypedef struct Window:
@@ -84,14 +84,13 @@ cdef inline void whole(const Nest* nest, Box* box) noexcept nogil:
 
 
 cdef inline real exact(const Nest* nest, const Box* box, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
-                       Py_ssize_t o2, real cval) noexcept nogil:
-    """One output (its part in the box) by the definition: a tap that reads nothing is left out. x, w: at this
-    batch, group and output channel, channel 0, tap 0."""
+                       Py_ssize_t o2, real total, real cval) noexcept nogil:
+    """total plus one output (its part in the box) by the definition: a tap that reads nothing is left out. x, w: at
+    this batch, group and output channel, channel 0, tap 0."""
     cdef const Window* a = &nest.axis[0]
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t k0, k1, k2, i0, i1, i2, c, at, x_at
-    cdef real total = 0
     w = w + o0*a.wo + o1*b.wo + o2*d.wo
     for k0 in range(box.k0[0], box.k1[0]):
         i0 = locate(a, a.stride*o0 + a.dilation*k0 - a.offset)
@@ -103,9 +102,9 @@ cdef inline real exact(const Nest* nest, const Box* box, const real* x, const re
                 if i0 < 0 or i1 < 0 or i2 < 0:
                     if cval != 0:
                         for c in range(box.c0, box.c1):
-                            total = total + cval * w[at + c*nest.wc]
+                            total = muladd(cval, w[at + c*nest.wc], total)
                 else:
                     x_at = i0*a.xs + i1*b.xs + i2*d.xs
                     for c in range(box.c0, box.c1):
-                        total = total + x[x_at + c*nest.xc] * w[at + c*nest.wc]
+                        total = muladd(x[x_at + c*nest.xc], w[at + c*nest.wc], total)
     return total

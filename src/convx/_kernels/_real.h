@@ -12,6 +12,10 @@ typedef double real;
 typedef uint64_t real; /* unsigned: sums modulo 2**64 are defined, for signed numbers too */
 #endif
 
+#if defined(__FMA__) || defined(__aarch64__)
+#define CONVX_FMA
+#endif
+
 #if defined(__AVX512F__)
 #define CONVX_VBYTES 64
 #elif defined(__AVX__)
@@ -56,6 +60,18 @@ static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
 #endif
+
+/* c + a*b, rounded as the vectors of this row are: once where the row has fused multiply-add. Spelt out, since GCC
+   would turn a scalar sum into vector products and plain additions, and lanes and leftovers would differ in bits. */
+static inline real muladd(real a, real b, real c) {
+#if defined(CONVX_FMA) && defined(CONVX_F32)
+    return __builtin_fmaf(a, b, c);
+#elif defined(CONVX_FMA) && defined(CONVX_F64)
+    return __builtin_fma(a, b, c);
+#else
+    return c + a * b;
+#endif
+}
 
 /* Not finite: nan or infinite. Integers always are finite. */
 #if defined(CONVX_I64)

@@ -11,4 +11,5 @@ cdef extern from "_real.h" nogil:
     void v_store(real*, vreal)
     vreal v_set(real)
     vreal v_keep(vreal)
+    real muladd(real, real, real)
     bint spoiled(real)

@@ -85,7 +85,7 @@ cdef void line(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
             lanes(nest, x + j*xl, w + j*wl, y + j, o, xl, wl, init + j*il, il, cval, 1)
             j += V
     while j < count:
-        y[j*yl] = init[j*il] + exact(nest, &box, x + j*xl, w + j*wl, o[0], o[1], o[2], cval)
+        y[j*yl] = exact(nest, &box, x + j*xl, w + j*wl, o[0], o[1], o[2], init[j*il], cval)
         j += 1
 
 
@@ -105,7 +105,7 @@ cdef void along(const Nest* nest, const real* x, const real* w, real* y, Py_ssiz
             lanes(nest, x, w, y + j, o, 1, 0, init + j*il, il, cval, 1)
             j += V
         else:
-            y[j*d.ys] = init[j*il] + exact(nest, &box, x, w, o[0], o[1], j, cval)
+            y[j*d.ys] = exact(nest, &box, x, w, o[0], o[1], j, init[j*il], cval)
             j += 1
 
 
@@ -159,7 +159,9 @@ cdef void task(const Nest* nest, const real* x, const real* w, real* y, const re
     x = x + n*nest.xn + g*nest.xg
     w = w + g*nest.wg + m*nest.wm
     y = y + n*nest.yn + g*nest.yg + m*nest.ym + o[0]*nest.axis[0].ys + o[1]*nest.axis[1].ys
-    init = &zero if bias == NULL else <const real*>bias + g*nest.m + m
+    init = &zero
+    if bias != NULL:
+        init = bias + g*nest.m + m
     if lane == 4:
         if first:
             along(nest, x, w, y, o, init, 0, low, high, cval)

@@ -400,7 +400,7 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
         for j in range(columns):
             place(job.nest, part.p0 + pixel + (i if job.flat else j), at)
             tile[i*width + j] = exact(job.nest, &part.box, x + at[0]*job.nest.xn,
-                                      w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], job.cval)
+                                      w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], 0, job.cval)
 
 
 cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,

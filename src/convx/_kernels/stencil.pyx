@@ -148,7 +148,7 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
         whole(nest, &box)
         for i in range(rows):
             for j in range(columns):
-                part[i*NS*V + j] = exact(nest, &box, x, w, o0, o1 + i, o2 + j, cval)
+                part[i*NS*V + j] = exact(nest, &box, x, w, o0, o1 + i, o2 + j, 0, cval)
     for i in range(rows):
         settle(part + i*NS*V, y + i*a.ys, columns, first, init)
 

@@ -96,8 +96,8 @@ def scratch(nest, kind, threads):
 
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    _, flat, channel_last, in_place = _ways(nest, call.kind, True)
-    if in_place:
+    _, flat, channel_last, _ = _ways(call.model, call.kind, True)
+    if not flat and _in_order(nest, channel_last):
         return None
     kernel = _kernels.load("gemm", call.kind)
     packed = np.empty(kernel.packed_size(call.packed, flat), call.dtype)
@@ -107,6 +107,7 @@ def prepare(nest, call, w):
 
 def run(nest, call, x, w, y):
     kernel = _kernels.load("gemm", call.kind)
-    _, flat, channel_last, in_place = _ways(nest, call.kind, call.weights is not None)
+    _, flat, channel_last, _ = _ways(call.model, call.kind, call.weights is not None)
+    in_place = not flat and _in_order(nest, channel_last)
     kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, flat, channel_last, in_place, call.weights,
                call.threads)

@@ -1,0 +1,433 @@
+"""Every keyword of conv: against plain indexing, against sliding windows, and against torch."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from arrays import located, plain, whole, writable, zoo
+from numpy.lib.stride_tricks import sliding_window_view
+
+import convx
+
+BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
+SIZES = ((17,), (9, 8), (6, 5, 7), (4, 5, 3, 4), (3, 4, 3, 2, 3))
+TAPS = ((4,), (3, 2), (2, 3, 2), (2, 1, 3, 2), (2, 2, 1, 2, 2))
+# Where N, C and the axes go: x of the layout = x in NCHW with the axes in this order.
+LAYOUTS = {
+    "NCHW": (lambda r: (0, 1, *range(2, r + 2)), "OIHW"),
+    "NHWC": (lambda r: (0, *range(2, r + 2), 1), "OHWI"),
+    "HWCN": (lambda r: (*range(2, r + 2), 1, 0), "HWIO"),
+}
+LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+
+
+def before_after(padding, size, taps, stride, dilation):
+    """What a padding word means for one axis."""
+    span = dilation * (taps - 1) + 1
+    if padding == "valid":
+        return 0, 0
+    if padding == "full":
+        return span - 1, span - 1
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return (total // 2, total - total // 2) if padding == "same" else (total - total // 2, total // 2)
+
+
+def pairs(padding, sizes, taps, strides, dilations):
+    """(before, after) per axis for any form of padding."""
+    if isinstance(padding, str):
+        return [before_after(padding, *axis) for axis in zip(sizes, taps, strides, dilations, strict=True)]
+    entries = padding if isinstance(padding, tuple) else (padding,) * len(sizes)
+    return [entry if isinstance(entry, tuple) else (entry, entry) for entry in entries]
+
+
+def expected(x, w, stride, padding, dilation, **options):
+    """`plain` with the sizes worked out; stride and dilation have one entry per axis."""
+    around = pairs(padding, x.shape[2:], w.shape[2:], stride, dilation)
+    out = [(size + sum(p) - d * (k - 1) - 1) // s + 1
+           for size, k, s, d, p in zip(x.shape[2:], w.shape[2:], stride, dilation, around, strict=True)]
+    return plain(x, w, out, stride, [p[0] for p in around], dilation, **options)
+
+
+def windows(x, w, stride, around, dilation, groups=1, mode="constant"):
+    """The same sum another way: numpy.pad, sliding_window_view, einsum."""
+    rank = w.ndim - 2
+    spatial = tuple(range(2, rank + 2))
+    x = np.pad(x, [(0, 0), (0, 0), *around], mode=mode)
+    v = sliding_window_view(x, [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:], strict=True)], spatial)
+    v = v[(slice(None), slice(None), *(slice(None, None, step) for step in (*stride, *dilation)))]
+    parts = [np.einsum("nc...k,mck->nm...", v[:, c].reshape(*v[:, c].shape[:2 + rank], -1), u.reshape(*u.shape[:2], -1))
+             for c, u in zip(np.split(np.arange(x.shape[1]), groups), np.split(w, groups), strict=True)]
+    return np.concatenate(parts, axis=1)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "same_lower", "full", 0, 2, (1, 3), ((0, 2), (3, 1)),
+                                     (2, (0, 1))])
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+@pytest.mark.parametrize("dilation", [1, (1, 2), 3])
+def test_padding_stride_dilation(padding, stride, dilation):
+    x, w = whole((2, 3, 10, 9), 1), whole((4, 3, 3, 2), 2)
+    strides = stride if isinstance(stride, tuple) else (stride,) * 2
+    dilations = dilation if isinstance(dilation, tuple) else (dilation,) * 2
+    y = convx.conv(x, w, stride=stride, padding=padding, dilation=dilation)
+    assert np.array_equal(y, expected(x, w, strides, padding, dilations))
+    around = pairs(padding, (10, 9), (3, 2), strides, dilations)
+    assert np.array_equal(y, windows(x, w, strides, around, dilations))
+    if padding in ("same", "same_lower"):
+        assert y.shape[2:] == tuple(-(-size // s) for size, s in zip((10, 9), strides, strict=True))
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda v: np.array(v, np.int8), lambda v: tuple(map(np.int64, v))])
+def test_sequences_and_numpy_integers_are_as_good_as_tuples(form):
+    x, w = whole((1, 2, 8, 9), 3), whole((2, 2, 3, 3), 4)
+    y = convx.conv(x, w, stride=(2, 1), dilation=(1, 2), padding=(1, 0))
+    assert np.array_equal(convx.conv(x, w, stride=form((2, 1)), dilation=form((1, 2)), padding=form((1, 0))), y)
+    y = convx.conv(x, w, padding=((1, 2), (0, 1)))
+    assert np.array_equal(convx.conv(x, w, padding=[form((1, 2)), form((0, 1))]), y)
+
+
+@pytest.mark.parametrize("one", [np.int64, np.uint8, np.array])
+def test_scalars_of_numpy_are_as_good_as_int(one):
+    x, w = whole((1, 4, 8), 3), whole((2, 2, 3), 4)
+    y = convx.conv(x, w, stride=2, dilation=2, padding=1, groups=2)
+    assert np.array_equal(convx.conv(x, w, stride=one(2), dilation=one(2), padding=one(1), groups=one(2)), y)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("c, m, groups", [(1, 1, 1), (3, 2, 1), (2, 3, 2), (1, 2, 3)])
+def test_ranks_and_groups(rank, c, m, groups):
+    x, w = whole((2, groups * c, *SIZES[rank - 1]), 5), whole((groups * m, c, *TAPS[rank - 1]), 6)
+    one = (1,) * rank
+    for padding, flip in product(("valid", "full", 1), (False, True)):
+        y = convx.conv(x, w, groups=groups, padding=padding, flip=flip)
+        assert np.array_equal(y, expected(x, w, one, padding, one, groups=groups, flip=flip)), (padding, flip)
+    assert np.array_equal(convx.conv(x, w, groups=groups), windows(x, w, one, ((0, 0),) * rank, one, groups))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_any_options_together(seed):
+    rng = np.random.default_rng([7, seed])
+    rank = int(rng.integers(1, 6))
+    pick = lambda least, most: tuple(int(v) for v in rng.integers(least, most, rank, endpoint=True))  # noqa: E731
+    sizes, taps = pick(1, (20, 9, 6, 4, 3)[rank - 1]), pick(1, (7, 4, 3, 2, 2)[rank - 1])
+    stride, dilation, groups = pick(1, 3), pick(1, 3), int(rng.integers(1, 4))
+    c, m, n = (int(v) for v in rng.integers(1, 4, 3))
+    dtype = rng.choice(["f4", "f8", "c8", "c16", "i2", "u1"])
+    boundary = tuple(str(word) for word in rng.choice(BOUNDARIES, rank))
+    cval = int(rng.integers(0, 3))
+    # Enough on both sides for the kernel to fit, so that every draw is legal.
+    padding = tuple(zip(pick(0, 3), (max(d * (k - 1) + 1 - s, 0) + int(rng.integers(0, 3))
+                                     for d, k, s in zip(dilation, taps, sizes, strict=True)), strict=True))
+    x = whole((n, groups * c, *sizes), seed, dtype, 0 if dtype == "u1" else -4)
+    w = whole((groups * m, c, *taps), seed + 1, dtype, 0 if dtype == "u1" else -4)
+    flip = bool(rng.integers(2))
+    options = {"groups": groups, "boundary": boundary, "cval": cval, "flip": flip}
+    wide = x.astype(np.int64) if x.dtype.kind in "iu" else x
+    want = expected(wide, w.astype(wide.dtype), stride, padding, dilation, **options)
+    y = convx.conv(x, w, stride=stride, dilation=dilation, padding=padding, **options)
+    assert y.shape == want.shape
+    assert np.array_equal(y, want)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_are_transpositions(rank, layout):
+    order, w_word = LAYOUTS[layout]
+    w_orders = {"OIHW": (0, 1, *range(2, rank + 2)), "OHWI": (0, *range(2, rank + 2), 1),
+                "HWIO": (*range(2, rank + 2), 1, 0)}
+    x, w = whole((3, 4, *SIZES[rank - 1]), 8), whole((6, 2, *TAPS[rank - 1]), 9)
+    y = convx.conv(x, w, groups=2, padding="same").transpose(order(rank))
+    x = x.transpose(order(rank))
+    assert np.array_equal(convx.conv(x, w.transpose(w_orders[w_word]), groups=2, padding="same", layout=layout), y)
+    for word, w_order in w_orders.items():
+        got = convx.conv(x, w.transpose(w_order), groups=2, padding="same", layout=layout, w_layout=word)
+        assert np.array_equal(got, y), word
+        if rank in LETTERS:
+            own, own_w = layout.replace("HW", LETTERS[rank]), word.replace("HW", LETTERS[rank])
+            got = convx.conv(x, w.transpose(w_order), groups=2, padding="same", layout=own, w_layout=own_w)
+            assert np.array_equal(got, y), own
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_unbatched_is_a_batch_of_one_without_its_axis(rank, layout):
+    order, w_word = LAYOUTS[layout]
+    x, w = whole((1, 2, *SIZES[rank - 1]), 10), whole((3, 2, *TAPS[rank - 1]), 11)
+    n_at = order(rank).index(0)
+    y = convx.conv(x, w).transpose(order(rank)).squeeze(n_at)
+    x = x.transpose(order(rank)).squeeze(n_at)
+    words = {layout, layout.replace("N", "")}
+    if rank in LETTERS:
+        words |= {word.replace("HW", LETTERS[rank]) for word in words}
+    for word in words:
+        assert np.array_equal(convx.conv(x, w, layout=word, w_layout="OIHW"), y), word
+    default = w.transpose({"OIHW": (0, 1, *range(2, rank + 2)), "OHWI": (0, *range(2, rank + 2), 1),
+                           "HWIO": (*range(2, rank + 2), 1, 0)}[w_word])
+    assert np.array_equal(convx.conv(x, default, layout=layout), y)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("padding", [1, 4, ((9, 0), (0, 11)), "full"])
+def test_boundary_is_numpy_pad(boundary, padding):
+    # Up to twice the size of the array: the rules go on repeating.
+    x, w = whole((1, 2, 5, 4), 12), whole((2, 2, 3, 2), 13)
+    around = pairs(padding, (5, 4), (3, 2), (1, 1), (1, 1))
+    want = windows(x, w, (1, 1), around, (1, 1), mode=boundary)
+    assert np.array_equal(convx.conv(x, w, padding=padding, boundary=boundary), want)
+
+
+def test_located_is_numpy_pad():
+    for size, mode in product((1, 2, 3, 5), BOUNDARIES[1:]):
+        read = [located(i, size, mode) for i in range(-12, size + 12)]
+        assert read == np.pad(np.arange(size), 12, mode=mode).tolist(), (size, mode)
+
+
+@pytest.mark.parametrize("boundary", list(product(BOUNDARIES, repeat=2)), ids="-".join)
+def test_boundary_per_axis(boundary):
+    x, w = whole((2, 1, 5, 4), 14), whole((2, 1, 3, 3), 15)
+    y = convx.conv(x, w, padding=2, boundary=boundary, cval=3)
+    assert np.array_equal(y, expected(x, w, (1, 1), 2, (1, 1), boundary=boundary, cval=3))
+    assert np.array_equal(convx.conv(x, w, padding=2, boundary=list(boundary), cval=3), y)
+
+
+@pytest.mark.parametrize("cval", [0, 2, -1.5, True, np.float32(0.5), np.int8(-3), np.array(2.0)])
+def test_cval(cval):
+    x, w = whole((1, 2, 4, 5), 16), whole((3, 2, 3, 2), 17)
+    want = windows(np.pad(x, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=cval), w, (1, 1), ((0, 0),) * 2, (1, 1))
+    assert np.array_equal(convx.conv(x, w, padding=2, cval=cval), want)
+
+
+def test_cval_may_be_complex_infinite_or_large():
+    x, w = whole((1, 1, 6), 18, np.complex128), whole((1, 1, 3), 19, np.complex128)
+    want = windows(np.pad(x, [(0, 0), (0, 0), (2, 2)], constant_values=1 - 2j), w, (1,), ((0, 0),), (1,))
+    assert np.array_equal(convx.conv(x, w, padding=2, cval=1 - 2j), want)
+    real = np.abs(x.real) + 1
+    y = convx.conv(real, np.ones((1, 1, 3)), padding=2, cval=np.inf)
+    assert np.isinf(y[0, 0, [0, 1, -2, -1]]).all() and np.isfinite(y[0, 0, 2:-2]).all()
+    assert np.isnan(convx.conv(real, np.ones((1, 1, 3)), padding=2, cval=np.nan)).sum() == 4
+    # With nothing padded, or another boundary, its value is never read.
+    assert np.array_equal(convx.conv(x, w, cval=99), convx.conv(x, w))
+    wrapped = convx.conv(x, w, padding=1, boundary="wrap")
+    assert np.array_equal(convx.conv(x, w, padding=1, boundary="wrap", cval=99), wrapped)
+
+
+def test_cval_may_be_an_integer_beyond_int64():
+    y = convx.conv(np.zeros((1, 1, 3)), np.ones((1, 1, 2)), padding=1, cval=2**100)
+    assert y.tolist() == [[[2.0**100, 0, 0, 2.0**100]]]
+
+
+@pytest.mark.parametrize("spoiler", [np.inf, np.nan])
+def test_zero_padding_is_absent(spoiler):
+    x, w = np.ones((1, 1, 6, 6)), np.ones((1, 1, 3, 3))
+    w[0, 0, 0, 1] = spoiler
+    y = convx.conv(x, w, padding=1)
+    assert np.isfinite(y[0, 0, 0]).all()
+    assert not np.isfinite(y[0, 0, 1:]).any()
+
+
+def test_flip_turns_the_taps():
+    x, w = whole((2, 2, 6, 7), 20), whole((3, 2, 3, 4), 21)
+    for options in ({"padding": 2}, {"stride": 2, "padding": "same"},
+                    {"dilation": 2, "padding": "full", "boundary": "edge"}):
+        turned = convx.conv(x, w[:, :, ::-1, ::-1], **options)
+        assert np.array_equal(convx.conv(x, w, flip=True, **options), turned)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128, np.int16])
+def test_bias_is_added_per_output_channel(layout, dtype):
+    order = LAYOUTS[layout][0](2)
+    x, w, bias = whole((2, 4, 5, 6), 22, dtype), whole((6, 2, 3, 3), 23, dtype), whole((6,), 24, dtype)
+    y = convx.conv(x, w, groups=2, padding=1) + bias.reshape(-1, 1, 1)
+    x = x.transpose(order)
+    options = {"groups": 2, "padding": 1, "layout": layout, "w_layout": "OIHW"}
+    for name, form in zoo(bias):
+        assert np.array_equal(convx.conv(x, w, form, **options), y.transpose(order)), name
+    assert np.array_equal(convx.conv(x, w, bias=np.zeros(6, dtype), **options), convx.conv(x, w, **options))
+
+
+def test_bias_may_lie_in_out():
+    # The bias is read before its memory is written, or the call is refused.
+    x, w = np.ones((1, 4, 4, 1), np.float32), np.ones((8, 1, 1, 1), np.float32)
+    out = np.zeros((1, 4, 4, 8), np.float32)
+    out[0, 0, 0] = np.arange(8)
+    try:
+        convx.conv(x, w, out[0, 0, 0], layout="NHWC", out=out)
+    except ValueError as error:
+        assert "bias" in str(error)
+        assert np.array_equal(out[0, 0, 0], np.arange(8)) and not out[0, 1:].any()
+    else:
+        assert np.array_equal(out, np.broadcast_to(1 + np.arange(8.0), out.shape))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "reference"])
+@pytest.mark.parametrize("workers", [None, 1, 2, 3, 7, -1, np.int32(2)])
+def test_algorithm_and_workers_change_nothing_but_time(algorithm, workers):
+    x, w = whole((2, 4, 30, 30), 25), whole((8, 2, 3, 3), 26)
+    y = convx.conv(x, w, groups=2, padding=1, stride=2, algorithm=algorithm, workers=workers)
+    assert np.array_equal(y, expected(x, w, (2, 2), 1, (1, 1), groups=2))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_ranked_names(rank):
+    ranked = (convx.conv1d, convx.conv2d, convx.conv3d)[rank - 1]
+    x, w = whole((2, 2, *SIZES[rank - 1]), 27), whole((4, 1, *TAPS[rank - 1]), 28)
+    options = {"stride": 2, "padding": "same_lower", "groups": 2, "flip": True}
+    y = convx.conv(x, w, **options)
+    assert np.array_equal(ranked(x, w, **options), y)
+    assert np.array_equal(ranked(x, w, np.arange(4.0), workers=2, **options),
+                          y + np.arange(4.0).reshape(-1, *(1,) * rank))
+    out = np.empty_like(y)
+    assert ranked(x, w, out=out, **options) is out
+    assert np.array_equal(out, y)
+    with pytest.raises(ValueError, match=rf"conv{rank}d needs {rank + 2}"):
+        ranked(x[..., None], w[..., None])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128, np.int32, np.uint8, bool,
+                                   np.float16, np.longdouble])
+def test_every_form_of_memory(dtype):
+    least = 0 if np.dtype(dtype).kind in "ub" else -4
+    x, w = whole((2, 4, 6, 7), 29, dtype, least), whole((4, 2, 3, 2), 30, dtype, least)
+    y = convx.conv(x, w, groups=2, padding=1)
+    for name, form in zoo(x):
+        assert np.array_equal(convx.conv(form, w, groups=2, padding=1), y), f"x {name}"
+    for name, form in zoo(w):
+        assert np.array_equal(convx.conv(x, form, groups=2, padding=1), y), f"w {name}"
+    for (name, form), (w_name, w_form) in product(zoo(x), zoo(w)):
+        if name != "list" and w_name != "list":
+            got = convx.conv(form, w_form, groups=2, padding=1)
+            assert got.dtype == y.dtype and np.array_equal(got, y), (name, w_name)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "reference"])
+def test_broadcast_arrays_are_ordinary_arrays(algorithm):
+    x, w = np.ones((3, 4, 9, 9)), np.full((4, 2, 3, 3), 2.0)
+    y = expected(x, w, (1, 1), 1, (1, 1), groups=2)
+    for (name, form), (w_name, w_form) in product(zoo(x), zoo(w)):
+        got = convx.conv(form, w_form, groups=2, padding=1, algorithm=algorithm)
+        assert np.array_equal(got, y), (name, w_name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.int64, np.float16, np.longdouble])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_out_of_any_strides(dtype, layout):
+    order = LAYOUTS[layout][0](2)
+    x, w = whole((2, 3, 6, 33), 31, dtype), whole((4, 3, 3, 3), 32, dtype)
+    y = convx.conv(x, w, padding=1).transpose(order)
+    for name, out in writable(np.full(y.shape, 77, y.dtype)):
+        got = convx.conv(x.transpose(order), w, padding=1, layout=layout, w_layout="OIHW", out=out)
+        assert got is out, name
+        assert np.array_equal(out, y), name
+        if name == "sliced":  # what lies between the elements of out stays
+            kept = np.ones(out.base.shape, bool)
+            kept[(slice(1, None, 2),) * 4] = False
+            between = out.base[kept]
+            assert np.isnan(between).all() if y.dtype.kind in "fc" else (between == 1).all()
+
+
+def test_fortran_in_fortran_out():
+    x, w = np.asfortranarray(whole((7, 8, 3, 2), 33)), np.asfortranarray(whole((3, 3, 3, 4), 34))
+    y = convx.conv(x, w, layout="HWCN")
+    assert y.shape == (5, 6, 4, 2)
+    assert y.flags.f_contiguous and not y.flags.c_contiguous
+    want = expected(x.transpose(3, 2, 0, 1), w.transpose(3, 2, 0, 1), (1, 1), 0, (1, 1))
+    assert np.array_equal(y, want.transpose(2, 3, 1, 0))
+    assert convx.conv(x.astype(np.int8), w.astype(np.int8), layout="HWCN").flags.f_contiguous
+    assert convx.conv(np.ascontiguousarray(x), w, layout="HWCN").flags.c_contiguous
+
+
+def test_the_inputs_are_left_alone():
+    x, w, bias = whole((1, 2, 6, 6), 35, np.complex64), whole((2, 2, 3, 3), 36, np.complex64), whole((2,), 37)
+    copies = x.copy(), w.copy(), bias.copy()
+    convx.conv(x, w, bias, padding=1, flip=True)
+    assert all(np.array_equal(a, b) for a, b in zip((x, w, bias), copies, strict=True))
+    y = convx.conv(x, w[:, :, :1, :1] * 0 + 1)
+    assert not np.shares_memory(y, x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.int16, np.float16, np.longdouble, bool])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "reference"])
+def test_empty_sums_and_empty_results(dtype, algorithm):
+    if algorithm == "direct" and dtype == np.longdouble:
+        algorithm = "reference"  # not compiled
+    run = lambda x, w, bias=None, **options: convx.conv(  # noqa: E731
+        np.ones(x, dtype), np.ones(w, dtype), bias, algorithm=algorithm, **options)
+    wide = run((1, 1, 1), (1, 1, 1)).dtype
+    bias = np.array([1, 0, 1], dtype)
+    assert run((0, 2, 5, 5), (3, 2, 3, 3)).shape == (0, 3, 3, 3)
+    assert run((2, 2, 5, 5), (0, 2, 3, 3)).shape == (2, 0, 3, 3)
+    # No input channel: every sum is empty, so y is the bias, or zero.
+    y = run((2, 0, 5, 5), (3, 0, 3, 3))
+    assert y.shape == (2, 3, 3, 3) and y.dtype == wide and not y.any()
+    y = run((2, 0, 5, 5), (3, 0, 3, 3), bias, padding=1)
+    assert np.array_equal(y, np.broadcast_to(bias.reshape(3, 1, 1), (2, 3, 5, 5)))
+    assert run((0, 5, 5), (3, 0, 3, 3)).shape == (3, 3, 3)
+    assert run((2, 0, 5), (4, 0, 3), groups=2).shape == (2, 4, 3)
+    # An axis of size 0: nothing to say under 'same', padding alone under numbers.
+    assert run((2, 2, 0, 5), (3, 2, 3, 3), padding="same").shape == (2, 3, 0, 5)
+    y = run((2, 2, 0, 5), (3, 2, 2, 3), bias, padding=(1, 0))
+    assert np.array_equal(y, np.broadcast_to(bias.reshape(3, 1, 1), (2, 3, 1, 3)))
+    y = run((1, 2, 0), (1, 2, 3), padding=(2,), cval=1)
+    assert y.shape == (1, 1, 2) and (y == 6).all()
+
+
+def test_empty_out_is_returned():
+    out = np.empty((0, 3, 3, 3))
+    assert convx.conv(np.ones((0, 2, 5, 5)), np.ones((3, 2, 3, 3)), out=out) is out
+    out = np.full((1, 3, 3, 3), 7.0)
+    assert convx.conv(np.ones((1, 0, 5, 5)), np.ones((3, 0, 3, 3)), out=out) is out
+    assert not out.any()
+
+
+def test_far_padding_costs_nothing():
+    x, w = np.arange(1.0, 6).reshape(1, 1, 5), np.array([[[1.0, 10.0, 100.0]]])
+    far = 10**15
+    # Only the centre tap ever meets the array.
+    assert np.array_equal(convx.conv(x, w, dilation=far, padding="same"), 10 * x)
+    assert convx.conv(x, w, padding=far, stride=far).tolist() == [[[0, 321, 0]]]
+    wrapped = convx.conv(x, w, padding=far, stride=far, boundary="wrap")  # 10**15 is a multiple of 5
+    assert wrapped.tolist() == [[[321, 321, 321]]]
+
+
+def test_one_array_in_many_places_is_not_copied_out():
+    # Sixteen terabytes of the same four bytes: any copy would fail.
+    x = np.broadcast_to(np.float32(1), (1, 1, 2**42))
+    assert convx.conv(x, np.ones((1, 1, 3), np.float32), stride=2**40).tolist() == [[[3, 3, 3, 3]]]
+
+
+@pytest.mark.parametrize("name", ["conv", "conv2d"])
+def test_a_plan_takes_the_same_words(name):
+    x, w, bias = whole((2, 2, 8, 8), 38), whole((3, 2, 3, 3), 39), np.arange(3.0)
+    y = convx.conv(x, w, bias, padding="same", boundary="reflect", flip=True)
+    p = convx.plan(name, x, w, padding="same", boundary="reflect", flip=True)
+    assert np.array_equal(p(x, w, bias), y)
+
+
+TORCH_1D = [{}, {"stride": 2}, {"padding": 2}, {"dilation": 3}, {"groups": 2}, {"padding": "same"},
+            {"stride": 3, "padding": 1, "dilation": 2, "groups": 4}, {"padding": "valid"}]
+TORCH_ND = [{}, {"stride": (2, 1, 3)}, {"padding": (1, 0, 2)}, {"dilation": (2, 1, 1)}, {"groups": 4},
+            {"stride": 2, "padding": (2, 1, 1), "dilation": (1, 2, 1), "groups": 2},
+            {"padding": "same", "dilation": (1, 2, 1)}]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("rank, options", [(1, o) for o in TORCH_1D] + [(r, o) for r in (2, 3) for o in TORCH_ND])
+@pytest.mark.parametrize("taps", [3, 4])
+def test_torch_agrees(rank, options, taps):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(40)
+    options = {k: v[:rank] if isinstance(v, tuple) else v for k, v in options.items()}
+    groups = options.get("groups", 1)
+    x = rng.standard_normal((2, 4, *(20, 11, 9)[:rank]))
+    w = rng.standard_normal((8, 4 // groups, *(taps, 3, 2)[:rank]))
+    bias = rng.standard_normal(8)
+    function = getattr(torch.nn.functional, f"conv{rank}d")
+    for b, batched in product((None, bias), (True, False)):
+        given = x if batched else x[0]
+        y = convx.conv(given, w, b, **options)
+        want = function(*(None if a is None else torch.from_numpy(a) for a in (given, w, b)), **options)
+        # Both sums hold `terms` products; each is within half of this bound of the exact one.
+        terms = w[0].size + 1
+        size = convx.conv(np.abs(given), np.abs(w), None if b is None else np.abs(b), **options)
+        assert y.shape == tuple(want.shape)
+        assert (np.abs(y - want.numpy()) <= 2 * (terms + 2) * np.finfo(float).eps * size).all()

@@ -1,0 +1,94 @@
+"""Every build row that this CPU runs, each in a process of its own: forward problems against NumPy in double."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import problems
+import pytest
+
+from convx import _kernels
+from convx._geometry import parse
+from convx._select import SOLVERS
+
+# Beyond the zoo: rows longer than a tile of any row, output channels around its edges, and boundaries inside them.
+LONG = """
+n1 g1 c1 m1 i9x131 k3x3 o9x131 p1
+n1 g1 c2 m3 i13x70 k7x5 o13x70 p3x2 reflect
+n1 g1 c3 m33 i5x20 k3x3 o5x20 p1
+n2 g1 c17 m15 i4x50 k1x1 o4x50
+n1 g1 c5 m49 i6x7 k3x3 o3x4 s2 p1
+n1 g33 c1 m1 i6x65 k3x3 o6x65 p1
+n33 g1 c2 m17 i6 k3 o6 p1
+n1 g1 c4 m9 i10x40 k3x3 o21x81 b2 d-1 p0
+""".strip().splitlines()
+
+
+def problems_of(kind):
+    for line in problems.ZOO + LONG:
+        geometry = parse(line)
+        x, w, bias = problems.arrays(geometry, kind)
+        yield line, geometry, x, w, bias
+
+
+def check_row(row):
+    """What runs in the process of a row."""
+    assert _kernels.row == row
+    done = dict.fromkeys((s.name for s in SOLVERS), 0)
+    for kind, name in (("f4", "f32"), ("f8", "f64")):
+        for line, geometry, x, w, bias in problems_of(kind):
+            expected, bound = problems.exact(geometry, x, w, bias), problems.tolerance(geometry, x, w, bias)
+            for solver in SOLVERS:
+                if not problems.refusals(solver, geometry, x, w, name):
+                    y = problems.run(geometry, x, w, bias, algorithm=solver.name, threads=2)
+                    where = f"{row} {solver.name} {line} {kind}: "
+                    problems.assert_close(y, expected, solver.error_factor * bound, where)
+                    done[solver.name] += 1
+                    if x.size:  # one nan where a kernel may read more than it needs
+                        check_nan(geometry, x, w, solver.name)
+    for line, geometry, x, w, _ in problems_of("f8"):
+        x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
+        y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
+        wrapped = (problems.exact(geometry, x, w) + 2**63) % 2**64 - 2**63
+        assert np.array_equal(y.astype(object), wrapped), (row, line)
+    for solver in SOLVERS:
+        kernel = _kernels.load(solver.name, "f32") if solver.name != "reference" else None
+        assert kernel is None or kernel.__name__.endswith(f"{solver.name}_f32_{row}")
+    assert all(done.values()), done
+
+
+def check_nan(geometry, x, w, algorithm):
+    x = x.copy()
+    x.flat[x.size // 2] = np.nan
+    y = problems.run(geometry, x, w, algorithm=algorithm)
+    assert np.array_equal(np.isnan(y), np.isnan(problems.exact(geometry, x, w).astype(float)))
+
+
+def python(code, row):
+    """Run code in a new interpreter with this row; the helpers of the tests are on its path."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"CONVX_ISA": row, "PYTHONPATH": path}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("row", _kernels.available())
+def test_row(row):
+    done = python(f"import test_kernels; test_kernels.check_row({row!r}); print('checked')", row)
+    assert done.stdout == "checked\n", done.stderr
+
+
+@pytest.mark.parametrize("row", ["v9", "sse", *(r for r in _kernels.ROWS if r not in _kernels.available())])
+def test_row_that_is_not_available(row):
+    done = python("import convx", row)
+    assert done.returncode != 0
+    *_, last = done.stderr.strip().splitlines()
+    assert last == f"ImportError: CONVX_ISA={row}: this build and CPU offer {', '.join(_kernels.available())}"
+
+
+def test_rows_of_this_process():
+    rows = _kernels.available()
+    assert rows and set(rows) <= set(_kernels.ROWS) and _kernels.row == os.environ.get("CONVX_ISA", rows[-1])
+    done = python("import convx; print(convx.show_config('dict')['kernel row'])", rows[0])
+    assert done.stdout.strip() == rows[0], done.stderr

@@ -1,0 +1,81 @@
+"""The README's examples, the demonstration and the command line do what they say."""
+
+import doctest
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def python_only(text: str) -> str:
+    """The text with every line outside the python blocks emptied: line numbers stay."""
+    lines = [""] * (text.count("\n") + 1)
+    for block in BLOCK.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        inside = block[1].splitlines()
+        lines[first:first + len(inside)] = inside
+    return "\n".join(lines)
+
+
+def test_examples():
+    examples = doctest.DocTestParser().get_doctest(
+        python_only(README.read_text(encoding="utf-8")), {}, "README.md", str(README), 0)
+    assert examples.examples
+    report = []
+    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
+    assert not report, "".join(report)
+
+
+def test_every_block_is_an_example():
+    for block in BLOCK.findall(README.read_text(encoding="utf-8")):
+        assert block.startswith(">>> "), f"not run by the tests: {block.splitlines()[0]}"
+
+
+def command(*arguments, folder):
+    return subprocess.run([sys.executable, "-m", "convx", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def test_info(tmp_path):
+    done = command("info", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "kernel row" in done.stdout
+
+
+def test_no_command_is_an_error(tmp_path):
+    done = command(folder=tmp_path)
+    assert done.returncode == 2
+    assert "usage" in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("PIL") is None, reason="the demonstration needs Pillow")
+def test_demo(tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = command("demo", "--out", str(sheet), folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert str(sheet.resolve()) in done.stdout
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("PIL") is None, reason="the demonstration needs Pillow")
+def test_demo_overwrites_nothing(tmp_path):
+    from PIL import Image
+
+    from convx._demo.run import save
+
+    names = [save(Image.new("RGB", (2, 2)), None, tmp_path).name for _ in range(3)]
+    assert names == ["convx-demo.png", "convx-demo-1.png", "convx-demo-2.png"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_demo_without_a_place_to_write(tmp_path):
+    done = command("demo", "--out", str(tmp_path / "nowhere" / "sheet.png"), folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("convx demo: ") and done.stderr.count("\n") == 1

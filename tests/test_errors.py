@@ -452,8 +452,8 @@ def calls(draw):
     }
     if odd == "words":
         # Each keyword with junk that it has no reading for; flip takes anything with a truth value.
-        takes = {"stride": (), "dilation": (), "padding": (), "groups": (), "boundary": (),
-                 "cval": (-1, 1.5, 10**30, np.nan), "algorithm": (), "workers": (None, -1, 10**30), "overflow": (), "layout": (None,), "w_layout": (None,)}
+        takes = dict.fromkeys(("stride", "dilation", "padding", "groups", "boundary", "algorithm", "overflow"), ())
+        takes |= {"cval": (-1, 1.5, 10**30, np.nan), "workers": (None, -1, 10**30), "layout": (None,)}
         name = draw(st.sampled_from(sorted(takes)))
         options[name] = junk(*takes[name])
     else:
@@ -498,7 +498,7 @@ def sum_of(x, w, stride=None, dilation=None, padding="valid", groups=1, boundary
     return y if x.ndim == rank + 2 else y[0]
 
 
-@settings(derandomize=True, deadline=None, max_examples=1500)
+@settings(derandomize=True, deadline=None, max_examples=800)
 @given(calls())
 def test_any_call_gives_the_sum_or_a_sentence(call):
     x, w, options, meaning = call
@@ -523,7 +523,7 @@ def test_any_call_gives_the_sum_or_a_sentence(call):
     assert np.array_equal(x, before[0]) and np.array_equal(w, before[1])
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=400)
 @given(st.data())
 def test_any_arguments_of_convolve(data):
     ndim = data.draw(st.integers(0, 3))
@@ -532,8 +532,8 @@ def test_any_arguments_of_convolve(data):
     mode = data.draw(st.sampled_from(["full", "same", "valid"]))
     correlates = data.draw(st.booleans())
     call = convx.correlate if correlates else convx.convolve
-    fits = a_fine and v_fine and (mode != "valid" or a.size * v.size == 0 or (np.subtract(*shapes) >= 0).all()
-                                  or (np.subtract(*shapes) <= 0).all())
+    fits = a_fine and v_fine and (mode != "valid" or (np.subtract(*shapes) >= 0).all() or (np.subtract(*shapes) <= 0).all())
+    fits = fits and (a.size * v.size > 0 or (mode == "same" and v.size > 0))  # see test_empty_operands
     try:
         y = call(a, v, mode, overflow="saturate")
     except (ValueError, TypeError) as error:
@@ -542,7 +542,7 @@ def test_any_arguments_of_convolve(data):
         return
     assert fits, "accepted"
     if a.size * v.size == 0:
-        assert y.size == 0
+        assert y.shape == a.shape
         return
     # numpy.convolve along one axis at a time is another algorithm; here the definition is short enough.
     wide = object if {a.dtype.kind, v.dtype.kind} <= set("biu") else "G"

@@ -130,7 +130,7 @@ def test_a_constant_boundary_with_a_value(geometry, seed, cval):
 
 
 @many
-@given(problems.geometries(ranks=(1, 2, 3)), seeds)
+@given(problems.geometries(), seeds)
 def test_unshared_weights(geometry, seed):
     check(geometry, seed, shared=False)
 
@@ -179,19 +179,30 @@ def test_one_tap_axes_become_one_run():
     assert (nest.n, nest.c, nest.m, nest.depth, nest.outputs) == (2, 3, 4, 3, 2 * 4 * 210)
 
 
-def test_an_axis_without_taps_becomes_the_batch():
-    nest, = contiguous(parse("n1 g1 c3 m4 i5x60 k1x3 o5x58"))
+def test_an_axis_without_taps_becomes_a_batch_that_nobody_uses():
+    geometry = parse("n1 g1 c3 m4 i5x60 k1x3 o5x58")
+    strides = (0, 900, 300, 60, 1), (9, 9, 3, 3, 1), (0, 1160, 290, 58, 1)
+    (nest,), _ = normal_form(geometry, *strides)
     window, = nest.windows
     assert (nest.n, nest.x[0], nest.y[0], window.axis.taps) == (5, 60, 58, 3)
-    nest, = contiguous(parse("n2 g1 c3 m4 i5x60 k1x3 o5x58"))
-    assert [v.axis.taps for v in nest.windows] == [1, 3], "the batch is taken, the axis stays"
+    # A batch of one looks like any batch: cutting a batch must not change how its parts are computed.
+    for n in (1, 2):
+        nest, = contiguous(replace(geometry, n=n))
+        assert (nest.n, [v.axis.taps for v in nest.windows]) == (n, [1, 3])
+
+
+def test_unshared_weights_become_groups_that_nobody_uses():
+    geometry = parse("n2 g1 c3 m4 i5x60 k1x3 o5x58")
+    strides = (900, 0, 300, 60, 1), (0, 9, 3, 3, 1), (1160, 0, 290, 58, 1)
+    (nest,), _ = normal_form(geometry, *strides, (36, 0))
+    window, = nest.windows
+    assert (nest.g, nest.x[1], nest.w[0], nest.y[1], window.axis.taps) == (5, 60, 36, 58, 3)
 
 
 def test_a_strided_axis_without_taps_is_a_strided_view():
     nest, = contiguous(parse("n1 g1 c1 m1 i9x9 k1x1 o3x3 s3 p-1"))
-    window, = nest.windows
-    assert (nest.n, nest.x[0], window.xs, nest.origin[0]) == (3, 27, 3, 10)
-    assert not nest.is_padded()
+    assert [(v.xs, v.ys, v.axis.out, v.axis.stride) for v in nest.windows] == [(27, 3, 3, 1), (3, 1, 3, 1)]
+    assert nest.origin == (10, 0, 0) and not nest.is_padded()
 
 
 def test_the_longest_run_is_innermost():

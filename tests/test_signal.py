@@ -12,9 +12,9 @@ import convx
 
 MODES = ("full", "same", "valid")
 PAIRS = ((convx.convolve, scipy.signal.convolve), (convx.correlate, scipy.signal.correlate))
-SHAPES = [((7,), (3,)),
-          ((7,), (4,)), ((3,), (8,)), ((1,), (1,)), ((6, 7), (3, 2)), ((6, 7), (2, 9)), ((2, 3), (5, 4)),
-          ((4, 5, 6), (2, 3, 1)), ((2, 2, 2), (3, 3, 3)), ((3, 4, 2, 3), (2, 2, 2, 2)), ((1, 5), (3, 1)), ((6, 1), (2, 1))]
+SHAPES = [((7,), (3,)), ((7,), (4,)), ((3,), (8,)), ((1,), (1,)), ((6, 7), (3, 2)), ((6, 7), (2, 9)), ((2, 3), (5, 4)),
+          ((4, 5, 6), (2, 3, 1)), ((2, 2, 2), (3, 3, 3)), ((3, 4, 2, 3), (2, 2, 2, 2)), ((1, 5), (3, 1)),
+          ((6, 1), (2, 1))]
 
 
 def direct(theirs, a, v, mode="full"):
@@ -71,15 +71,19 @@ def test_scalars(ours, theirs):
     assert out == 6
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS)
-def test_empty_operands(ours, theirs):
-    for a, v in (([], [1.0]), ([1.0, 2.0], []), ([], []), (np.ones((0, 3)), np.ones((2, 2))),
-                 (np.ones((2, 2)), np.ones((3, 0)))):
-        for mode in MODES:
-            want = theirs(np.asarray(a), np.asarray(v), mode, method="direct")
-            y = ours(a, v, mode)
-            assert y.shape == want.shape == (0,)
-            assert y.dtype == want.dtype
+@pytest.mark.parametrize("ours", [convx.convolve, convx.correlate])
+def test_empty_operands(ours):
+    # As SciPy 1.17: an error, but for mode="same", whose result has the size of a whatever it is.
+    some, none = (np.ones(2), np.ones((2, 2))), (np.ones(0), np.ones((0, 3)), np.ones((3, 0)))
+    for a, v, mode in product(some + none, some + none, MODES):
+        if a.ndim != v.ndim or a.size * v.size:
+            continue
+        if mode == "same" and v.size:
+            assert ours(a, v, mode).shape == a.shape
+            assert ours(a, v, mode).dtype == np.float64
+        else:
+            with pytest.raises(ValueError, match=r"empty|large|size 0"):
+                ours(a, v, mode)
 
 
 @pytest.mark.parametrize("ours, theirs", PAIRS)

@@ -69,7 +69,7 @@ def test_any_geometry(solver, geometry, dtype, seed, cval, biased):
 
 
 @each_solver
-@given(problems.geometries(ranks=(1, 2, 3)), st.sampled_from(FLOATS), st.booleans())
+@given(problems.geometries(), st.sampled_from(FLOATS), st.booleans())
 def test_unshared_weights(solver, geometry, dtype, biased):
     check(solver, geometry, dtype, shared=False, biased=biased)
 

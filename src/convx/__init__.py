@@ -6,6 +6,7 @@ plan, explain                    check and choose once; see what is chosen and w
 set_num_threads, get_num_threads, threads, show_config
 
 The floors, each importing only lower ones:
+    7  __main__  _demo/*
     6  __init__
     5  _conv  _signal  _arguments  _layout
     4  _plan  _select  _exact

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from math import prod
 from operator import index
 
 import numpy as np
 
-from . import _layout
+from . import _layout, _select
 from ._geometry import BOUNDARIES, NAMED_PADDINGS, Geometry, forward_axis
-from ._plan import Problem
+from ._plan import Plan, Problem
 
 LIMIT = 2**61  # numbers above cannot be indices
 
@@ -106,15 +107,14 @@ def constant(cval, boundary, dtype):
     """cval as a Python number that the result's dtype can hold."""
     if not np.isscalar(cval) and np.ndim(cval):
         raise TypeError("cval must be a scalar")
-    value = np.asarray(cval)
-    if value.dtype.kind not in "biufc":
+    value = cval if isinstance(cval, int) else np.asarray(cval).item()
+    if not isinstance(value, (int, float, complex, np.longdouble, np.clongdouble)):
         raise TypeError(f"cval must be a number, not {type(cval).__name__}")
-    value = value.item()
     if isinstance(value, complex) and dtype.kind != "c":
         if value.imag:
             raise TypeError(f"cval={cval} is complex, the result is {dtype}")
         value = value.real
-    if dtype.kind in "iu" and value != int(value):
+    if dtype.kind in "iu" and not float(value).is_integer() and not isinstance(value, int):
         raise TypeError(f"cval={cval} is no integer, the result is {dtype}")
     if "constant" not in boundary:
         return 0
@@ -125,6 +125,43 @@ def overflow_word(overflow: str) -> str:
     if overflow not in ("raise", "saturate", "wrap"):
         raise ValueError(f"overflow={overflow!r} is none of raise, saturate, wrap")
     return overflow
+
+
+def _make(build, x_shape, x_dtype, w_shape, w_dtype, out_dtype, **options) -> Plan:
+    _select.known(options.get("algorithm", "auto"))
+    return Plan(build(x_shape, x_dtype, w_shape, w_dtype, out_dtype, **options))
+
+
+_planned = lru_cache(maxsize=1024, typed=True)(_make)
+
+
+def _plain(value):
+    """Arrays and lists among the options as tuples, NumPy's scalars as Python's."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, (np.integer, np.bool_)) else value
+
+
+def _is_key(value) -> bool:
+    """Inside a tuple only integers and words are safe keys: 1.0 would find the plan of 1."""
+    if isinstance(value, tuple):
+        return all(isinstance(v, (int, str)) or (isinstance(v, tuple) and _is_key(v)) for v in value)
+    return True
+
+
+def plan_of(build, x, w, out, options) -> Plan:
+    """The plan of these arguments, made on first use: the cache's key is what was passed."""
+    arguments = build, x.shape, x.dtype, w.shape, w.dtype, getattr(out, "dtype", None)
+    options = {name: _plain(value) for name, value in options.items()}
+    try:
+        if not all(map(_is_key, options.values())):
+            raise TypeError
+        hash(tuple(options.values()))
+    except TypeError:
+        return _make(*arguments, **options)  # the checks give the sentence
+    return _planned(*arguments, **options)
 
 
 def conv_problem(x_shape, x_dtype, w_shape, w_dtype, out_dtype, *, rank=None, stride=1, padding="valid", dilation=1,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, wraps
+from functools import wraps
 
 import numpy as np
 
-from . import _arguments, _plan, _select, _threads
+from . import _plan, _threads
+from ._arguments import conv_problem, plan_of
+from ._signal import signal_problem
 
 _CONV_DOC = """{first}
 
@@ -85,44 +87,19 @@ _CONV_DOC = """{first}
     """
 
 
-@lru_cache(maxsize=1024)
-def _planned(build, x_shape, x_dtype, w_shape, w_dtype, out_dtype, rank, options):
-    options = dict(options)
-    _select.known(options.get("algorithm", "auto"))
-    return _plan.Plan(build(x_shape, x_dtype, w_shape, w_dtype, out_dtype, rank=rank, **options))
-
-
-def _hashable(value):
-    """Lists and arrays among the options as tuples, so that they can be a cache key."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(_hashable(v) for v in value)
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
-def _plan_of(build, x, w, out, rank, options) -> _plan.Plan:
-    key = tuple((name, _hashable(value)) for name, value in options.items())
-    arguments = x.shape, x.dtype, w.shape, w.dtype, getattr(out, "dtype", None), rank, key
-    try:
-        return _planned(build, *arguments)
-    except TypeError:
-        # An unhashable option (or an honest TypeError): the checks give the sentence.
-        return _planned.__wrapped__(build, *arguments)
-
-
 def _conv(rank, x, w, bias, out, workers, options):
     x, w = np.asarray(x), np.asarray(w)
-    p = _plan_of(_arguments.conv_problem, x, w, out, rank, options)
+    p = plan_of(conv_problem, x, w, out, {"rank": rank, **options})
     return _plan.run(p, x, w, bias, out, _threads.team(workers))
 
 
 def conv(x, w, bias=None, *, stride=1, padding="valid", dilation=1, groups=1, layout=None, w_layout=None,
          boundary="constant", cval=0, flip=False, dtype=None, overflow="raise", out=None, algorithm="auto",
          workers=None):
-    return _conv(None, x, w, bias, out, workers, dict(
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout, w_layout=w_layout,
-        boundary=boundary, cval=cval, flip=flip, dtype=dtype, overflow=overflow, algorithm=algorithm))
+    return _conv(None, x, w, bias, out, workers, {
+        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout,
+        "w_layout": w_layout, "boundary": boundary, "cval": cval, "flip": flip, "dtype": dtype, "overflow": overflow,
+        "algorithm": algorithm})
 
 
 def _of_rank(rank: int):
@@ -148,13 +125,20 @@ conv.__doc__ = _CONV_DOC.format(
     name="conv", size=48, shape=(1, 3, 4, 4), w_shape=(2, 3, 3, 3), total=5076.0, y_shape=(1, 2, 4, 4))
 conv1d, conv2d, conv3d = map(_of_rank, (1, 2, 3))
 
-_OPERATORS = {"conv": None, "conv1d": 1, "conv2d": 2, "conv3d": 3}
+_OPERATORS = {
+    "conv": (conv_problem, {}),
+    "conv1d": (conv_problem, {"rank": 1}),
+    "conv2d": (conv_problem, {"rank": 2}),
+    "conv3d": (conv_problem, {"rank": 3}),
+    "convolve": (signal_problem, {"correlates": False}),
+    "correlate": (signal_problem, {"correlates": True}),
+}
 
 
 class _Described:
     """Anything with shape and dtype."""
 
-    def __init__(self, name, thing):
+    def __init__(self, thing):
         if not hasattr(thing, "shape") or not hasattr(thing, "dtype"):
             thing = np.asarray(thing)
         self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
@@ -166,11 +150,11 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     Parameters
     ----------
     operator : str
-        "conv", "conv1d", "conv2d" or "conv3d".
+        "conv", "conv1d", "conv2d", "conv3d", "convolve" or "correlate".
     x, w : array_like, or anything with `shape` and `dtype`
         What the plan is for; their values are not looked at.
     **options
-        The keywords of `conv` except out and workers.
+        The keywords of that function except out and workers.
 
     Returns
     -------
@@ -187,7 +171,8 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     """
     if operator not in _OPERATORS:
         raise ValueError(f"operator={operator!r} is none of {', '.join(_OPERATORS)}")
-    return _plan_of(_arguments.conv_problem, _Described("x", x), _Described("w", w), None, _OPERATORS[operator], options)
+    build, fixed = _OPERATORS[operator]
+    return plan_of(build, _Described(x), _Described(w), None, {**fixed, **options})
 
 
 def explain(operator, x, w, **options) -> _plan.Explanation:

@@ -11,8 +11,8 @@ LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 W_LAYOUT = {"NCHW": "OIHW", "NHWC": "OHWI", "HWCN": "HWIO"}
 
 
-def _words(pattern: str, rank: int) -> set[str]:
-    return {pattern, pattern.replace("HW", LETTERS[rank])} if rank in LETTERS else {pattern}
+def _words(pattern: str, rank: int) -> list[str]:
+    return [pattern, pattern.replace("HW", LETTERS[rank])] if rank in LETTERS else [pattern]
 
 
 def family(layout, rank: int) -> str:
@@ -21,10 +21,10 @@ def family(layout, rank: int) -> str:
         return "NCHW"
     for name in W_LAYOUT:
         words = _words(name, rank)
-        if layout in words or layout in {word.replace("N", "") for word in words}:
+        if layout in words or layout in [word.replace("N", "") for word in words]:
             # CHW and HWC fit one family each; the unbatched HWCN is HWC: channels last, as NHWC.
             return name
-    known = ", ".join("".join(sorted(_words(name, rank) - {name})) or name for name in W_LAYOUT)
+    known = ", ".join(_words(name, rank)[-1] for name in W_LAYOUT)
     raise ValueError(f"layout={layout!r} is no layout of {rank} spatial axes; known: {known}")
 
 
@@ -47,5 +47,5 @@ def w_places(name: str, w_layout, rank: int) -> tuple[int, int, tuple[int, ...]]
             if word == "OHWI":
                 return 0, rank + 1, tuple(range(1, 1 + rank))
             return rank + 1, rank, tuple(range(rank))
-    known = ", ".join(word.replace("HW", LETTERS.get(rank, "HW")) for word in W_LAYOUT.values())
+    known = ", ".join(_words(word, rank)[-1] for word in W_LAYOUT.values())
     raise ValueError(f"w_layout={w_layout!r} is no weight layout of {rank} spatial axes; known: {known}")

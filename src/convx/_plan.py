@@ -16,7 +16,7 @@ from ._geometry import Geometry
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._solvers import reference
 
-KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int64): "i64", np.dtype(np.uint64): "i64"}
+KINDS = {np.dtype(t): kind for kind, types in {"f32": "f", "f64": "d", "i64": "lL"}.items() for t in types}
 SMALL = 30e-6  # seconds of predicted work below which one thread is faster (an OpenMP region costs 5 to 20 us)
 
 
@@ -38,8 +38,8 @@ class Problem:
     overflow: str = "raise"
     algorithm: str = "auto"
     w_out_map: tuple = ()
-    order: str = "C"
-    conjugate: bool = False
+    conjugate: str = ""  # the operand that is conjugated: x, w or none
+    swap: bool = False  # the caller's x and w have changed places
 
     def text(self) -> str:
         return f"{self.geometry.text()}  {self.y_dtype.name}"
@@ -248,7 +248,7 @@ class Plan:
     """
 
     problem: Problem
-    schedules: dict = field(default_factory=dict, compare=False, repr=False)
+    schedules: dict = field(default_factory=dict, compare=False)
 
     def __call__(self, x, w, bias=None, out=None, workers=None):
         return run(self, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers))
@@ -259,6 +259,9 @@ class Plan:
 
     def __str__(self):
         return str(explanation(self))
+
+    def __repr__(self):
+        return f"<Plan {self.problem.text()}>"
 
 
 class BoundPlan:
@@ -326,11 +329,15 @@ def _shares(a, b) -> bool:
 def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
     """Check, allocate, compute. The one place where y is made."""
     problem = plan.problem
+    if problem.swap:
+        x, w = w, x
     accept_operand("x", x, problem.x_shape, problem.x_dtype)
     accept_operand("w", w, problem.w_shape, problem.w_dtype)
     bias = accept_bias(bias, problem)
     if out is not None:
         accept_out(out, problem, x, w)
+        if bias is not None and np.may_share_memory(out, bias):
+            bias = bias.copy()
     if problem.y_dtype.kind in "iu":
         y = _exact.integers(plan, x, w, bias, threads)
     else:
@@ -351,13 +358,19 @@ def floating(plan: Plan, x, w, bias, out, threads, weights=None):
     problem = plan.problem
     dtype = compute_dtype(problem)
     real = real_of(dtype)
+    compiled = real in KINDS
     x_real, w_real = x.dtype.kind != "c", w.dtype.kind != "c"
-    if dtype.kind != "c" or KINDS.get(real) is None or isinstance(problem.cval, complex) or (x_real and w_real):
-        x_real = False
-    # A real operand of a complex product stays real: two real nests instead of four.
-    x, w = native(x, real if x_real else dtype), native(w, real if w_real and dtype.kind == "c" and not x_real else dtype)
-    if problem.conjugate and w.dtype.kind == "c":
+    if not compiled or dtype.kind != "c" or (x_real and w_real):
+        x, w = native(x, dtype), native(w, dtype)
+    else:  # a real operand of a complex product stays real: two real nests instead of four
+        x = native(x, real if x_real and not isinstance(problem.cval, complex) else dtype)
+        w = native(w, real if w_real else dtype)
+        if x.dtype.kind == w.dtype.kind:
+            w = np.ascontiguousarray(w)  # its conjugate, made later, must lie in memory as it does
+    if problem.conjugate == "w" and w.dtype.kind == "c":
         w = w.conj()
+    if problem.conjugate == "x" and x.dtype.kind == "c":
+        x = x.conj()
     if bias is not None:
         bias = np.ascontiguousarray(bias, dtype)
     y = out
@@ -383,7 +396,8 @@ class Explanation:
             if reason:
                 lines.append(f"  {name:<10} refused: {reason}")
             else:
-                lines.append(f"  {name:<10} {time * 1e3:9.3f} ms{'   chosen' if name == self.chosen else ''}")
+                chosen = "   chosen" if name == self.chosen else ""
+                lines.append(f"  {name:<10} {time * 1e3:9.3f} ms{chosen}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -405,7 +419,7 @@ def explanation(plan: Plan) -> Explanation:
     if not nests:
         return Explanation(problem.text(), (), "nothing to compute", threads)
     nest = max(nests, key=lambda n: n.products)
-    rows = tuple((s.name, reason, None if time is None else time * len(nests))
+    rows = tuple((s.name, reason, None if reason else time * len(nests))
                  for s, reason, time in _select.candidates(nest, kind, threads))
     chosen = _select.choose(nest, replace(nest, n=1), kind, problem.algorithm).name
     return Explanation(problem.text(), rows, chosen, threads)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from operator import index
 
 import numpy as np
 
-from . import _plan, _select, _threads
-from ._arguments import boundaries, checked_shape, constant, numeric, result_dtype
+from . import _plan, _threads
+from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, result_dtype
 from ._geometry import Axis, Geometry
 
 MODES = ("full", "same", "valid")
@@ -71,11 +70,9 @@ def _convolved(axes, ndim: int) -> tuple[int, ...]:
     return places
 
 
-def _must_swap(mode, a_shape, v_shape, axes) -> bool:
+def _swaps(mode, a_shape, v_shape, axes) -> bool:
     """For 'valid', whether v is the larger array; neither being so is an error."""
-    if mode != "valid":
-        return False
-    if all(a_shape[i] >= v_shape[i] for i in axes):
+    if mode != "valid" or all(a_shape[i] >= v_shape[i] for i in axes):
         return False
     if all(v_shape[i] >= a_shape[i] for i in axes):
         return True
@@ -83,104 +80,94 @@ def _must_swap(mode, a_shape, v_shape, axes) -> bool:
                      f"axis; a has shape {tuple(a_shape)}, v has {tuple(v_shape)}")
 
 
-def _signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, rank=None, *, mode, axes, boundary, cval, alignment,
-                    dtype, overflow, algorithm, correlates, reverses) -> _plan.Problem:
+def _axis(size, taps, mode, alignment, correlates, swapped, edge) -> Axis:
+    """The axis of a convolved axis: y[o] = sum of a[o + start - k] v[k], or a[o + start + k - (K - 1)] v[k]."""
+    out = {"full": size + taps - 1, "same": size, "valid": size - taps + 1}[mode]
+    if swapped and correlates:  # the roles have changed, so the result runs backwards
+        return Axis(size, taps, out, 1, -1, 1, -(out - 1), edge)
+    start = {"full": 0, "valid": taps - 1}.get(mode, (taps - 1) // 2 if alignment == "scipy" else taps // 2)
+    if correlates:
+        return Axis(size, taps, out, 1, 1, 1, taps - 1 - start, edge)
+    return Axis(size, taps, out, 1, 1, -1, -start, edge)
+
+
+def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates, mode="full", axes=None,
+                   boundary="constant", cval=0, alignment="scipy", dtype=None, overflow="raise",
+                   algorithm="auto") -> _plan.Problem:
     """Convolved axes are windows; the others are windows with one tap, whose weights may depend on the output."""
-    ndim = len(a_shape)
-    edges = dict(zip(axes, boundaries(boundary, len(axes)), strict=True))
-    windows, a_map, v_map, v_out = [], [], [], []
-    for i, (size, taps) in enumerate(zip(a_shape, v_shape, strict=True)):
-        if i not in edges:
-            if size != taps and 1 not in (size, taps):
-                raise ValueError(f"axis {i} is not convolved: a has {size}, v has {taps}; they must agree or be 1")
-            out = max(size, taps)
-            windows.append(Axis(out, 1, out))
-            a_map.append((i if size > 1 else None, 1))
-            v_map.append((None, 1))
-            v_out.append((i if taps > 1 else None, 1))
-            continue
-        start = {"full": 0, "valid": taps - 1}.get(mode, (taps - 1) // 2 if alignment == "scipy" else taps // 2)
-        out = {"full": size + taps - 1, "same": size, "valid": size - taps + 1}[mode]
-        if reverses:
-            axis = Axis(size, taps, out, 1, -1, 1, -(out - 1), edges[i])
-        elif correlates:
-            axis = Axis(size, taps, out, 1, 1, 1, taps - 1 - start, edges[i])
-        else:
-            axis = Axis(size, taps, out, 1, 1, -1, -start, edges[i])
-        windows.append(axis)
-        a_map.append((i, 1))
-        v_map.append((i, 1))
-        v_out.append((None, 1))
-    none = ((None, 1),) * 3
-    y_dtype = result_dtype(numeric(a_dtype, "a"), numeric(v_dtype, "v"), dtype, out_dtype)
-    y_shape = checked_shape([axis.out for axis in windows], y_dtype.itemsize)
-    return _plan.Problem(
-        geometry=Geometry(1, 1, 1, 1, tuple(windows)),
-        x_map=none + tuple(a_map), w_map=none + tuple(v_map), y_map=none + tuple((i, 1) for i in range(ndim)),
-        x_shape=tuple(a_shape), w_shape=tuple(v_shape), y_shape=y_shape,
-        x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
-        cval=constant(cval, tuple(edges.values()), y_dtype), overflow=overflow, algorithm=algorithm,
-        w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
-        conjugate=correlates and not reverses,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _planned(a_shape, a_dtype, v_shape, v_dtype, out_dtype, options):
-    return _plan.Plan(_signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, **dict(options)))
-
-
-def _run(a, v, correlates, mode, axes, boundary, cval, alignment, dtype, overflow, out, algorithm, workers):
-    a, v = np.asarray(a), np.asarray(v)
+    a_dtype, v_dtype = numeric(a_dtype, "a"), numeric(v_dtype, "v")
     if mode not in MODES:
         raise ValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
     if alignment not in ("scipy", "matlab"):
         raise ValueError(f"alignment={alignment!r} is neither scipy nor matlab")
-    if a.ndim != v.ndim:
-        raise ValueError(f"a has {a.ndim} axes and v has {v.ndim}; they must have the same number")
-    _select.known(algorithm)
-    team = _threads.team(workers)
-    numeric(a.dtype, "a"), numeric(v.dtype, "v")
-    places = _convolved(axes, a.ndim)
-    if a.size == 0 or v.size == 0:
+    ndim = len(a_shape)
+    if ndim != len(v_shape):
+        raise ValueError(f"a has {ndim} axes and v has {len(v_shape)}; they must have the same number")
+    places = _convolved(axes, ndim)
+    edges = dict(zip(places, boundaries(boundary, len(places)), strict=True))
+    y_dtype = result_dtype(a_dtype, v_dtype, dtype, out_dtype)
+    swapped = _swaps(mode, a_shape, v_shape, places)
+    if swapped:
+        if any(edge != "constant" for edge in edges.values()) or cval:
+            raise ValueError("a boundary extends a, but v is the larger array (mode='valid')")
+        a_shape, v_shape, a_dtype, v_dtype = v_shape, a_shape, v_dtype, a_dtype
+    windows, a_map, v_map, v_out = [], [], [], []
+    for i, (size, taps) in enumerate(zip(a_shape, v_shape, strict=True)):
+        if i in edges:
+            windows.append(_axis(size, taps, mode, alignment, correlates, swapped, edges[i]))
+            a_map.append((i, 1))
+            v_map.append((i, 1))
+            v_out.append((None, 1))
+            continue
+        if size != taps and 1 not in (size, taps):
+            raise ValueError(f"axis {i} is not convolved: the arrays have {size} and {taps}; they must agree or be 1")
+        out = max(size, taps)
+        windows.append(Axis(out, 1, out))
+        a_map.append((i if size > 1 else None, 1))
+        v_map.append((None, 1))
+        v_out.append((i if taps > 1 else None, 1))
+    none = ((None, 1),) * 3
+    return _plan.Problem(
+        geometry=Geometry(1, 1, 1, 1, tuple(windows)),
+        x_map=none + tuple(a_map), w_map=none + tuple(v_map), y_map=none + tuple((i, 1) for i in range(ndim)),
+        x_shape=tuple(a_shape), w_shape=tuple(v_shape),
+        y_shape=checked_shape([axis.out for axis in windows], y_dtype.itemsize),
+        x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
+        cval=constant(cval, tuple(edges.values()), y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
+        w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
+        conjugate=("x" if swapped else "w") if correlates else "", swap=swapped,
+    )
+
+
+def _run(correlates, a, v, out, workers, options):
+    a, v = np.asarray(a), np.asarray(v)
+    if a.ndim == v.ndim and (a.size == 0 or v.size == 0):
         return _empty(a, v, out)
-    swap = _must_swap(mode, a.shape, v.shape, places)
-    if swap:
-        if boundary != "constant":
-            raise ValueError(f"boundary={boundary!r} extends a, but v is the larger array (mode='valid')")
-        a, v = v, (a if not correlates else a)
-        if correlates and a.dtype.kind == "c":
-            a = a.conj()
-    boundary = boundary if isinstance(boundary, str) else tuple(boundary)
-    options = tuple(dict(mode=mode, axes=places, boundary=boundary, cval=cval, alignment=alignment, dtype=dtype,
-                         overflow=overflow, algorithm=algorithm, correlates=correlates,
-                         reverses=swap and correlates).items())
-    out_dtype = getattr(out, "dtype", None)
-    if a.ndim == 0:
-        a, v = a.reshape(1), v.reshape(1)
-        options = options[:1] + (("axes", (0,)),) + options[2:]
-        p = _planned(a.shape, a.dtype, v.shape, v.dtype, out_dtype, options)
-        return _plan.run(p, a, v, None, out if out is None else out.reshape(1), team)[0]
-    p = _planned(a.shape, a.dtype, v.shape, v.dtype, out_dtype, options)
-    return _plan.run(p, a, v, None, out, team)
+    p = plan_of(signal_problem, a, v, out, {"correlates": correlates, **options})
+    y = _plan.run(p, a, v, None, out, _threads.team(workers))
+    return y if y.ndim or out is not None else y[()]
 
 
 def _empty(a, v, out):
     """SciPy's answer to an empty operand: an empty vector."""
-    y = np.zeros(0, result_dtype(a.dtype, v.dtype, None, None))
+    y = np.zeros(0, result_dtype(numeric(a.dtype, "a"), numeric(v.dtype, "v"), None, None))
     if out is not None:
-        raise ValueError("out cannot be given when a or v is empty")
+        raise ValueError(f"out cannot be given when a or v is empty (shapes {a.shape} and {v.shape})")
     return y
 
 
 def convolve(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
              overflow="raise", algorithm="auto", workers=None, out=None):
-    return _run(a, v, False, mode, axes, boundary, cval, alignment, dtype, overflow, out, algorithm, workers)
+    return _run(False, a, v, out, workers, {
+        "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
+        "overflow": overflow, "algorithm": algorithm})
 
 
 def correlate(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
               overflow="raise", algorithm="auto", workers=None, out=None):
-    return _run(a, v, True, mode, axes, boundary, cval, alignment, dtype, overflow, out, algorithm, workers)
+    return _run(True, a, v, out, workers, {
+        "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
+        "overflow": overflow, "algorithm": algorithm})
 
 
 convolve.__doc__ = _DOC.format(

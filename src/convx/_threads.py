@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import index
 
+MOST = 1024  # far beyond use; OpenMP runtimes crash on teams that the system cannot start
+
 _local: ContextVar[int | None] = ContextVar("convx_threads", default=None)
 
 
@@ -43,7 +45,7 @@ def _default() -> int:
         word = os.environ.get(name, "").split(",")[0].strip()
         if word.isdecimal() and int(word) > 0:
             limits.append(int(word))
-    return min(limits)
+    return min(*limits, MOST)
 
 
 _count = _default()
@@ -64,8 +66,8 @@ def _checked(n, name: str) -> int:
         n = index(n)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(n).__name__}") from None
-    if n < 1:
-        raise ValueError(f"{name}={n}: at least one thread is needed")
+    if not 1 <= n <= MOST:
+        raise ValueError(f"{name}={n}: from 1 to {MOST} threads can be had")
     return n
 
 
@@ -91,6 +93,11 @@ def set_num_threads(n: int) -> None:
     ----------
     n : int
         At least 1. More threads than CPUs is allowed and rarely useful.
+
+    Examples
+    --------
+    >>> import convx
+    >>> convx.set_num_threads(convx.get_num_threads())
     """
     global _count
     _count = _checked(n, "n")

@@ -78,7 +78,8 @@ def _ways(nest, kind: str, bound: bool):
     ways = []
     for flat, channel_last in ((False, by_w), (True, by_x)):
         in_place = not flat and _in_order(nest, channel_last)
-        ways.append((_cycles(nest, flat, channel_last, in_place, kernel.LANES, kernel.ROWS, bound), flat, channel_last, in_place))
+        cycles = _cycles(nest, flat, channel_last, in_place, kernel.LANES, kernel.ROWS, bound)
+        ways.append((cycles, flat, channel_last, in_place))
     return min(ways)
 
 

@@ -7,6 +7,7 @@ from ._base import not_compiled
 
 name = "stencil"
 error_factor = 1.0
+SCRATCH = 1 << 22
 
 
 def refuse(nest, kind):
@@ -26,6 +27,9 @@ def refuse(nest, kind):
         a = nest.windows[-2].axis
         if a.stride != 1 or a.dilation != 1:
             return f"stride {a.stride} and dilation {a.dilation} along the columns (only 1)"
+    size = scratch(nest, kind, 1)
+    if size > SCRATCH:
+        return f"a thread would need {size} bytes of scratch (at most {SCRATCH})"
     return None
 
 

@@ -441,6 +441,7 @@ def calls(draw):
     if odd == "shapes":
         x_shape = draw(st.lists(st.integers(0, 4), max_size=6))
         w_shape = draw(st.lists(st.integers(0, 4), max_size=6))
+        rank = max(len(w_shape) - 2, 1)
     x, x_fine = draw(forms(x_shape, odd == "dtypes"))
     w, w_fine = draw(forms(w_shape, odd == "dtypes"))
     options = {
@@ -532,8 +533,9 @@ def test_any_arguments_of_convolve(data):
     mode = data.draw(st.sampled_from(["full", "same", "valid"]))
     correlates = data.draw(st.booleans())
     call = convx.correlate if correlates else convx.convolve
-    fits = a_fine and v_fine and (mode != "valid" or (np.subtract(*shapes) >= 0).all() or (np.subtract(*shapes) <= 0).all())
-    fits = fits and (a.size * v.size > 0 or (mode == "same" and v.size > 0))  # see test_empty_operands
+    larger = (np.subtract(*shapes) >= 0).all() or (np.subtract(*shapes) <= 0).all()
+    # Of empty operands only 'same' has a result, as in SciPy 1.17 (test_signal.py).
+    fits = a_fine and v_fine and (mode != "valid" or larger) and (v.size > 0 and (a.size > 0 or mode == "same"))
     try:
         y = call(a, v, mode, overflow="saturate")
     except (ValueError, TypeError) as error:

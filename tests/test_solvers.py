@@ -295,19 +295,21 @@ def by_windows(x, w, groups, stride=1, dilation=1, padding=0):
     return np.concatenate(parts, -1).transpose(0, 3, 1, 2)
 
 
-LAYOUTS = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1), "HWCN": (2, 3, 1, 0)}  # the same order of axes for x and w
+ORDER = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1), "HWCN": (2, 3, 1, 0)}
+ORDER |= {"OIHW": ORDER["NCHW"], "OHWI": ORDER["NHWC"], "HWIO": ORDER["HWCN"]}
+LAYOUTS = ("NCHW OIHW", "NHWC OHWI", "NHWC HWIO", "HWCN HWIO")
 
 
-def in_layout(layout, x, w, groups, options, algorithm):
-    """y in NCHW of a convolution that was computed in another layout; None where the solver refuses."""
-    to = LAYOUTS[layout]
-    x, w = (np.ascontiguousarray(a.transpose(to)) for a in (x, w))
+def in_layout(layouts, x, w, groups, options, algorithm):
+    """y in NCHW of a convolution that was computed in other layouts; None where the solver refuses."""
+    layout, w_layout = layouts.split()
+    x, w = (np.ascontiguousarray(a.transpose(ORDER[to])) for a, to in ((x, layout), (w, w_layout)))
     try:
-        y = convx.conv(x, w, groups=groups, layout=layout, algorithm=algorithm, **options)
+        y = convx.conv(x, w, groups=groups, layout=layout, w_layout=w_layout, algorithm=algorithm, **options)
     except ValueError as error:
         assert f"{algorithm!r} refused: " in str(error)
         return None
-    return y.transpose(np.argsort(to))
+    return y.transpose(np.argsort(ORDER[layout]))
 
 
 def shapes_of(case):
@@ -333,7 +335,7 @@ def test_large(case):
                 if y is not None:
                     problems.assert_close(y, expected, bound, f"{solver.name} {layout} {dtype}: ")
                     found[solver.name, layout] = y, bound
-        assert ("direct", "NHWC") in found
+        assert {("direct", layout) for layout in LAYOUTS} <= set(found)
         (first, first_bound), *others = found.values()
         for y, bound in others:  # two solvers, or two layouts, never differ by more than both may err
             problems.assert_close(y, first, bound + first_bound)

@@ -59,10 +59,12 @@ def paddings(padding, rank: int) -> tuple:
 
 
 def boundaries(boundary, rank: int) -> tuple[str, ...]:
-    words = (boundary,) * rank if isinstance(boundary, str) else tuple(boundary)
+    words = tuple(boundary) if isinstance(boundary, tuple) else (boundary,) * rank
     if len(words) != rank:
         raise ValueError(f"boundary has {len(words)} entries, there are {rank} spatial axes")
     for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"boundary={boundary!r}: a word, or a tuple of words, is needed")
         if word not in BOUNDARIES:
             raise ValueError(f"boundary={word!r} is none of {', '.join(BOUNDARIES)}")
     return words
@@ -198,6 +200,10 @@ def conv_problem(x_shape, x_dtype, w_shape, w_dtype, out_dtype, *, rank=None, st
         for a, (s, k, step, spread, pad, edge) in enumerate(
             zip(s_at, k_at, strides, dilations, paddings(padding, rank), edges, strict=True))
     )
+    for a, axis in enumerate(axes):
+        for name, number in (("dilation", axis.dilation * (axis.taps - 1)), ("padding", axis.offset)):
+            if abs(number) >= LIMIT:
+                raise ValueError(f"spatial axis {a}: {name} reaches over {abs(number)} samples, too many for an index")
     n = 1 if n_at is None else x_shape[n_at]
     m = outputs // groups
     y_dtype = result_dtype(x_dtype, w_dtype, dtype, out_dtype)

@@ -106,6 +106,9 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
     places = _convolved(axes, ndim)
     edges = dict(zip(places, boundaries(boundary, len(places)), strict=True))
     y_dtype = result_dtype(a_dtype, v_dtype, dtype, out_dtype)
+    for i in places:
+        if v_shape[i] == 0 or (a_shape[i] == 0 and mode != "same"):
+            raise ValueError(f"axis {i} is empty: a has shape {tuple(a_shape)}, v has {tuple(v_shape)}, mode={mode!r}")
     swapped = _swaps(mode, a_shape, v_shape, places)
     if swapped:
         if any(edge != "constant" for edge in edges.values()) or cval:
@@ -141,19 +144,9 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
 
 def _run(correlates, a, v, out, workers, options):
     a, v = np.asarray(a), np.asarray(v)
-    if a.ndim == v.ndim and (a.size == 0 or v.size == 0):
-        return _empty(a, v, out)
     p = plan_of(signal_problem, a, v, out, {"correlates": correlates, **options})
     y = _plan.run(p, a, v, None, out, _threads.team(workers))
     return y if y.ndim or out is not None else y[()]
-
-
-def _empty(a, v, out):
-    """SciPy's answer to an empty operand: an empty vector."""
-    y = np.zeros(0, result_dtype(numeric(a.dtype, "a"), numeric(v.dtype, "v"), None, None))
-    if out is not None:
-        raise ValueError(f"out cannot be given when a or v is empty (shapes {a.shape} and {v.shape})")
-    return y
 
 
 def convolve(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,

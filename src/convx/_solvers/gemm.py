@@ -46,7 +46,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
     last = nest.windows[-1] if nest.windows else None
     pixels, depth, m = nest.outputs // max(nest.g * nest.m, 1), nest.depth, nest.m
     taps = depth // max(nest.c, 1)
-    row = last.axis.out if last else 1
+    row = max(last.axis.out, 1) if last else 1
 
     def up(n, k):
         return -(-n // k) * k

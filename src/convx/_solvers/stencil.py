@@ -27,9 +27,9 @@ def refuse(nest, kind):
         a = nest.windows[-2].axis
         if a.stride != 1 or a.dilation != 1:
             return f"stride {a.stride} and dilation {a.dilation} along the columns (only 1)"
-    size = scratch(nest, kind, 1)
-    if size > SCRATCH:
-        return f"a thread would need {size} bytes of scratch (at most {SCRATCH})"
+    reach = (v.axis.taps - 1) * v.axis.dilation
+    if reach > SCRATCH or scratch(nest, kind, 1) > SCRATCH:
+        return f"a window reaches over {reach} columns: a thread would need more than {SCRATCH} bytes of scratch"
     return None
 
 

@@ -45,9 +45,7 @@ def zoo(a):
             yield f"broadcast {axis}", np.broadcast_to(first, a.shape)
     if np.shape(a.tolist()) == a.shape:
         yield "list", a.tolist()
-    a = a.copy()
-    a.setflags(write=False)
-    yield "read-only", a
+    yield "read-only", np.broadcast_to(a, a.shape)
 
 
 def located(i, size, boundary):
@@ -76,8 +74,7 @@ def plain(x, w, out, stride, before, dilation, groups=1, boundary=None, cval=0, 
     w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
     o, k = range(4, 4 + rank), range(4 + rank, 4 + 2 * rank)
     mixed = [letter for pair in zip(o, k, strict=True) for letter in pair]
-    # NumPy 2.4's einsum of complex long doubles writes outside its arrays (valgrind shows it); that of objects does not.
-    common = np.result_type(x, w)
-    inner = object if common == np.clongdouble else common
-    y = np.einsum(x.astype(inner), [0, 1, 2, *mixed], w.astype(inner), [1, 3, 2, *k], [0, 1, 3, *o]).astype(common)
-    return y.reshape(x.shape[0], groups * w.shape[1], *out)
+    shape = x.shape[0], groups * w.shape[1], *out
+    if 0 in shape:  # NumPy's einsum touches the first element of an empty result, 32 bytes of it for 'G'
+        return np.zeros(shape, np.result_type(x, w))
+    return np.einsum(x, [0, 1, 2, *mixed], w, [1, 3, 2, *k], [0, 1, 3, *o], dtype=np.result_type(x, w)).reshape(shape)

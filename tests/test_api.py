@@ -200,6 +200,8 @@ def test_cval_may_be_complex_infinite_or_large():
     x, w = whole((1, 1, 6), 18, np.complex128), whole((1, 1, 3), 19, np.complex128)
     want = windows(np.pad(x, [(0, 0), (0, 0), (2, 2)], constant_values=1 - 2j), w, (1,), ((0, 0),), (1,))
     assert np.array_equal(convx.conv(x, w, padding=2, cval=1 - 2j), want)
+    want = windows(np.pad(x.real + 0j, [(0, 0), (0, 0), (2, 2)], constant_values=1 - 2j), w, (1,), ((0, 0),), (1,))
+    assert np.array_equal(convx.conv(x.real, w, padding=2, cval=1 - 2j), want)  # around real data, too
     real = np.abs(x.real) + 1
     y = convx.conv(real, np.ones((1, 1, 3)), padding=2, cval=np.inf)
     assert np.isinf(y[0, 0, [0, 1, -2, -1]]).all() and np.isfinite(y[0, 0, 2:-2]).all()

@@ -123,6 +123,13 @@ def test_words(name, words, known):
         refused(ValueError, [name, known], groups=2, **{name: word})
 
 
+def test_bytes_are_neither_words_nor_numbers():
+    # They iterate as integers: b"\x01\x02" must not be read as (1, 2).
+    for name in ("stride", "dilation", "padding"):
+        refused(TypeError, [name, "bytes"], groups=2, **{name: b"\x01\x02"})
+    refused((TypeError, ValueError), ["padding"], groups=2, padding=b"same")
+
+
 def test_words_that_are_no_words():
     for name in ("layout", "w_layout", "algorithm", "overflow", "boundary"):
         for junk in ({}, {"a": 1}, {1, 2}):
@@ -454,7 +461,7 @@ def calls(draw):
     if odd == "words":
         # Each keyword with junk that it has no reading for; flip takes anything with a truth value.
         takes = dict.fromkeys(("stride", "dilation", "padding", "groups", "boundary", "algorithm", "overflow"), ())
-        takes |= {"cval": (-1, 1.5, 10**30, np.nan), "workers": (None, -1, 10**30), "layout": (None,)}
+        takes |= {"cval": (-1, 1.5, 10**30, 1j, np.nan), "workers": (None, -1, 10**30), "layout": (None,)}
         name = draw(st.sampled_from(sorted(takes)))
         options[name] = junk(*takes[name])
     else:

@@ -27,7 +27,7 @@ def whole(value, name: str, least: int) -> int:
 
 
 def per_axis(value, rank: int, name: str, least: int) -> tuple[int, ...]:
-    if hasattr(value, "__iter__") and not isinstance(value, str):
+    if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)):
         values = tuple(value)
         if len(values) != rank:
             raise ValueError(f"{name} has {len(values)} entries, there are {rank} spatial axes")
@@ -41,7 +41,7 @@ def paddings(padding, rank: int) -> tuple:
         if padding not in NAMED_PADDINGS:
             raise ValueError(f"padding={padding!r} is none of {', '.join(NAMED_PADDINGS)}")
         return (padding,) * rank
-    if not hasattr(padding, "__iter__"):
+    if not hasattr(padding, "__iter__") or isinstance(padding, bytes):
         return ((whole(padding, "padding", 0),) * 2,) * rank
     entries = tuple(padding)
     if len(entries) != rank:

@@ -295,7 +295,8 @@ def accept_bias(bias, problem: Problem):
         raise ValueError(f"bias has shape {bias.shape}, {outputs} output channels need ({outputs},)")
     if bias.dtype.kind not in "biufc":
         raise TypeError(f"bias has dtype {bias.dtype}: a number per output channel is needed")
-    if not np.can_cast(bias.dtype, problem.y_dtype, "same_kind"):
+    integers = bias.dtype.kind in "biu" and problem.y_dtype.kind in "iu"  # exact whatever the signs
+    if not integers and not np.can_cast(bias.dtype, problem.y_dtype, "same_kind"):
         raise TypeError(f"bias has dtype {bias.dtype}, which does not fit a {problem.y_dtype} result")
     return bias
 

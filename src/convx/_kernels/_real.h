@@ -3,6 +3,7 @@
 #define CONVX_REAL_H
 #include <stdint.h>
 #include <stddef.h>
+#include <string.h>
 
 #if defined(CONVX_F32)
 typedef float real;
@@ -40,6 +41,29 @@ enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *(const vreal *)p; }
 static inline void v_store(real *p, vreal v) { *(vreal *)p = v; }
 static inline vreal v_set(real a) { vreal zero = {0}; return zero + a; }
+/* a[0], a[2], ... then b[1], b[3], ... */
+#if CONVX_VBYTES == 64
+#define CONVX_EVEN_4 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31
+#define CONVX_EVEN_8 0, 2, 4, 6, 9, 11, 13, 15
+#elif CONVX_VBYTES == 32
+#define CONVX_EVEN_4 0, 2, 4, 6, 9, 11, 13, 15
+#define CONVX_EVEN_8 0, 2, 5, 7
+#else
+#define CONVX_EVEN_4 0, 2, 5, 7
+#define CONVX_EVEN_8 0, 3
+#endif
+#if defined(CONVX_F32)
+#define CONVX_EVEN CONVX_EVEN_4
+typedef int32_t vindex __attribute__((vector_size(CONVX_VBYTES)));
+#else
+#define CONVX_EVEN CONVX_EVEN_8
+typedef int64_t vindex __attribute__((vector_size(CONVX_VBYTES)));
+#endif
+#if defined(__clang__)
+static inline vreal v_even(vreal a, vreal b) { return __builtin_shufflevector(a, b, CONVX_EVEN); }
+#else
+static inline vreal v_even(vreal a, vreal b) { return __builtin_shuffle(a, b, (vindex){CONVX_EVEN}); }
+#endif
 /* The value, from now on in a register: GCC would rather load an unaligned vector again for each of its uses. */
 #if defined(__x86_64__)
 #define CONVX_REGISTER "+v"
@@ -55,11 +79,35 @@ static inline vreal v_keep(vreal v) {
 #else
 typedef real vreal;
 static inline vreal v_keep(vreal v) { return v; }
+static inline vreal v_even(vreal a, vreal b) { (void)b; return a; }
 enum { V = 1, MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
 #endif
+
+/* Copy count values and touch no others: whole vectors and one that overlaps the last, or two overlapping halves. */
+static inline void v_copy(real *to, const real *p, ptrdiff_t count) {
+    ptrdiff_t j, size = count * (ptrdiff_t)sizeof(real);
+    if (count >= V) {
+        for (j = 0; j + V < count; j += V) v_store(to + j, v_load(p + j));
+        v_store(to + count - V, v_load(p + count - V));
+    } else {
+        char *t = (char *)to;
+        const char *f = (const char *)p;
+        if (size >= 32) { memcpy(t, f, 32); memcpy(t + size - 32, f + size - 32, 32); }
+        else if (size >= 16) { memcpy(t, f, 16); memcpy(t + size - 16, f + size - 16, 16); }
+        else if (size >= 8) { memcpy(t, f, 8); memcpy(t + size - 8, f + size - 8, 8); }
+        else if (size > 0) memcpy(t, f, 4);
+    }
+}
+
+/* Every second value of p: p[0], p[2], ... count of them; nothing behind the last one is read. */
+static inline void v_copy_even(real *to, const real *p, ptrdiff_t count) {
+    ptrdiff_t j = 0;
+    for (; j + V <= count; j += V) v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
+    for (; j < count; j++) to[j] = p[2 * j];
+}
 
 /* c + a*b, rounded as the vectors of this row are: once where the row has fused multiply-add. Spelt out, since GCC
    would turn a scalar sum into vector products and plain additions, and lanes and leftovers would differ in bits. */

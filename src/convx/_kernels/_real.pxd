@@ -11,5 +11,7 @@ cdef extern from "_real.h" nogil:
     void v_store(real*, vreal)
     vreal v_set(real)
     vreal v_keep(vreal)
+    void v_copy(real*, const real*, Py_ssize_t)
+    void v_copy_even(real*, const real*, Py_ssize_t)
     real muladd(real, real, real)
     bint spoiled(real)

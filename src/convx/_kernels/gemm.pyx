@@ -15,9 +15,8 @@ Assumes:       weights shared by all outputs (no w stride along o).
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled
-from _nest cimport (Nest, Window, Box, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING,
-                    PyObject_GetBuffer, PyBuffer_Release, PyBUF_STRIDES)
+from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_copy_even, spoiled
+from _nest cimport (Nest, Window, Box, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING)
 
 cdef enum:
     NV = 3        # vectors of a panel
@@ -35,7 +34,6 @@ ctypedef struct Job:
     real* y
     const real* bias
     const real* packed     # weights as pack() leaves them, or NULL: read in place
-    const real* x_end      # one past the last value that may be read
     real cval
     bint flat, first, channel_last
     Py_ssize_t pixels, m0, m1   # of this slice of output channels
@@ -51,6 +49,14 @@ ctypedef struct Part:
     const Py_ssize_t* pixel_at  # where a pixel's output lies
     Py_ssize_t kc, before, p0, count, u0, u1
     bint first
+
+
+ctypedef struct Target:
+    # Where a tile goes, and what is added to it: y itself, a value per row, or one per column.
+    real* row[MR]
+    real bias[MR]
+    const real* column_bias
+    bint add
 
 
 ctypedef struct Cut:
@@ -128,22 +134,13 @@ cdef inline Py_ssize_t panel_start(Py_ssize_t count, Py_ssize_t panel) noexcept 
 
 # ---- packing
 
-cdef inline void copy(real* to, const real* p, Py_ssize_t step, Py_ssize_t count, Py_ssize_t slack, const real* end) noexcept nogil:
-    """count values, `step` apart. Up to slack values behind may be spoilt, none at or behind end are read."""
-    cdef Py_ssize_t j = 0
+cdef inline void copy(real* to, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    """count values, `step` apart."""
+    cdef Py_ssize_t j
     if step == 1:
-        while j + V <= count:
-            v_store(to + j, v_load(p + j))
-            j += V
-        if j < count and count - j > 2 and j + V <= count + slack and p + j + V <= end:
-            v_store(to + j, v_load(p + j))
-            return
-        while j < count:
-            to[j] = p[j]
-            j += 1
+        v_copy(to, p, count)
     elif step == 2:
-        for j in range(count):
-            to[j] = p[2*j]
+        v_copy_even(to, p, count)
     else:
         for j in range(count):
             to[j] = p[step*j]
@@ -164,8 +161,20 @@ cdef inline void place(const Nest* nest, Py_ssize_t pixel, Py_ssize_t* at) noexc
     at[0] = pixel
 
 
+cdef inline void advance(const Nest* nest, Py_ssize_t* at) noexcept nogil:
+    """The place of the next pixel, without divisions."""
+    cdef int a = 3
+    while a > 0:
+        at[a] += 1
+        if at[a] < nest.axis[a - 1].out:
+            return
+        at[a] = 0
+        a -= 1
+    at[0] += 1
+
+
 cdef bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, Py_ssize_t length, real* to,
-                   Py_ssize_t width, Py_ssize_t slack) noexcept nogil:
+                   Py_ssize_t width) noexcept nogil:
     """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing."""
     cdef const Nest* nest = job.nest
     cdef const Window* d = &nest.axis[2]
@@ -192,15 +201,15 @@ cdef bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize
                 high = max(clip_high(start, d.stride, d.size, length), low)
                 p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
                 for c in range(box.c1 - box.c0):
-                    copy(line + low, p + (start + low*d.stride)*d.xs, step, high - low,
-                         slack if high == length else 0, job.x_end)
-                    if low > 0 or high < length:
-                        for j in range(length):
-                            if low <= j and j < high:
-                                continue
-                            i = locate(d, start + j*d.stride)
-                            absent = absent or i < 0
-                            line[j] = job.cval if i < 0 else p[i*d.xs]
+                    copy(line + low, p + (start + low*d.stride)*d.xs, step, high - low)
+                    for j in range(low):
+                        i = locate(d, start + j*d.stride)
+                        absent |= i < 0
+                        line[j] = job.cval if i < 0 else p[i*d.xs]
+                    for j in range(high, length):
+                        i = locate(d, start + j*d.stride)
+                        absent |= i < 0
+                        line[j] = job.cval if i < 0 else p[i*d.xs]
                     line += sc*width
                     p += nest.xc
     return absent
@@ -221,8 +230,7 @@ cdef void pack_lanes(const Job* job, const real* x, const Box* box, Py_ssize_t k
             place(job.nest, first + lane, at)
             length = min(end - lane, job.nest.axis[2].out - at[3])
             absent |= pack_run(job, x + at[0]*job.nest.xn, box, at, length,
-                               to + panel_start(count, panel)*kc + lane - panel_start(count, panel), width,
-                               width - (lane - panel_start(count, panel)) - length)
+                               to + panel_start(count, panel)*kc + lane - panel_start(count, panel), width)
             lane += length
         flags[panel] = absent and job.cval == 0
 
@@ -233,53 +241,81 @@ cdef bint pack_pixel(const Job* job, const real* x, const Box* box, const Py_ssi
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t sc
     cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, start, count = box.c1 - box.c0, low = box.k0[2], high = box.k0[2]
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, count = box.c1 - box.c0
     cdef real* line
     cdef const real* p
     cdef bint absent = False
     steps(box, job.channel_last, &sc, sk)
-    start = d.stride*at[3] - d.offset
-    if job.channel_last and nest.xc == 1 and d.dilation*d.xs == count:
-        # Neighbouring taps are neighbours in memory: one run instead of one per tap.
-        low = max(low, min(clip_low(start, d.dilation), box.k1[2]))
-        high = max(low, clip_high(start, d.dilation, d.size, box.k1[2]))
     for k0 in range(box.k0[0], box.k1[0]):
         i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
         for k1 in range(box.k0[1], box.k1[1]):
             i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
             line = to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1]
             p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
-            k2 = box.k0[2]
-            while k2 < box.k1[2]:
-                if k2 == low and high > low and i0 >= 0 and i1 >= 0:
-                    copy(line, p + (start + low*d.dilation)*d.xs, 1, (high - low)*count, V, job.x_end)
-                    line += (high - low)*count
-                    k2 = high
-                    continue
-                i2 = locate(d, start + d.dilation*k2)
+            for k2 in range(box.k0[2], box.k1[2]):
+                i2 = locate(d, d.stride*at[3] + d.dilation*k2 - d.offset)
                 if i0 < 0 or i1 < 0 or i2 < 0:
                     absent = True
                     constant(line, job.cval, sc, count)
                 elif sc == 1:
-                    copy(line, p + i2*d.xs, nest.xc, count, V, job.x_end)
+                    copy(line, p + i2*d.xs, nest.xc, count)
                 else:
                     gather(line, sc, p + i2*d.xs, nest.xc, count)
                 line += sk[2]
-                k2 += 1
     return absent
+
+
+cdef Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset, Py_ssize_t* low, Py_ssize_t* high) noexcept nogil:
+    """Where the runs of a window start in x, for windows that lie inside it: outputs low .. high of each axis.
+
+    Returns the length of a run: the channels of the box, or those of all its neighbouring taps where these adjoin in
+    memory.
+    """
+    cdef const Window* d
+    cdef Py_ssize_t length = box.c1 - box.c0, k0, k1, k2, number = 0, each = box.k1[2] - box.k0[2]
+    cdef int a
+    for a in range(3):
+        d = &nest.axis[a]
+        low[a] = clip_low(d.dilation*box.k0[a] - d.offset, d.stride)
+        high[a] = clip_high(d.dilation*(box.k1[a] - 1) - d.offset, d.stride, d.size, d.out)
+    if d.dilation*d.xs == length:
+        length *= each
+        each = 1
+    for k0 in range(box.k0[0], box.k1[0]):
+        for k1 in range(box.k0[1], box.k1[1]):
+            for k2 in range(box.k0[2], box.k0[2] + each):
+                offset[number] = (box.c0*nest.xc + (k0*nest.axis[0].dilation - nest.axis[0].offset)*nest.axis[0].xs
+                                  + (k1*nest.axis[1].dilation - nest.axis[1].offset)*nest.axis[1].xs
+                                  + (k2*d.dilation - d.offset)*d.xs)
+                number += 1
+    return length
 
 
 cdef void pack_rows(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first, Py_ssize_t count,
                     real* to, char* flags) noexcept nogil:
     """Pixels first .. first + count as rows (pixel, kc); flags: one per MR rows."""
-    cdef Py_ssize_t j
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t j, r, length = 0
+    cdef Py_ssize_t offset[KC]
     cdef Py_ssize_t at[4]
+    cdef Py_ssize_t low[3]
+    cdef Py_ssize_t high[3]
+    cdef const real* p
+    if job.channel_last and nest.xc == 1:
+        length = runs(nest, box, offset, low, high)
     for j in range((count + MR - 1) // MR):
         flags[j] = False
+    place(nest, first, at)
     for j in range(count):
-        place(job.nest, first + j, at)
-        if pack_pixel(job, x + at[0]*job.nest.xn, box, at, to + j*kc) and job.cval == 0:
+        if length and (low[0] <= at[1] < high[0] and low[1] <= at[2] < high[1] and low[2] <= at[3] < high[2]):
+            p = x + (at[0]*nest.xn + at[1]*nest.axis[0].stride*nest.axis[0].xs + at[2]*nest.axis[1].stride*nest.axis[1].xs
+                     + at[3]*nest.axis[2].stride*nest.axis[2].xs)
+            for r in range(kc // length):
+                v_copy(to + r*length, p + offset[r], length)
+        elif pack_pixel(job, x + at[0]*nest.xn, box, at, to) and job.cval == 0:
             flags[j // MR] = True
+        to += kc
+        advance(nest, at)
 
 
 cdef inline void gather(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
@@ -306,7 +342,7 @@ cdef void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t
                     line = to + (at + (c - box.c0)*sc)*kk
                     p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
                     if lanes and nest.wm == 1:
-                        copy(line, p, 1, high - low, 0, p)
+                        v_copy(line, p, high - low)
                     else:
                         gather(line, mk, p, nest.wm, high - low)
                     constant(line + (high - low)*mk, 0, mk, width - (high - low))
@@ -314,8 +350,9 @@ cdef void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t
 
 # ---- the register tile
 
-cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, real* out, const int nv) noexcept nogil:
-    """out (MR x nv vectors) = rows (MR x kc) times b (kc x nv vectors)."""
+cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const Target* to, const int nv) noexcept nogil:
+    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors). What is added to is added last, in
+    every kind of tile: the bits of an output must not depend on the tile that it falls in."""
     cdef vreal acc[MR][NV]
     cdef vreal bv[NV]
     cdef const real* a[MR]
@@ -332,57 +369,67 @@ cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, real* 
             for j in range(nv):
                 acc[i][j] += bv[j] * a[i][k]
         b += nv*V
-    for i in range(MR):
-        for j in range(nv):
-            v_store(out + (i*nv + j)*V, acc[i][j])
-
-
-cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, real* out, Py_ssize_t width) noexcept nogil:
-    if width == 3*V:
-        product(kc, rows, b, out, 3)
-    elif width == 2*V:
-        product(kc, rows, b, out, 2)
+    if to.add:
+        for i in range(MR):
+            for j in range(nv):
+                v_store(to.row[i] + j*V, acc[i][j] + v_load(to.row[i] + j*V))
+    elif to.column_bias != NULL:
+        for i in range(MR):
+            for j in range(nv):
+                v_store(to.row[i] + j*V, acc[i][j] + v_load(to.column_bias + j*V))
     else:
-        product(kc, rows, b, out, 1)
+        for i in range(MR):
+            for j in range(nv):
+                v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
+
+
+cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, const Target* to, Py_ssize_t width) noexcept nogil:
+    if width == 3*V:
+        product(kc, rows, b, to, 3)
+    elif width == 2*V:
+        product(kc, rows, b, to, 2)
+    else:
+        product(kc, rows, b, to, 1)
 
 
 cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y, const Py_ssize_t* row_at,
-              const Py_ssize_t* column_at, bint contiguous, bint store, const real* row_bias, const real* column_bias) noexcept nogil:
-    """Add the tile to y, or store it with its bias."""
+              const Py_ssize_t* column_at, const Target* to) noexcept nogil:
+    """What `product` does at its end, for tiles that are not whole or not contiguous in y."""
     cdef Py_ssize_t i, j
-    cdef real* to
-    cdef const real* part
-    cdef real init
+    cdef real* line
     for i in range(rows):
-        to = y + row_at[i]
-        part = tile + i*width
-        init = 0 if row_bias == NULL else row_bias[i]
-        if contiguous:
-            to += column_at[0]
-            j = 0
-            if not store:
-                while j + V <= columns:
-                    v_store(to + j, v_load(to + j) + v_load(part + j))
-                    j += V
-                while j < columns:
-                    to[j] += part[j]
-                    j += 1
-            elif column_bias != NULL:
-                for j in range(columns):
-                    to[j] = part[j] + column_bias[j]
+        line = y + row_at[i]
+        for j in range(columns):
+            if to.add:
+                line[column_at[j]] = tile[j] + line[column_at[j]]
+            elif to.column_bias != NULL:
+                line[column_at[j]] = tile[j] + to.column_bias[j]
             else:
-                while j + V <= columns:
-                    v_store(to + j, v_load(part + j) + init)
-                    j += V
-                while j < columns:
-                    to[j] = part[j] + init
-                    j += 1
-        else:
-            for j in range(columns):
-                if not store:
-                    to[column_at[j]] += part[j]
-                else:
-                    to[column_at[j]] = part[j] + (init if column_bias == NULL else column_bias[j])
+                line[column_at[j]] = tile[j] + to.bias[i]
+        tile += width
+
+
+cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const real** rows,
+                        const real* b, Target* to, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns,
+                        const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, bint flag,
+                        Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
+    """One tile, straight into y where it is whole and contiguous there and has no absent taps, else by a copy."""
+    cdef real tile[MR*NV*V]
+    cdef Target aside
+    cdef int i
+    if contiguous and not flag and count == MR and columns == width:
+        for i in range(MR):
+            to.row[i] = y + row_at[i] + column_at[0]
+        tile_product(part.kc, rows, b, to, width)
+        return
+    for i in range(MR):
+        aside.row[i] = tile + i*width
+        aside.bias[i] = 0
+    aside.add, aside.column_bias = False, NULL
+    tile_product(part.kc, rows, b, &aside, width)
+    if flag:
+        mend(job, part, x, w, tile, width, count, columns, pixel, m)
+    put(tile, width, count, columns, y, row_at, column_at, to)
 
 
 cdef void mend(const Job* job, const Part* part, const real* x, const real* w, real* tile, Py_ssize_t width,
@@ -410,12 +457,16 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef Py_ssize_t row_at[MR]
     cdef Py_ssize_t column_at[NV*V]
     cdef const real* row[MR]
-    cdef real tile[MR*NV*V]
+    cdef Target to
     cdef int i
+    to.add = not part.first
+    for i in range(MR):
+        to.bias[i] = 0
     for t in range(part.u0, part.u1):
         m = panel_start(channels, t)
         width = panel_start(channels, t + 1) - m
         columns = min(width, channels - m)
+        to.column_bias = offset(bias, m)
         for i in range(NV*V):
             column_at[i] = (job.m0 + m + i)*job.nest.ym
         for inner in range((part.count + MR - 1) // MR):
@@ -424,10 +475,8 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
             for i in range(MR):
                 row[i] = part.block + min(pixel + i, last)*part.kc
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
-            tile_product(part.kc, row, packed + m*job.depth + part.before*width, tile, width)
-            if part.flags[inner]:
-                mend(job, part, x, w, tile, width, rows, columns, pixel, m)
-            put(tile, width, rows, columns, y, row_at, column_at, job.nest.ym == 1, part.first, NULL, offset(bias, m))
+            finish(job, part, x, w, y, row, packed + m*job.depth + part.before*width, &to, width, rows, columns, row_at,
+                   column_at, job.nest.ym == 1, part.flags[inner], pixel, m)
 
 
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
@@ -436,23 +485,22 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
     cdef Py_ssize_t channels = job.m1 - job.m0, t, m, width, columns, pixel, inner, rows
     cdef Py_ssize_t row_at[MR]
     cdef const real* row[MR]
-    cdef real tile[MR*NV*V]
+    cdef Target to
     cdef int i
+    to.add, to.column_bias = not part.first, NULL
     for t in range(part.u0, part.u1):
         m = t*MR
         rows = min(<Py_ssize_t>MR, channels - m)
         for i in range(MR):
             row[i] = weight_row(job, w, packed, min(m + i, channels - 1), part.before, part.kc)
             row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
+            to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
         for inner in range(panels(part.count)):
             pixel = panel_start(part.count, inner)
             width = panel_start(part.count, inner + 1) - pixel
             columns = min(width, part.count - pixel)
-            tile_product(part.kc, row, part.block + pixel*part.kc, tile, width)
-            if part.flags[inner]:
-                mend(job, part, x, w, tile, width, rows, columns, pixel, m)
-            put(tile, width, rows, columns, y, row_at, part.pixel_at + pixel, part.joined[inner], part.first,
-                offset(bias, m), NULL)
+            finish(job, part, x, w, y, row, part.block + pixel*part.kc, &to, width, rows, columns, row_at,
+                   part.pixel_at + pixel, part.joined[inner], part.flags[inner], pixel, m)
 
 
 cdef inline const real* weight_row(const Job* job, const real* w, const real* packed, Py_ssize_t m, Py_ssize_t before,
@@ -476,9 +524,10 @@ cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
     cdef Py_ssize_t at[4]
     cdef char* joined = flags + count
     cdef Part part
+    place(nest, p0, at)
     for j in range(count):
-        place(nest, p0 + j, at)
         pixel_at[j] = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*nest.axis[2].ys
+        advance(nest, at)
     if not job.flat:
         for panel in range(panels(count)):
             joined[panel] = True
@@ -573,19 +622,6 @@ cdef Py_ssize_t depth_of(const Nest* nest) noexcept nogil:
     return nest.c*nest.axis[0].taps*nest.axis[1].taps*nest.axis[2].taps
 
 
-cdef const real* end_of(object array) except NULL:
-    """One past the last element of an array."""
-    cdef Py_buffer view
-    cdef Py_ssize_t last = 0
-    cdef int a
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
-    for a in range(view.ndim):
-        last += max(<Py_ssize_t>0, (view.shape[a] - 1)*view.strides[a])
-    cdef const char* p = <const char*>view.buf + last + view.itemsize
-    PyBuffer_Release(&view)
-    return <const real*>p
-
-
 def packed_size(nest_bytes, bint flat):
     """Elements that `pack` writes."""
     cdef Job job
@@ -626,7 +662,6 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     job.packed = NULL
     if packed_array is not None:
         job.packed = address(packed_array)
-    job.x_end = end_of(x_array)
     job.cval = address(cval_array)[0]
     job.flat, job.channel_last, job.first, job.depth = flat, channel_last, first, depth_of(job.nest)
     job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out

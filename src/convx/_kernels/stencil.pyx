@@ -11,7 +11,7 @@ Assumes:       x, y run along the innermost window with stride 1; stride 1 and d
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, spoiled
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, v_copy, spoiled
 from _nest cimport Nest, Window, Box, address, locate, exact, whole, clip_low, clip_high, PyBytes_AS_STRING
 
 cdef enum:
@@ -103,13 +103,7 @@ cdef bint fill(const Nest* nest, const real* x, Py_ssize_t plane, Py_ssize_t top
             for j in range(low):
                 i = locate(b, left + j)
                 to[j] = cval if i < 0 else p[i - left]
-            j = low
-            while j + V <= high:
-                v_store(to + j, v_load(p + j))
-                j += V
-            while j < high:
-                to[j] = p[j]
-                j += 1
+            v_copy(to + low, p + low, high - low)
             for j in range(high, width):
                 i = locate(b, left + j)
                 to[j] = cval if i < 0 else p[i - left]

@@ -59,11 +59,50 @@ typedef int32_t vindex __attribute__((vector_size(CONVX_VBYTES)));
 #define CONVX_EVEN CONVX_EVEN_8
 typedef int64_t vindex __attribute__((vector_size(CONVX_VBYTES)));
 #endif
-#if defined(__clang__)
-static inline vreal v_even(vreal a, vreal b) { return __builtin_shufflevector(a, b, CONVX_EVEN); }
+/* The first, then the second halves of a and b, value by value in turn. */
+#if CONVX_VBYTES == 64
+#define CONVX_LOW_4 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define CONVX_HIGH_4 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define CONVX_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define CONVX_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#elif CONVX_VBYTES == 32
+#define CONVX_LOW_4 0, 8, 1, 9, 2, 10, 3, 11
+#define CONVX_HIGH_4 4, 12, 5, 13, 6, 14, 7, 15
+#define CONVX_LOW_8 0, 4, 1, 5
+#define CONVX_HIGH_8 2, 6, 3, 7
 #else
-static inline vreal v_even(vreal a, vreal b) { return __builtin_shuffle(a, b, (vindex){CONVX_EVEN}); }
+#define CONVX_LOW_4 0, 4, 1, 5
+#define CONVX_HIGH_4 2, 6, 3, 7
+#define CONVX_LOW_8 0, 2
+#define CONVX_HIGH_8 1, 3
 #endif
+#if defined(CONVX_F32)
+#define CONVX_LOW CONVX_LOW_4
+#define CONVX_HIGH CONVX_HIGH_4
+#else
+#define CONVX_LOW CONVX_LOW_8
+#define CONVX_HIGH CONVX_HIGH_8
+#endif
+#if defined(__clang__)
+#define CONVX_MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CONVX_MIX(a, b, ...) __builtin_shuffle(a, b, (vindex){__VA_ARGS__})
+#endif
+static inline vreal v_even(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_EVEN); }
+/* to[j*to_step + i] = p[i*step + j] for i, j < V: log2(V) rounds of halves in turn. */
+static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
+    vreal a[V], b[V];
+    int i, n;
+    for (i = 0; i < V; i++) a[i] = v_load(p + i * step);
+    for (n = 1; n < V; n *= 2) {
+        for (i = 0; i < V / 2; i++) {
+            b[2 * i] = CONVX_MIX(a[i], a[i + V / 2], CONVX_LOW);
+            b[2 * i + 1] = CONVX_MIX(a[i], a[i + V / 2], CONVX_HIGH);
+        }
+        for (i = 0; i < V; i++) a[i] = b[i];
+    }
+    for (i = 0; i < V; i++) v_store(to + i * to_step, a[i]);
+}
 /* The value, from now on in a register: GCC would rather load an unaligned vector again for each of its uses. */
 #if defined(__x86_64__)
 #define CONVX_REGISTER "+v"
@@ -80,11 +119,31 @@ static inline vreal v_keep(vreal v) {
 typedef real vreal;
 static inline vreal v_keep(vreal v) { return v; }
 static inline vreal v_even(vreal a, vreal b) { (void)b; return a; }
+static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
+    (void)to_step; (void)step; *to = *p;
+}
 enum { V = 1, MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
 #endif
+
+/* Ask for the line at p, which will be written. */
+static inline void v_prefetch(const real *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 1);
+#else
+    (void)p;
+#endif
+}
+
+static inline void v_prefetch_read(const real *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0);
+#else
+    (void)p;
+#endif
+}
 
 /* Copy count values and touch no others: whole vectors and one that overlaps the last, or two overlapping halves. */
 static inline void v_copy(real *to, const real *p, ptrdiff_t count) {
@@ -127,4 +186,11 @@ static inline int spoiled(real a) { (void)a; return 0; }
 #else
 static inline int spoiled(real a) { return !(a - a == 0); }
 #endif
+static inline int v_spoiled(vreal v) {
+    real lanes[V];
+    int i, bad = 0;
+    v_store(lanes, v);
+    for (i = 0; i < V; i++) bad |= spoiled(lanes[i]);
+    return bad;
+}
 #endif

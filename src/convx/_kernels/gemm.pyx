@@ -15,7 +15,7 @@ Assumes:       weights shared by all outputs (no w stride along o).
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_copy_even, spoiled
+from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_prefetch, v_prefetch_read, v_transpose, v_copy, v_copy_even, spoiled, v_spoiled
 from _nest cimport (Nest, Window, Box, address, locate, exact, clip_low, clip_high, PyBytes_AS_STRING)
 
 cdef enum:
@@ -57,6 +57,8 @@ ctypedef struct Target:
     real bias[MR]
     const real* column_bias
     bint add
+    int times
+    bint check, bad   # look for sums that are not finite before storing; whether there were some (nothing is stored then)
 
 
 ctypedef struct Cut:
@@ -146,6 +148,25 @@ cdef inline void copy(real* to, const real* p, Py_ssize_t step, Py_ssize_t count
             to[j] = p[step*j]
 
 
+cdef void turn(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to[j, i] = p[i, j]: rows of contiguous values (i) become lanes; squares of V x V in registers.
+
+    Rows a power of two apart share one set of L1, so a line is read once and not once per value.
+    """
+    cdef Py_ssize_t i, j = 0, h, k
+    while j < columns:
+        i = 0
+        while i < rows:
+            if i + V <= rows and j + V <= columns:
+                v_transpose(to + j*to_step + i, to_step, p + i*step + j, step)
+            else:
+                for h in range(i, min(i + V, rows)):
+                    for k in range(j, min(j + V, columns)):
+                        to[k*to_step + h] = p[h*step + k]
+            i += V
+        j += V
+
+
 cdef inline void constant(real* to, real value, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(count):
@@ -175,12 +196,20 @@ cdef inline void advance(const Nest* nest, Py_ssize_t* at) noexcept nogil:
 
 cdef bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, Py_ssize_t length, real* to,
                    Py_ssize_t width) noexcept nogil:
-    """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing."""
+    """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing.
+
+    Taps are looked up once and channels walked outside: the rows of one channel stay in L1 for all its taps, where
+    channels lie a power of two apart and would push each other out.
+    """
     cdef const Nest* nest = job.nest
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t sc
     cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t k0, k1, k2, i0, i1, start, low, high, c, j, i, step = d.stride*d.xs
+    cdef Py_ssize_t place_in[KC]   # of a tap in the panel
+    cdef Py_ssize_t start[KC]      # first position along the row
+    cdef Py_ssize_t origin[KC]     # of the row in x
+    cdef bint reads[KC]            # whether there is such a row
+    cdef Py_ssize_t k0, k1, k2, i0, i1, t = 0, taps, low, high, c, j, i, step = d.stride*d.xs, each = box.k1[2] - box.k0[2]
     cdef real* line
     cdef const real* p
     cdef bint absent = False
@@ -190,28 +219,64 @@ cdef bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize
         for k1 in range(box.k0[1], box.k1[1]):
             i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
             for k2 in range(box.k0[2], box.k1[2]):
-                line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2])*width
-                if i0 < 0 or i1 < 0:
-                    absent = True
-                    for c in range(box.c1 - box.c0):
-                        constant(line + c*sc*width, job.cval, 1, length)
-                    continue
-                start = d.stride*at[3] + d.dilation*k2 - d.offset
-                low = min(clip_low(start, d.stride), length)
-                high = max(clip_high(start, d.stride, d.size, length), low)
-                p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
-                for c in range(box.c1 - box.c0):
-                    copy(line + low, p + (start + low*d.stride)*d.xs, step, high - low)
-                    for j in range(low):
-                        i = locate(d, start + j*d.stride)
-                        absent |= i < 0
-                        line[j] = job.cval if i < 0 else p[i*d.xs]
-                    for j in range(high, length):
-                        i = locate(d, start + j*d.stride)
-                        absent |= i < 0
-                        line[j] = job.cval if i < 0 else p[i*d.xs]
-                    line += sc*width
-                    p += nest.xc
+                place_in[t] = ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2])*width
+                start[t] = d.stride*at[3] + d.dilation*k2 - d.offset
+                reads[t] = i0 >= 0 and i1 >= 0
+                origin[t] = i0*nest.axis[0].xs + i1*nest.axis[1].xs
+                t += 1
+    taps = t
+    if nest.xc == 1 and step > 2:
+        return pack_turned(job, x, box, taps, place_in, start, origin, reads, length, sc*width, to)
+    for c in range(box.c0, box.c1):
+        for t in range(taps):
+            line = to + place_in[t] + (c - box.c0)*sc*width
+            if not reads[t]:
+                absent = True
+                constant(line, job.cval, 1, length)
+                continue
+            p = x + origin[t] + c*nest.xc
+            if step <= 2 and t % each == 0:
+                for j in range(0, length*step, 16):
+                    v_prefetch_read(p + start[t]*d.xs + 2*nest.xc + j)
+            if start[t] >= 0 and start[t] + (length - 1)*d.stride < d.size:
+                copy(line, p + start[t]*d.xs, step, length)
+                continue
+            low = min(clip_low(start[t], d.stride), length)
+            high = max(clip_high(start[t], d.stride, d.size, length), low)
+            copy(line + low, p + (start[t] + low*d.stride)*d.xs, step, high - low)
+            for j in range(low):
+                i = locate(d, start[t] + j*d.stride)
+                absent |= i < 0
+                line[j] = job.cval if i < 0 else p[i*d.xs]
+            for j in range(high, length):
+                i = locate(d, start[t] + j*d.stride)
+                absent |= i < 0
+                line[j] = job.cval if i < 0 else p[i*d.xs]
+    return absent
+
+
+cdef bint pack_turned(const Job* job, const real* x, const Box* box, Py_ssize_t taps, const Py_ssize_t* place_in,
+                      const Py_ssize_t* start, const Py_ssize_t* origin, const bint* reads, Py_ssize_t length,
+                      Py_ssize_t line_step, real* to) noexcept nogil:
+    """`pack_run` where channels are contiguous in x: pixels are rows of channels that become lanes."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t t, c, j, i, low, high, channels = box.c1 - box.c0
+    cdef const real* p
+    cdef bint absent = False
+    for t in range(taps):
+        low, high = 0, 0
+        p = x + origin[t] + box.c0
+        if reads[t]:
+            low = min(clip_low(start[t], d.stride), length)
+            high = max(clip_high(start[t], d.stride, d.size, length), low)
+            turn(to + place_in[t] + low, line_step, p + (start[t] + low*d.stride)*d.xs, d.stride*d.xs, high - low, channels)
+        for j in range(length):
+            if low <= j and j < high:
+                continue
+            i = locate(d, start[t] + j*d.stride) if reads[t] else -1
+            absent |= i < 0
+            for c in range(channels):
+                to[place_in[t] + c*line_step + j] = job.cval if i < 0 else p[i*d.xs + c]
     return absent
 
 
@@ -338,6 +403,12 @@ cdef void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t
         for k1 in range(box.k0[1], box.k1[1]):
             for k2 in range(box.k0[2], box.k1[2]):
                 at = (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
+                if lanes and nest.wc == 1 and nest.wm > 2:
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + box.c0 + low*nest.wm
+                    turn(to + at*kk, sc*kk, p, nest.wm, high - low, box.c1 - box.c0)
+                    for c in range(box.c1 - box.c0):
+                        constant(to + (at + c*sc)*kk + (high - low), 0, 1, width - (high - low))
+                    continue
                 for c in range(box.c0, box.c1):
                     line = to + (at + (c - box.c0)*sc)*kk
                     p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
@@ -350,40 +421,57 @@ cdef void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t
 
 # ---- the register tile
 
-cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const Target* to, const int nv) noexcept nogil:
-    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors). What is added to is added last, in
-    every kind of tile: the bits of an output must not depend on the tile that it falls in."""
+cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, Target* to, const int nv) noexcept nogil:
+    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors).
+
+    What is added to is added last, in every kind of tile: the bits of an output must not depend on the tile that it
+    falls in. The outermost loop runs once: GCC unrolls early enough to keep acc in registers only inside a loop
+    (4 % of a 27-product tile).
+    """
     cdef vreal acc[MR][NV]
     cdef vreal bv[NV]
     cdef const real* a[MR]
     cdef Py_ssize_t k
+    cdef int once
     cdef int i, j
-    for i in range(MR):
-        a[i] = rows[i]
-        for j in range(nv):
-            acc[i][j] = v_set(0)
-    for k in range(kc):
-        for j in range(nv):
-            bv[j] = v_load(b + j*V)
+    for once in range(to.times):
         for i in range(MR):
+            a[i] = rows[i]
             for j in range(nv):
-                acc[i][j] += bv[j] * a[i][k]
-        b += nv*V
-    if to.add:
-        for i in range(MR):
+                v_prefetch(to.row[i] + j*V)  # rows of y lie far apart: their lines arrive during the sum
+                acc[i][j] = v_set(0)
+        for k in range(kc):
             for j in range(nv):
-                v_store(to.row[i] + j*V, acc[i][j] + v_load(to.row[i] + j*V))
-    elif to.column_bias != NULL:
-        for i in range(MR):
+                bv[j] = v_load(b + j*V)
+            for i in range(MR):
+                for j in range(nv):
+                    acc[i][j] += bv[j] * a[i][k]
+            b += nv*V
+        if to.check:
             for j in range(nv):
-                v_store(to.row[i] + j*V, acc[i][j] + v_load(to.column_bias + j*V))
-    else:
-        for i in range(MR):
-            for j in range(nv):
-                v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
+                bv[j] = v_set(0)
+                for i in range(MR):
+                    bv[j] += acc[i][j] * 0
+            for j in range(1, nv):
+                bv[0] += bv[j]
+            to.bad = v_spoiled(bv[0])
+            if to.bad:
+                return
+        if to.add:
+            for i in range(MR):
+                for j in range(nv):
+                    v_store(to.row[i] + j*V, acc[i][j] + v_load(to.row[i] + j*V))
+        elif to.column_bias != NULL:
+            for i in range(MR):
+                for j in range(nv):
+                    v_store(to.row[i] + j*V, acc[i][j] + v_load(to.column_bias + j*V))
+        else:
+            for i in range(MR):
+                for j in range(nv):
+                    v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
 
 
-cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, const Target* to, Py_ssize_t width) noexcept nogil:
+cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, Target* to, Py_ssize_t width) noexcept nogil:
     if width == 3*V:
         product(kc, rows, b, to, 3)
     elif width == 2*V:
@@ -393,43 +481,64 @@ cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, const Ta
 
 
 cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y, const Py_ssize_t* row_at,
-              const Py_ssize_t* column_at, const Target* to) noexcept nogil:
+              const Py_ssize_t* column_at, bint contiguous, const Target* to) noexcept nogil:
     """What `product` does at its end, for tiles that are not whole or not contiguous in y."""
     cdef Py_ssize_t i, j
     cdef real* line
+    cdef real init
+    cdef bint near = to.column_bias == NULL and (rows == 1 or row_at[1] == row_at[0] + 1)
     for i in range(rows):
-        line = y + row_at[i]
-        for j in range(columns):
-            if to.add:
-                line[column_at[j]] = tile[j] + line[column_at[j]]
-            elif to.column_bias != NULL:
-                line[column_at[j]] = tile[j] + to.column_bias[j]
-            else:
-                line[column_at[j]] = tile[j] + to.bias[i]
+        line = y + row_at[i] + (column_at[0] if contiguous else 0)
+        init = to.bias[i]
+        if to.add and contiguous:
+            for j in range(columns):
+                line[j] = tile[j] + line[j]
+        elif to.column_bias == NULL and contiguous:
+            for j in range(columns):
+                line[j] = tile[j] + init
+        elif contiguous:
+            for j in range(columns):
+                line[j] = tile[j] + to.column_bias[j]
+        elif not near:
+            for j in range(columns):
+                if to.add:
+                    init = line[column_at[j]]
+                elif to.column_bias != NULL:
+                    init = to.column_bias[j]
+                line[column_at[j]] = tile[j] + init
         tile += width
+    if near and not contiguous:
+        # Rows are neighbours in y (channels-last): column by column, each a short contiguous run.
+        tile -= rows*width
+        for j in range(columns):
+            line = y + row_at[0] + column_at[j]
+            for i in range(rows):
+                line[i] = tile[i*width + j] + (line[i] if to.add else to.bias[i])
 
 
 cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const real** rows,
                         const real* b, Target* to, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns,
                         const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, bint flag,
                         Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
-    """One tile, straight into y where it is whole and contiguous there and has no absent taps, else by a copy."""
+    """One tile, straight into y where it is whole and contiguous there, else by a copy that `mend` may correct."""
     cdef real tile[MR*NV*V]
     cdef Target aside
     cdef int i
-    if contiguous and not flag and count == MR and columns == width:
+    to.check, to.bad, to.times = flag, False, 1
+    if contiguous and count == MR and columns == width:
         for i in range(MR):
             to.row[i] = y + row_at[i] + column_at[0]
         tile_product(part.kc, rows, b, to, width)
-        return
+        if not to.bad:
+            return
     for i in range(MR):
         aside.row[i] = tile + i*width
         aside.bias[i] = 0
-    aside.add, aside.column_bias = False, NULL
+    aside.add, aside.column_bias, aside.check, aside.times = False, NULL, False, 1
     tile_product(part.kc, rows, b, &aside, width)
     if flag:
         mend(job, part, x, w, tile, width, count, columns, pixel, m)
-    put(tile, width, count, columns, y, row_at, column_at, to)
+    put(tile, width, count, columns, y, row_at, column_at, contiguous, to)
 
 
 cdef void mend(const Job* job, const Part* part, const real* x, const real* w, real* tile, Py_ssize_t width,

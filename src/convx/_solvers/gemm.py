@@ -40,8 +40,8 @@ def _in_order(nest, channel_last: bool) -> bool:
 def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, rows: int, bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
-    One multiply-add per cycle, a copied vector counts 2, a gathered element 1.2 (2 apart: 0.4), a run 8: measured on
-    one core of a Zen 4 server; the choice between the ways is flat within a factor 1.5 of each.
+    One multiply-add per cycle, a copied vector counts 6, a turned element 0.4, one gathered 2 apart 0.4, any other 2,
+    a run 8: measured on one core of a Zen 4 server; the choice between the ways is flat within a factor 1.5 of each.
     """
     last = nest.windows[-1] if nest.windows else None
     pixels, depth, m = nest.outputs // max(nest.g * nest.m, 1), nest.depth, nest.m
@@ -51,18 +51,19 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
     def up(n, k):
         return -(-n // k) * k
 
-    def moved(step):
-        return {1: 2.0 / lanes, 2: 0.4}.get(step, 1.2)
+    def moved(step, turned=False):
+        return {1: 6.0 / lanes, 2: 0.4}.get(step, 0.4 if turned else 2.0)
 
     if flat:
         merged = last is not None and nest.x[2] == 1 and last.axis.dilation * last.xs == nest.c
         runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
         x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
-        w_cost = 0 if bound else m * depth * moved(nest.w[1])
+        w_cost = 0 if bound else m * depth * moved(nest.w[1], nest.w[2] == 1)
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
     else:
-        x_cost = pixels * depth * (moved(last.xs * last.axis.stride if last else 0) + 8.0 / min(row, 3 * lanes))
+        step = last.xs * last.axis.stride if last else 0
+        x_cost = pixels * depth * (moved(step, nest.x[2] == 1) + 8.0 / min(row, 3 * lanes))
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)
         y_cost = pixels * m * (3.0 / lanes if last and last.ys == 1 else 1.5)
         work = up(m, rows) * up(pixels, lanes) * depth / lanes

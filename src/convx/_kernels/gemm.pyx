@@ -22,7 +22,7 @@ cdef enum:
     NV = 3        # vectors of a panel
     KC = 640      # products of a box: MR rows of them and a panel line stay in L1 (flat between 400 and 800)
     BLOCK = 240   # pixels of a block: KC x BLOCK packed values stay in L2 (1 MB; flat between 144 and 384)
-    LIMIT = 8388608
+    LIMIT = 12582912
 
 LANES, ROWS = V, MR
 

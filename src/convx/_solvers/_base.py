@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from .._nest import KERNEL_RANK, Nest
 
 
@@ -36,3 +38,23 @@ def not_compiled(nest: Nest, kind: str) -> str | None:
     if len(nest.windows) > KERNEL_RANK:
         return f"{len(nest.windows)} axes with taps and cval != 0 (kernels know {KERNEL_RANK})"
     return None
+
+
+class _At:
+    """An array interface at `origin` elements from the first element of `array` (prove() keeps it inside)."""
+
+    def __init__(self, array, dtype, origin, shape, strides):
+        address, read_only = array.__array_interface__["data"]
+        self.array = array
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": dtype.str,
+            "data": (address + origin * dtype.itemsize, read_only),
+            "shape": shape,
+            "strides": tuple(s * dtype.itemsize for s in strides),
+        }
+
+
+def at(array, dtype, origin, shape, strides):
+    """A view by a nest's numbers: `origin` and `strides` count elements of dtype."""
+    return np.asarray(_At(array, dtype, origin, shape, strides))

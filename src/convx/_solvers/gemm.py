@@ -40,8 +40,9 @@ def _in_order(nest, channel_last: bool) -> bool:
 def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, rows: int, bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
-    One multiply-add per cycle, a copied vector counts 6, a turned element 0.4, one gathered 2 apart 0.4, any other 2,
-    a run 8: measured on one core of a Zen 4 server; the choice between the ways is flat within a factor 1.5 of each.
+    One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
+    a run 8, what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`explain` against time on
+    54 problems); the choice between the ways is flat within a factor 1.5 of each.
     """
     last = nest.windows[-1] if nest.windows else None
     pixels, depth, m = nest.outputs // max(nest.g * nest.m, 1), nest.depth, nest.m
@@ -52,7 +53,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
         return -(-n // k) * k
 
     def moved(step, turned=False):
-        return {1: 6.0 / lanes, 2: 0.4}.get(step, 0.4 if turned else 2.0)
+        return {1: 6.0 / lanes, 2: 0.4}.get(step, 0.7 if turned else 2.0)
 
     if flat:
         merged = last is not None and nest.x[2] == 1 and last.axis.dilation * last.xs == nest.c
@@ -61,13 +62,16 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
         w_cost = 0 if bound else m * depth * moved(nest.w[1], nest.w[2] == 1)
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
+        tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
     else:
         step = last.xs * last.axis.stride if last else 0
         x_cost = pixels * depth * (moved(step, nest.x[2] == 1) + 8.0 / min(row, 3 * lanes))
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)
         y_cost = pixels * m * (3.0 / lanes if last and last.ys == 1 else 1.5)
         work = up(m, rows) * up(pixels, lanes) * depth / lanes
-    return (x_cost + w_cost + y_cost + work) * nest.g
+        tiles = up(m, rows) / rows * up(pixels, 3 * lanes) / (3 * lanes)
+    around = 300.0 * tiles * up(max(depth, 1), 640) / 640 + 12.0 * pixels
+    return (x_cost + w_cost + y_cost + work + around) * nest.g
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +97,7 @@ def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
     _, flat, _, in_place = _ways(nest, kind, False)
     block = threads * 640 * 260 * size
-    return block + (0 if in_place and not flat else min(nest.g * nest.m * nest.depth * size, 1 << 23))
+    return block + (0 if in_place and not flat else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 
 
 def prepare(nest, call, w):

@@ -10,6 +10,8 @@ from itertools import product
 
 import numpy as np
 
+from ._base import at
+
 name = "reference"
 error_factor = 1.0
 
@@ -28,32 +30,13 @@ def scratch(nest, kind, threads):
     return 16 * nest.n * nest.g * (nest.c + nest.m) * int(np.prod(sizes, dtype=object))
 
 
-class _At:
-    """An array interface at `origin` elements from the first element of `array` (prove() keeps it inside)."""
-
-    def __init__(self, array, dtype, origin, shape, strides):
-        address, read_only = array.__array_interface__["data"]
-        self.array = array
-        self.__array_interface__ = {
-            "version": 3,
-            "typestr": dtype.str,
-            "data": (address + origin * dtype.itemsize, read_only),
-            "shape": shape,
-            "strides": tuple(s * dtype.itemsize for s in strides),
-        }
-
-
-def _view(array, dtype, origin, shape, strides):
-    return np.asarray(_At(array, dtype, origin, shape, strides))
-
-
 def run(nest, call, x, w, y):
     axes = [v.axis for v in nest.windows]
-    xv = _view(x, call.dtype, nest.origin[0], (nest.n, nest.g, nest.c, *[a.size for a in axes]),
+    xv = at(x, call.dtype, nest.origin[0], (nest.n, nest.g, nest.c, *[a.size for a in axes]),
                (*nest.x, *[v.xs for v in nest.windows]))
-    yv = _view(y, call.dtype, nest.origin[2], (nest.n, nest.g, nest.m, *[a.out for a in axes]),
+    yv = at(y, call.dtype, nest.origin[2], (nest.n, nest.g, nest.m, *[a.out for a in axes]),
                (*nest.y, *[v.ys for v in nest.windows]))
-    wv = _view(w, call.dtype, nest.origin[1], (nest.g, nest.m, nest.c, *[a.taps for a in axes], *[a.out for a in axes]),
+    wv = at(w, call.dtype, nest.origin[1], (nest.g, nest.m, nest.c, *[a.taps for a in axes], *[a.out for a in axes]),
                (*nest.w, *[v.ws for v in nest.windows], *[v.wo for v in nest.windows]))
     if nest.first:
         yv[...] = 0 if call.bias is None else call.bias.reshape(1, nest.g, -1, *(1 for _ in axes))

@@ -40,19 +40,22 @@ def _tiles(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Whole tiles of 4 rows at the rate of the register tile, a pass over x and y, and the tiles at the edge.
+    """Whole tiles of 4 rows at the rate of the register tile, the copies at the edges, and a pass over x and y.
 
-    40 G products/s for 16 float32 lanes, 8 GB/s, 0.3 us an edge tile: one core of a Zen 4 server; the choice is flat
-    within a factor 1.5.
+    0.8 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`explain` against
+    time on 54 problems; a factor 1.5 changes few choices).
     """
     blocks, columns, lanes = _tiles(nest, kind)
     planes = nest.outputs
     for v in nest.windows[-2:]:
         planes //= max(v.axis.out, 1)
-    work = planes * blocks * 4 * columns * lanes * nest.depth / (2.5e9 * lanes / 4)
-    edges = planes * (blocks * min(columns, 2) + 2 * columns) * 3e-7
-    traffic = nest.outputs * (8 if kind == "f64" else 4) * 3 / 8e9
-    return 1e-6 + max(work + edges, traffic) / threads
+    inner = nest.depth
+    for v in nest.windows[-2:]:
+        inner //= max(v.axis.taps, 1)
+    work = planes * blocks * 4 * columns * lanes * nest.depth / (0.8e9 * lanes)
+    edges = planes * inner * min(blocks * columns, blocks * min(columns, 2) + 2 * columns) * 2e-7
+    traffic = nest.outputs * (8 if kind == "f64" else 4) * 2 / 16e9
+    return 1e-6 + (max(work, traffic) + edges) / threads
 
 
 def scratch(nest, kind, threads):

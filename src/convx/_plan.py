@@ -8,6 +8,8 @@ many threads may use one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,6 +46,16 @@ class Problem:
     def text(self) -> str:
         return f"{self.geometry.text()}  {self.y_dtype.name}"
 
+    @cached_property
+    def compute_dtype(self) -> np.dtype:
+        """float16 is stored, float32 computes; everything else computes in its own type."""
+        return np.dtype(np.float32) if self.y_dtype == np.float16 else self.y_dtype
+
+    @cached_property
+    def real_only(self) -> bool:
+        """Operands of the compute dtype suffice: no complex numbers."""
+        return self.compute_dtype.kind != "c"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -58,8 +70,7 @@ class Step:
     conjugate: bool = False
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What a solver's run gets besides the nest and the arrays."""
 
     kind: str
@@ -68,7 +79,7 @@ class Call:
     cval: np.ndarray
     threads: int
     packed: bytes
-    model: Nest
+    way: object  # what the solver's `way` decided
     weights: object = None
 
 
@@ -77,16 +88,16 @@ class Schedule:
     steps: tuple[Step, ...]
     fill: bool
     threads_useful: bool
-
-
-def compute_dtype(problem: Problem) -> np.dtype:
-    """float16 is stored, float32 computes; everything else computes in its own type."""
-    return np.dtype(np.float32) if problem.y_dtype == np.float16 else problem.y_dtype
+    kind: str
+    real: np.dtype
+    calls: dict = field(default_factory=dict)  # those without bias and bound weights, by thread count
 
 
 def native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array itself if compiled code can walk it, else a converted copy."""
     if array.dtype == dtype and array.dtype.isnative and array.flags.aligned:
+        if array.flags.c_contiguous:
+            return array
         size = dtype.itemsize if dtype.kind != "c" else dtype.itemsize // 2
         if not any(s % size for s in array.strides):
             return array
@@ -173,7 +184,7 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
             part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
             packed = part.pack() if solver is not reference else b""
             steps.append(Step(solver, part, key[1], packed, x_part, y_part, conjugate))
-    return Schedule(tuple(steps), fill, total > SMALL)
+    return Schedule(tuple(steps), fill, total > SMALL, kind, real)
 
 
 def _parts(real, x, w, y):
@@ -200,27 +211,29 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             return
     if not found.threads_useful:
         threads = 1
-    real = real_of(y.dtype)
-    kind = KINDS.get(real, "other")
-    if kind == "other":
-        real = y.dtype
-    conjugated = None
-    for number, step in enumerate(found.steps):
-        if step.conjugate and conjugated is None:
-            conjugated = w.conj()
-        part = bias
-        cval = problem.cval
-        if real != y.dtype:
-            part = None if bias is None else np.ascontiguousarray((bias.real, bias.imag)[step.y_part])
-            cval = complex(cval)
-            cval = (cval.real, cval.imag)[step.x_part]
+    plain = bias is None and weights is None
+    calls = found.calls.get(threads) if plain else None
+    if calls is None:
+        calls = [_call(problem, found, step, bias, threads, weights is not None) for step in found.steps]
+        if plain:
+            found.calls[threads] = calls
+    conjugated = w.conj() if any(step.conjugate for step in found.steps) else None
+    for number, (step, call) in enumerate(zip(found.steps, calls, strict=True)):
         operand = conjugated if step.conjugate else w
-        call = Call(kind, real, part, np.array([cval], real), threads, step.packed, step.model)
         if weights is not None and hasattr(step.solver, "prepare"):
             if (key, number) not in weights:
                 weights[key, number] = step.solver.prepare(step.nest, call, operand)
-            call = replace(call, weights=weights[key, number])
+            call = call._replace(weights=weights[key, number])
         step.solver.run(step.nest, call, x, operand, y)
+
+
+def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bound: bool) -> Call:
+    cval = problem.cval
+    if found.real.kind == "f" and problem.y_dtype.kind == "c":
+        bias = None if bias is None else np.ascontiguousarray((bias.real, bias.imag)[step.y_part])
+        cval = (complex(cval).real, complex(cval).imag)[step.x_part]
+    way = step.solver.way(step.nest, step.model, found.kind, bound)
+    return Call(found.kind, found.real, bias, np.array([cval], found.real), threads, step.packed, way)
 
 
 def _fill(problem: Problem, y, bias) -> None:
@@ -355,15 +368,13 @@ def empty_like_layout(problem: Problem, x, dtype):
     return np.empty(problem.y_shape, dtype, order="F" if is_fortran(x) else "C")
 
 
-def floating(plan: Plan, x, w, bias, out, threads, weights=None):
-    problem = plan.problem
-    dtype = compute_dtype(problem)
+def _complex_operands(problem: Problem, dtype, x, w):
+    """x and w of the dtype, conjugated as asked; one of them may stay real: two real nests instead of four."""
     real = real_of(dtype)
-    compiled = real in KINDS
     x_real, w_real = x.dtype.kind != "c", w.dtype.kind != "c"
-    if not compiled or dtype.kind != "c" or (x_real and w_real):
+    if real not in KINDS or (x_real and w_real):
         x, w = native(x, dtype), native(w, dtype)
-    else:  # a real operand of a complex product stays real: two real nests instead of four
+    else:
         x = native(x, real if x_real and not isinstance(problem.cval, complex) else dtype)
         w = native(w, real if w_real else dtype)
         if x.dtype.kind == w.dtype.kind:
@@ -372,6 +383,16 @@ def floating(plan: Plan, x, w, bias, out, threads, weights=None):
         w = w.conj()
     if problem.conjugate == "x" and x.dtype.kind == "c":
         x = x.conj()
+    return x, w
+
+
+def floating(plan: Plan, x, w, bias, out, threads, weights=None):
+    problem = plan.problem
+    dtype = problem.compute_dtype
+    if problem.real_only:
+        x, w = native(x, dtype), native(w, dtype)
+    else:
+        x, w = _complex_operands(problem, dtype, x, w)
     if bias is not None:
         bias = np.ascontiguousarray(bias, dtype)
     y = out
@@ -408,7 +429,7 @@ def explanation(plan: Plan) -> Explanation:
     """Predictions for C-ordered arrays, on the nest with the most products."""
     problem = plan.problem
     threads = _threads.get_num_threads()
-    dtype = compute_dtype(problem)
+    dtype = problem.compute_dtype
     if dtype.kind in "iu":
         dtype = _exact.typical(problem)
     real = real_of(dtype)

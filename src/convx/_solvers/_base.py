@@ -27,8 +27,17 @@ class Solver(Protocol):
     def scratch(self, nest: Nest, kind: str, threads: int) -> int:
         """Bytes needed beside the arrays."""
 
+    def way(self, nest: Nest, model: Nest, kind: str, bound: bool) -> object:
+        """What is decided once per plan and handed to `run` as `call.way`; `bound`: packing w costs nothing.
+
+        What can change the bits of a result is decided on the model (`_plan.model`), never on the nest.
+        """
+
     def run(self, nest: Nest, call, x, w, y) -> None:
-        """Compute; `call` (`_plan.Call`) carries kind, bias, cval, threads and packed weights."""
+        """Compute; `call` (`_plan.Call`) carries kind, bias, cval, threads and prepared weights.
+
+        A solver may also have `prepare(nest, call, w)`, whose result reaches `run` as `call.weights`.
+        """
 
 
 def not_compiled(nest: Nest, kind: str) -> str | None:

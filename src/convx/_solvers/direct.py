@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -37,7 +36,6 @@ def lane(nest) -> int:
     return max(found)[1]
 
 
-@lru_cache(maxsize=4096)
 def _arranged(nest, along: int):
     """The nest for weights copied with groups or channels innermost, and the shape and strides to copy them by.
 
@@ -83,9 +81,15 @@ def scratch(nest, kind, threads):
     return 0 if _arranged(nest, lane(nest)) is None else nest.g * nest.m * nest.depth * (4 if kind == "f32" else 8)
 
 
+def way(nest, model, kind, bound):
+    """(lane, how the weights are arranged along it)."""
+    along = lane(nest)
+    return along, _arranged(nest, along)
+
+
 def prepare(nest, call, w):
     """Weights copied along the lanes once, or None where they lie so."""
-    arranged = _arranged(nest, lane(nest))
+    _, arranged = call.way
     if arranged is None:
         return None
     _, shape, strides = arranged
@@ -94,8 +98,8 @@ def prepare(nest, call, w):
 
 def run(nest, call, x, w, y):
     kernel = _kernels.load("direct", call.kind)
-    along, packed = lane(nest), call.packed
-    arranged = _arranged(nest, along)
+    along, arranged = call.way
+    packed = call.packed
     if arranged is not None:
         packed = arranged[0]
         w = call.weights if call.weights is not None else prepare(nest, call, w)

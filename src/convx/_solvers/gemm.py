@@ -100,10 +100,16 @@ def scratch(nest, kind, threads):
     return block + (0 if in_place and not flat else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 
 
+def way(nest, model, kind, bound):
+    """(flat, channel_last, in_place): decided on the model, but for whether these weights can be read in place."""
+    _, flat, channel_last, _ = _ways(model, kind, bound)
+    return flat, channel_last, not flat and _in_order(nest, channel_last)
+
+
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    _, flat, channel_last, _ = _ways(call.model, call.kind, True)
-    if not flat and _in_order(nest, channel_last):
+    flat, channel_last, in_place = call.way
+    if in_place:
         return None
     kernel = _kernels.load("gemm", call.kind)
     packed = np.empty(kernel.packed_size(call.packed, flat), call.dtype)
@@ -113,7 +119,6 @@ def prepare(nest, call, w):
 
 def run(nest, call, x, w, y):
     kernel = _kernels.load("gemm", call.kind)
-    _, flat, channel_last, _ = _ways(call.model, call.kind, call.weights is not None)
-    in_place = not flat and _in_order(nest, channel_last)
+    flat, channel_last, in_place = call.way
     kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, flat, channel_last, in_place, call.weights,
                call.threads)

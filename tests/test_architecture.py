@@ -16,6 +16,8 @@ from convx._layout import W_LAYOUT
 from convx._nest import peel
 from convx._select import NAMES, SOLVERS
 
+pytestmark = pytest.mark.once  # no matter which kernel row or build
+
 ROOT = Path(convx.__file__).parent
 GENERATED = {"_version": 0, "_kernels._rows": 0}  # written by the build: facts without imports
 

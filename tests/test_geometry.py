@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from convx._geometry import BOUNDARIES, NAMED_PADDINGS, Axis, Geometry, forward_axis, parse
 
+pytestmark = pytest.mark.once  # no matter which kernel row or build
+
 
 def meetings(axis):
     """Every (position, k, o) of an axis, positions outside the array included."""

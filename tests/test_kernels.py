@@ -13,6 +13,8 @@ from convx import _kernels
 from convx._geometry import parse
 from convx._select import SOLVERS
 
+pytestmark = pytest.mark.once  # no matter which kernel row or build
+
 # Beyond the zoo: rows longer than a tile of any row, output channels around its edges, and boundaries inside them.
 LONG = """
 n1 g1 c1 m1 i9x131 k3x3 o9x131 p1

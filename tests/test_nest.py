@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from convx._geometry import BOUNDARIES, Geometry, parse
 from convx._nest import KERNEL_RANK, normal_form, peel, prove
 
+pytestmark = pytest.mark.once  # no matter which kernel row or build
+
 SENTINEL = 10**9
 seeds = st.integers(0, 2**32 - 1)
 many = settings(max_examples=200)

@@ -138,9 +138,9 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
         task(nest, x, w, y, bias, first, cval, lane, t, G, M, count, xl, wl, yl, bl, low, high)
 
 
-cdef void task(const Nest* nest, const real* x, const real* w, real* y, const real* bias, bint first, real cval, int lane,
-               Py_ssize_t t, Py_ssize_t G, Py_ssize_t M, Py_ssize_t count, Py_ssize_t xl, Py_ssize_t wl, Py_ssize_t yl,
-               Py_ssize_t bl, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+cdef void task(const Nest* nest, const real* x, const real* w, real* y, const real* bias, bint first, real cval,
+               int lane, Py_ssize_t t, Py_ssize_t G, Py_ssize_t M, Py_ssize_t count, Py_ssize_t xl, Py_ssize_t wl,
+               Py_ssize_t yl, Py_ssize_t bl, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     """All outputs of one row (a line of the innermost window) of one batch, group and channel, or of its lanes."""
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t o[3]

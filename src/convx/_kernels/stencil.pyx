@@ -21,7 +21,8 @@ cdef enum:
 LANES = NS*V
 
 
-cdef inline void line(const real* x, const real* taps, vreal acc[ROWS][NS], const int h, const int tall, const int rows) noexcept nogil:
+cdef inline void line(const real* x, const real* taps, vreal acc[ROWS][NS], const int h, const int tall,
+                      const int rows) noexcept nogil:
     """Row h of x under a chunk, for every output row that it serves."""
     cdef vreal xv[NS]
     cdef int r, v
@@ -34,8 +35,8 @@ cdef inline void line(const real* x, const real* taps, vreal acc[ROWS][NS], cons
                     acc[h - r][v] += xv[v] * taps[r]
 
 
-cdef inline void chunk(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t S, Py_ssize_t step,
-                       vreal acc[ROWS][NS], const int tall, const int rows) noexcept nogil:
+cdef inline void chunk(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t S,
+                       Py_ssize_t step, vreal acc[ROWS][NS], const int tall, const int rows) noexcept nogil:
     """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
     index is a constant, and does not unroll a loop this large by itself."""
     cdef real taps[TALL]
@@ -56,8 +57,9 @@ cdef inline void chunk(const real* x, Py_ssize_t row, const real* w, Py_ssize_t 
         x += step
 
 
-cdef inline void tile(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t R, Py_ssize_t S,
-                      Py_ssize_t step, real* y, Py_ssize_t y_row, bint add, real init, const int rows) noexcept nogil:
+cdef inline void tile(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t R,
+                      Py_ssize_t S, Py_ssize_t step, real* y, Py_ssize_t y_row, bint add, real init,
+                      const int rows) noexcept nogil:
     """y (rows x NS vectors) = init, or y, plus one plane of products."""
     cdef vreal acc[ROWS][NS]
     cdef int i, v
@@ -118,7 +120,8 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t height = ROWS + a.taps - 1, width = NS*V + (b.taps - 1)*b.dilation
-    cdef Py_ssize_t rows = min(<Py_ssize_t>ROWS, a.out - o1), columns = min(<Py_ssize_t>NS*V, b.out - o2), c, k0, i0, i, j
+    cdef Py_ssize_t rows = min(<Py_ssize_t>ROWS, a.out - o1), columns = min(<Py_ssize_t>NS*V, b.out - o2)
+    cdef Py_ssize_t c, k0, i0, i, j
     cdef real* part = scratch
     cdef real* copy = scratch + ROWS*NS*V
     cdef bint absent = False, bad = False
@@ -133,7 +136,8 @@ cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize
         for c in range(nest.c):
             if fill(nest, x + i0*p.xs + c*nest.xc, i0 >= 0, o1 - a.offset, o2 - b.offset, height, width, cval, copy):
                 absent = True
-            tile(copy, width, w + k0*p.ws + c*nest.wc, a.ws, b.ws, a.taps, b.taps, b.dilation, part, NS*V, True, 0, ROWS)
+            tile(copy, width, w + k0*p.ws + c*nest.wc, a.ws, b.ws, a.taps, b.taps, b.dilation, part, NS*V, True, 0,
+                 ROWS)
     if absent and cval == 0:
         for i in range(rows):
             for j in range(columns):
@@ -181,7 +185,7 @@ cdef void block(const Nest* nest, const real* x, const real* w, real* y, const r
     cdef Py_ssize_t reach = (b.taps - 1)*b.dilation
     cdef real init
     cdef const real* from_x
-    cdef bint whole, add
+    cdef bint full, add
     o1 = t % blocks * ROWS
     t = t // blocks
     o0 = t % p.out
@@ -194,10 +198,10 @@ cdef void block(const Nest* nest, const real* x, const real* w, real* y, const r
     w = w + g*nest.wg + m*nest.wm
     y = y + n*nest.yn + g*nest.yg + m*nest.ym + o0*p.ys + o1*a.ys
     init = 0 if bias == NULL else bias[g*nest.m + m]
-    whole = inside(nest, o0, o1, cval)
+    full = inside(nest, o0, o1, cval)
     o2 = 0
     while o2 < b.out:
-        if not whole or o2 < b.offset or o2 + NS*V > b.out or o2 + NS*V - 1 + reach - b.offset >= b.size:
+        if not full or o2 < b.offset or o2 + NS*V > b.out or o2 + NS*V - 1 + reach - b.offset >= b.size:
             edge(nest, x, w, y + o2, o0, o1, o2, first, init, cval, scratch)
         else:
             add = not first

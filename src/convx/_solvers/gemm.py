@@ -41,7 +41,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
     One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
-    a run 8, what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`explain` against time on
+    a weight 0.5 more, a run 8, what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`explain` against time on
     54 problems); the choice between the ways is flat within a factor 1.5 of each.
     """
     last = nest.windows[-1] if nest.windows else None
@@ -59,7 +59,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
         merged = last is not None and nest.x[2] == 1 and last.axis.dilation * last.xs == nest.c
         runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
         x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
-        w_cost = 0 if bound else m * depth * moved(nest.w[1], nest.w[2] == 1)
+        w_cost = 0 if bound else m * depth * (moved(nest.w[1], nest.w[2] == 1) + 0.5)
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)

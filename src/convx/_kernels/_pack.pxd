@@ -1,0 +1,402 @@
+"""How gemm cuts the inner sum into boxes and packs x and w for them.
+
+Packing absorbs stride, dilation, boundary and layout: what reaches the register tile is `kc` products of rows (pixel or
+channel, kc) with panels (kc, lanes). Taps that read nothing are packed as zeros (or cval) and reported, since a zero
+that meets an infinite weight is not what zero padding means.
+"""
+
+from _real cimport real, V, MR, v_prefetch_read, v_transpose, v_copy, v_copy_even
+from _nest cimport Nest, Window, Box, locate, clip_low, clip_high
+
+cdef enum:
+    NV = 3    # vectors of a panel
+    KC = 640  # products of a box: MR rows of them and a panel line stay in L1 (flat between 400 and 800)
+
+
+ctypedef struct Job:
+    const Nest* nest
+    const real* x
+    const real* w
+    real* y
+    const real* bias
+    const real* packed     # weights as pack() leaves them, or NULL: read in place
+    real cval
+    bint flat, first, channel_last
+    Py_ssize_t pixels, m0, m1   # of this slice of output channels
+    Py_ssize_t depth
+
+
+ctypedef struct Cut:
+    # How the inner sum is cut: extents of (k2, k1, k0, c) or (c, k2, k1, k0), innermost first, and box sizes.
+    Py_ssize_t extent[4]
+    Py_ssize_t size[4]
+    Py_ssize_t boxes
+
+
+cdef inline void cut(const Nest* nest, bint channel_last, Cut* to) noexcept nogil:
+    """Whole inner loops while they fit KC, then equal parts of the next one, then single steps."""
+    cdef Py_ssize_t room = KC, parts
+    cdef int j
+    for j in range(3):
+        to.extent[j + channel_last] = nest.axis[2 - j].taps
+    to.extent[0 if channel_last else 3] = nest.c
+    to.boxes = 1
+    for j in range(4):
+        parts = (to.extent[j] + room - 1) // room
+        to.size[j] = (to.extent[j] + parts - 1) // parts
+        parts = (to.extent[j] + to.size[j] - 1) // to.size[j]
+        to.boxes *= parts
+        room = room // to.size[j] if parts == 1 else 1
+
+
+cdef inline Py_ssize_t box_at(const Cut* cuts, bint channel_last, Py_ssize_t number, Box* box) noexcept nogil:
+    """The box of this number; returns its products."""
+    cdef Py_ssize_t low, high, parts, count = 1
+    cdef int j, axis
+    for j in range(4):
+        parts = (cuts.extent[j] + cuts.size[j] - 1) // cuts.size[j]
+        low = number % parts * cuts.size[j]
+        number = number // parts
+        high = min(cuts.extent[j], low + cuts.size[j])
+        count *= high - low
+        axis = 2 - j + channel_last
+        if (channel_last and j == 0) or (not channel_last and j == 3):
+            box.c0, box.c1 = low, high
+        else:
+            box.k0[axis], box.k1[axis] = low, high
+    return count
+
+
+cdef inline void steps(const Box* box, bint channel_last, Py_ssize_t* sc, Py_ssize_t* sk) noexcept nogil:
+    """Strides of c and of each tap axis in the packed inner index of a box."""
+    cdef Py_ssize_t step = 1
+    cdef int a
+    if channel_last:
+        sc[0] = 1
+        step = box.c1 - box.c0
+    for a in range(2, -1, -1):
+        sk[a] = step
+        step *= box.k1[a] - box.k0[a]
+    if not channel_last:
+        sc[0] = step
+
+
+cdef inline const real* offset(const real* p, Py_ssize_t step) noexcept nogil:
+    """p + step, or NULL where there is no p."""
+    if p == NULL:
+        return p
+    return p + step
+
+
+# ---- panels: a line of `count` columns in vectors, split evenly into panels of at most NV of them
+
+cdef inline Py_ssize_t panels(Py_ssize_t count) noexcept nogil:
+    return ((count + V - 1) // V + NV - 1) // NV
+
+
+cdef inline Py_ssize_t panel_start(Py_ssize_t count, Py_ssize_t panel) noexcept nogil:
+    """First column of a panel, a multiple of V; of panel number panels(count): the rounded-up count."""
+    return panel * ((count + V - 1) // V) // panels(count) * V
+
+
+# ---- packing
+
+cdef inline void copy(real* to, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    """count values, `step` apart."""
+    cdef Py_ssize_t j
+    if step == 1:
+        v_copy(to, p, count)
+    elif step == 2:
+        v_copy_even(to, p, count)
+    else:
+        for j in range(count):
+            to[j] = p[step*j]
+
+
+cdef inline void turn(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t rows,
+                      Py_ssize_t columns) noexcept nogil:
+    """to[j, i] = p[i, j]: rows of contiguous values (i) become lanes; squares of V x V in registers.
+
+    Rows a power of two apart share one set of L1, so a line is read once and not once per value.
+    """
+    cdef Py_ssize_t i, j = 0, h, k
+    while j < columns:
+        i = 0
+        while i < rows:
+            if i + V <= rows and j + V <= columns:
+                v_transpose(to + j*to_step + i, to_step, p + i*step + j, step)
+            else:
+                for h in range(i, min(i + V, rows)):
+                    for k in range(j, min(j + V, columns)):
+                        to[k*to_step + h] = p[h*step + k]
+            i += V
+        j += V
+
+
+cdef inline void constant(real* to, real value, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(count):
+        to[j*step] = value
+
+
+cdef inline void place(const Nest* nest, Py_ssize_t pixel, Py_ssize_t* at) noexcept nogil:
+    """(n, o0, o1, o2) of a pixel."""
+    cdef int a
+    for a in range(2, -1, -1):
+        at[a + 1] = pixel % nest.axis[a].out
+        pixel = pixel // nest.axis[a].out
+    at[0] = pixel
+
+
+cdef inline void advance(const Nest* nest, Py_ssize_t* at) noexcept nogil:
+    """The place of the next pixel, without divisions."""
+    cdef int a = 3
+    while a > 0:
+        at[a] += 1
+        if at[a] < nest.axis[a - 1].out:
+            return
+        at[a] = 0
+        a -= 1
+    at[0] += 1
+
+
+cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, Py_ssize_t length,
+                          real* to, Py_ssize_t width) noexcept nogil:
+    """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing.
+
+    Taps are looked up once and channels walked outside: the rows of one channel stay in L1 for all its taps, where
+    channels lie a power of two apart and would push each other out.
+    """
+    cdef const Nest* nest = job.nest
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t place_in[KC]   # of a tap in the panel
+    cdef Py_ssize_t start[KC]      # first position along the row
+    cdef Py_ssize_t origin[KC]     # of the row in x
+    cdef bint reads[KC]            # whether there is such a row
+    cdef bint whole[KC]            # whether all pixels are inside it, and neighbours
+    cdef Py_ssize_t k0, k1, k2, i0, i1, t = 0, taps, c, j, step = d.stride*d.xs, each = box.k1[2] - box.k0[2]
+    cdef real* line
+    cdef const real* p
+    cdef bint absent = False
+    steps(box, job.channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
+        for k1 in range(box.k0[1], box.k1[1]):
+            i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
+            for k2 in range(box.k0[2], box.k1[2]):
+                place_in[t] = ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2])*width
+                start[t] = d.stride*at[3] + d.dilation*k2 - d.offset
+                reads[t] = i0 >= 0 and i1 >= 0
+                origin[t] = i0*nest.axis[0].xs + i1*nest.axis[1].xs
+                t += 1
+    taps = t
+    if nest.xc == 1 and step > 2:
+        return pack_turned(job, x, box, taps, place_in, start, origin, reads, length, sc*width, to)
+    for t in range(taps):
+        whole[t] = reads[t] and step == 1 and start[t] >= 0 and start[t] + length <= d.size
+    for c in range(box.c0, box.c1):
+        p = x + c*nest.xc
+        line = to + (c - box.c0)*sc*width
+        for t in range(taps):
+            if step <= 2 and t % each == 0:  # the channel after next: channels lie far apart
+                for j in range(0, length*step, 16):
+                    v_prefetch_read(p + origin[t] + start[t]*d.xs + 2*nest.xc + j)
+            if whole[t]:
+                v_copy(line + place_in[t], p + origin[t] + start[t], length)
+            else:
+                absent |= pack_rim(job, p + origin[t], start[t], reads[t], length, line + place_in[t])
+    return absent
+
+
+cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, bint reads, Py_ssize_t length,
+                          real* to) noexcept nogil:
+    """One tap of one channel for a row of pixels that may leave the array; whether some of them read nothing."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t low, high, i, j
+    cdef bint absent = not reads
+    if not reads:
+        constant(to, job.cval, 1, length)
+        return absent
+    low = min(clip_low(start, d.stride), length)
+    high = max(clip_high(start, d.stride, d.size, length), low)
+    copy(to + low, p + (start + low*d.stride)*d.xs, d.stride*d.xs, high - low)
+    for j in range(low):
+        i = locate(d, start + j*d.stride)
+        absent |= i < 0
+        to[j] = job.cval if i < 0 else p[i*d.xs]
+    for j in range(high, length):
+        i = locate(d, start + j*d.stride)
+        absent |= i < 0
+        to[j] = job.cval if i < 0 else p[i*d.xs]
+    return absent
+
+
+cdef inline bint pack_turned(const Job* job, const real* x, const Box* box, Py_ssize_t taps, const Py_ssize_t* place_in,
+                             const Py_ssize_t* start, const Py_ssize_t* origin, const bint* reads, Py_ssize_t length,
+                             Py_ssize_t line_step, real* to) noexcept nogil:
+    """`pack_run` where channels are contiguous in x: pixels are rows of channels that become lanes."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t t, c, j, i, low, high, channels = box.c1 - box.c0
+    cdef const real* p
+    cdef bint absent = False
+    for t in range(taps):
+        low, high = 0, 0
+        p = x + origin[t] + box.c0
+        if reads[t]:
+            low = min(clip_low(start[t], d.stride), length)
+            high = max(clip_high(start[t], d.stride, d.size, length), low)
+            turn(to + place_in[t] + low, line_step, p + (start[t] + low*d.stride)*d.xs, d.stride*d.xs, high - low,
+                 channels)
+        for j in range(length):
+            if low <= j and j < high:
+                continue
+            i = locate(d, start[t] + j*d.stride) if reads[t] else -1
+            absent |= i < 0
+            for c in range(channels):
+                to[place_in[t] + c*line_step + j] = job.cval if i < 0 else p[i*d.xs + c]
+    return absent
+
+
+cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
+                            Py_ssize_t count, real* to, char* flags) noexcept nogil:
+    """Pixels first .. first + count as panels: (panel, kc, lanes)."""
+    cdef Py_ssize_t panel, lane, end, width, length
+    cdef Py_ssize_t at[4]
+    cdef bint absent
+    for panel in range(panels(count)):
+        lane = panel_start(count, panel)
+        end = min(panel_start(count, panel + 1), count)
+        width = panel_start(count, panel + 1) - lane
+        absent = False
+        while lane < end:
+            place(job.nest, first + lane, at)
+            length = min(end - lane, job.nest.axis[2].out - at[3])
+            absent |= pack_run(job, x + at[0]*job.nest.xn, box, at, length,
+                               to + panel_start(count, panel)*kc + lane - panel_start(count, panel), width)
+            lane += length
+        flags[panel] = absent and job.cval == 0
+
+
+cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const Py_ssize_t* at,
+                            real* to) noexcept nogil:
+    """The window of one pixel as a row; whether some taps read nothing."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, count = box.c1 - box.c0
+    cdef real* line
+    cdef const real* p
+    cdef bint absent = False
+    steps(box, job.channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
+        for k1 in range(box.k0[1], box.k1[1]):
+            i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
+            line = to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1]
+            p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
+            for k2 in range(box.k0[2], box.k1[2]):
+                i2 = locate(d, d.stride*at[3] + d.dilation*k2 - d.offset)
+                if i0 < 0 or i1 < 0 or i2 < 0:
+                    absent = True
+                    constant(line, job.cval, sc, count)
+                elif sc == 1:
+                    copy(line, p + i2*d.xs, nest.xc, count)
+                else:
+                    gather(line, sc, p + i2*d.xs, nest.xc, count)
+                line += sk[2]
+    return absent
+
+
+cdef inline Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset, Py_ssize_t* low,
+                            Py_ssize_t* high) noexcept nogil:
+    """Where the runs of a window start in x, for windows that lie inside it: outputs low .. high of each axis.
+
+    Returns the length of a run: the channels of the box, or those of all its neighbouring taps where these adjoin in
+    memory.
+    """
+    cdef const Window* d
+    cdef Py_ssize_t length = box.c1 - box.c0, k0, k1, k2, number = 0, each = box.k1[2] - box.k0[2]
+    cdef int a
+    for a in range(3):
+        d = &nest.axis[a]
+        low[a] = clip_low(d.dilation*box.k0[a] - d.offset, d.stride)
+        high[a] = clip_high(d.dilation*(box.k1[a] - 1) - d.offset, d.stride, d.size, d.out)
+    if d.dilation*d.xs == length:
+        length *= each
+        each = 1
+    for k0 in range(box.k0[0], box.k1[0]):
+        for k1 in range(box.k0[1], box.k1[1]):
+            for k2 in range(box.k0[2], box.k0[2] + each):
+                offset[number] = (box.c0*nest.xc + (k0*nest.axis[0].dilation - nest.axis[0].offset)*nest.axis[0].xs
+                                  + (k1*nest.axis[1].dilation - nest.axis[1].offset)*nest.axis[1].xs
+                                  + (k2*d.dilation - d.offset)*d.xs)
+                number += 1
+    return length
+
+
+cdef inline void pack_rows(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
+                           Py_ssize_t count, real* to, char* flags) noexcept nogil:
+    """Pixels first .. first + count as rows (pixel, kc); flags: one per MR rows."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t j, r, length = 0
+    cdef Py_ssize_t offset[KC]
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t low[3]
+    cdef Py_ssize_t high[3]
+    cdef const real* p
+    for j in range(3):
+        low[j], high[j] = 0, 0
+    if job.channel_last and nest.xc == 1:
+        length = runs(nest, box, offset, low, high)
+    for j in range((count + MR - 1) // MR):
+        flags[j] = False
+    place(nest, first, at)
+    for j in range(count):
+        if length and (low[0] <= at[1] < high[0] and low[1] <= at[2] < high[1] and low[2] <= at[3] < high[2]):
+            p = x + (at[0]*nest.xn + at[1]*nest.axis[0].stride*nest.axis[0].xs
+                     + at[2]*nest.axis[1].stride*nest.axis[1].xs + at[3]*nest.axis[2].stride*nest.axis[2].xs)
+            for r in range(kc // length):
+                v_copy(to + r*length, p + offset[r], length)
+        elif pack_pixel(job, x + at[0]*nest.xn, box, at, to) and job.cval == 0:
+            flags[j // MR] = True
+        to += kc
+        advance(nest, at)
+
+
+cdef inline void gather(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(count):
+        to[j*to_step] = p[j*step]
+
+
+cdef inline void pack_weights(const Job* job, const real* w, const Box* box, Py_ssize_t low, Py_ssize_t high,
+                              Py_ssize_t width, bint lanes, Py_ssize_t kc, real* to) noexcept nogil:
+    """Output channels low .. high of a box as lanes (kc, width) or as rows (width, kc); the rest is zero."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t sc
+    cdef Py_ssize_t sk[3]
+    cdef Py_ssize_t k0, k1, k2, c, at, mk = 1 if lanes else kc, kk = width if lanes else 1
+    cdef real* line
+    cdef const real* p
+    steps(box, job.channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        for k1 in range(box.k0[1], box.k1[1]):
+            for k2 in range(box.k0[2], box.k1[2]):
+                at = (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
+                if lanes and nest.wc == 1 and nest.wm > 2:
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + box.c0 + low*nest.wm
+                    turn(to + at*kk, sc*kk, p, nest.wm, high - low, box.c1 - box.c0)
+                    for c in range(box.c1 - box.c0):
+                        constant(to + (at + c*sc)*kk + (high - low), 0, 1, width - (high - low))
+                    continue
+                for c in range(box.c0, box.c1):
+                    line = to + (at + (c - box.c0)*sc)*kk
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
+                    if lanes and nest.wm == 1:
+                        v_copy(line, p, high - low)
+                    else:
+                        gather(line, mk, p, nest.wm, high - low)
+                    constant(line + (high - low)*mk, 0, mk, width - (high - low))

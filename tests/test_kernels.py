@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from convx import _kernels
 from convx._geometry import parse
 from convx._select import SOLVERS
+from convx._solvers import gemm
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
@@ -50,6 +52,8 @@ def check_row(row):
                     done[solver.name] += 1
                     if x.size:  # one nan where a kernel may read more than it needs
                         check_nan(geometry, x, w, solver.name)
+            if x.size and not problems.refusals(gemm, geometry, x, w, name):
+                check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -59,6 +63,19 @@ def check_row(row):
         kernel = _kernels.load(solver.name, "f32") if solver.name != "reference" else None
         assert kernel is None or kernel.__name__.endswith(f"{solver.name}_f32_{row}")
     assert all(done.values()), done
+
+
+def check_ways(geometry, x, w, bias, expected, bound, where):
+    """gemm with either side in vectors and either order of the inner sum, whatever the costs say."""
+    chosen = gemm._ways
+    try:
+        for flat, channel_last in product((False, True), repeat=2):
+            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last): (0.0, *way, False)
+            y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
+            problems.assert_close(y, expected, bound, f"{where}{flat} {channel_last} ")
+            check_nan(geometry, x, w, "gemm")
+    finally:
+        gemm._ways = chosen
 
 
 def check_nan(geometry, x, w, algorithm):

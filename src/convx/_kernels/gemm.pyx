@@ -116,7 +116,9 @@ cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t co
     cdef Py_ssize_t i, j
     cdef real* line
     cdef real init
-    cdef bint near = to.column_bias == NULL and (rows == 1 or row_at[1] == row_at[0] + 1)
+    cdef bint near = to.column_bias == NULL
+    for i in range(1, rows):
+        near = near and row_at[i] == row_at[0] + i
     for i in range(rows):
         line = y + row_at[i] + (column_at[0] if contiguous else 0)
         init = to.bias[i]

@@ -320,3 +320,17 @@ def test_threads_that_come_and_go():
     for _ in range(30):
         with ThreadPoolExecutor(1) as pool:
             assert (pool.submit(convx.conv, x, w, workers=2).result() == 72).all()
+
+
+def test_bound_plans_check_early_and_know_exchanged_arrays():
+    x, w = np.zeros((1, 3, 16)), np.zeros((8, 3, 3))
+    p = convx.plan("conv", x, w)
+    with pytest.raises(ValueError, match="8 output channels"):
+        p.bind(w, np.zeros(7))
+    with pytest.raises(ValueError, match="the plan was made for"):
+        p.bind(w[:, :2])
+    a, v = np.arange(3.0), np.arange(7.0) + 1  # mode="valid" walks over the larger one, here v
+    for name, function in (("convolve", convx.convolve), ("correlate", convx.correlate)):
+        q = convx.plan(name, a, v, mode="valid").bind(v)
+        for scale in (1, 2):
+            assert np.array_equal(q(scale * a), function(scale * a, v, "valid"))

@@ -267,7 +267,7 @@ class Plan:
         return run(self, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers))
 
     def bind(self, w, bias=None) -> BoundPlan:
-        """Fix the weights: they are packed once, later calls take x only. `w` must not change afterwards."""
+        """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
         return BoundPlan(self, np.asarray(w), bias)
 
     def __str__(self):
@@ -281,11 +281,15 @@ class BoundPlan:
     """A plan with its weights (see `Plan.bind`)."""
 
     def __init__(self, plan: Plan, w: np.ndarray, bias):
-        accept_operand("w", w, plan.problem.w_shape, plan.problem.w_dtype)
+        problem = plan.problem
+        if problem.swap:  # the second operand is the one that is walked over: nothing to pack
+            accept_operand("w", w, problem.x_shape, problem.x_dtype)
+        else:
+            accept_operand("w", w, problem.w_shape, problem.w_dtype)
         self.plan, self.w = plan, np.array(w)
         self.w.setflags(write=False)
-        self.bias = None if bias is None else np.array(bias)
-        self.weights: dict = {}
+        self.bias = None if bias is None else np.array(accept_bias(bias, problem))
+        self.weights: dict | None = None if problem.swap else {}
 
     def __call__(self, x, out=None, workers=None):
         return run(self.plan, np.asarray(x), self.w, self.bias, out, _threads.team(workers), self.weights)

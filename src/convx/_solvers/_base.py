@@ -49,6 +49,18 @@ def not_compiled(nest: Nest, kind: str) -> str | None:
     return None
 
 
+def not_dense(nest: Nest, kind: str) -> str | None:
+    """What solvers of floating-point products with shared weights refuse."""
+    reason = not_compiled(nest, kind)
+    if reason:
+        return reason
+    if kind == "i64":
+        return "integers beyond float64 are for the direct kernel"
+    if not nest.shares_weights():
+        return "weights differ from output to output"
+    return None
+
+
 class _At:
     """An array interface at `origin` elements from the first element of `array` (prove() keeps it inside)."""
 

@@ -7,21 +7,14 @@ from functools import lru_cache
 import numpy as np
 
 from .. import _kernels
-from ._base import not_compiled
+from ._base import not_dense
 
 name = "gemm"
 error_factor = 1.0
 
 
 def refuse(nest, kind):
-    reason = not_compiled(nest, kind)
-    if reason:
-        return reason
-    if kind == "i64":
-        return "integers beyond float64 are for the direct kernel"
-    if not nest.shares_weights():
-        return "weights differ from output to output"
-    return None
+    return not_dense(nest, kind)
 
 
 def _in_order(nest, channel_last: bool) -> bool:

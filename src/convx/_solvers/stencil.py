@@ -1,9 +1,9 @@
-"""One or few channels in and out, vectors along the row (floor 3): image filters, depthwise layers in NCHW."""
+"""One or few channels in and out, vectors along the row (floor 3): image filters, depthwise layers."""
 
 from __future__ import annotations
 
 from .. import _kernels
-from ._base import not_compiled
+from ._base import not_dense
 
 name = "stencil"
 error_factor = 1.0
@@ -11,13 +11,9 @@ SCRATCH = 1 << 22
 
 
 def refuse(nest, kind):
-    reason = not_compiled(nest, kind)
+    reason = not_dense(nest, kind)
     if reason:
         return reason
-    if kind == "i64":
-        return "integers beyond float64 are for the direct kernel"
-    if not nest.shares_weights():
-        return "weights differ from output to output"
     if not nest.windows:
         return "no axis to run along"
     v = nest.windows[-1]

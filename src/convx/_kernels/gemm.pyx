@@ -18,11 +18,12 @@ from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_prefetch, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
-from _pack cimport (NV, Job, Cut, cut, box_at, panels, panel_start, offset, place, advance, pack_lanes, pack_rows,
+from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, offset, place, advance, pack_lanes, pack_rows,
                     pack_weights)
 
 cdef enum:
-    BLOCK = 240        # pixels of a block: KC x BLOCK packed values stay in L2 (1 MB; flat between 96 and 384)
+    BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
+    LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
@@ -329,24 +330,27 @@ cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept no
 cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
     """All tasks of a slice of output channels; 1 if there was no memory."""
     cdef Py_ssize_t unit = MR if job.flat else V
-    cdef Py_ssize_t units = (job.pixels + unit - 1) // unit, blocks = (job.pixels + BLOCK - 1) // BLOCK, splits = 1
+    cdef Py_ssize_t units = (job.pixels + unit - 1) // unit, splits = 1, blocks, block
     cdef Py_ssize_t channels = channel_units(job), t, g, b, s, p0, p1, grain, kc = 1, size, most
     cdef int j
     cdef char* mine
+    for j in range(4):
+        kc *= cuts.size[j]
+    block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
+    blocks = (job.pixels + block - 1) // block
     if job.nest.g*blocks < threads:
         splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
     elif blocks < 8*threads:
         blocks = min(units, (blocks + threads - 1) // threads*threads)
     grain = (units + blocks - 1) // blocks*unit
-    for j in range(4):
-        kc *= cuts.size[j]
     most = ((grain + MR)*kc + V + 15) // 16*16
     size = (most*sizeof(real) + grain*(sizeof(Py_ssize_t) + 2) + 127) // 64*64
     cdef char* memory = <char*>malloc(size*threads + 64)
     cdef char* aligned = memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
     if memory == NULL:
         return 1
-    for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='dynamic'):
+    # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
+    for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='guided'):
         s = t % splits
         b = t // splits % blocks
         g = t // splits // blocks

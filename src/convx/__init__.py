@@ -1,4 +1,4 @@
-"""convx: convolution of NumPy arrays, exact, complete and fast.
+"""convx: convolution of NumPy arrays on the CPU.
 
 conv, conv1d, conv2d, conv3d     layers: batch, channels, stride, dilation, groups, boundaries, any layout and rank
 convolve, correlate              plain arrays, drop-ins for scipy.signal

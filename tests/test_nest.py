@@ -204,7 +204,7 @@ def test_unshared_weights_become_groups_that_nobody_uses():
 def test_a_strided_axis_without_taps_is_a_strided_view():
     nest, = contiguous(parse("n1 g1 c1 m1 i9x9 k1x1 o3x3 s3 p-1"))
     assert [(v.xs, v.ys, v.axis.out, v.axis.stride) for v in nest.windows] == [(27, 3, 3, 1), (3, 1, 3, 1)]
-    assert nest.origin == (10, 0, 0) and not nest.is_padded()
+    assert nest.origin == (10, 0, 0) and not any(v.axis.is_padded() for v in nest.windows)
 
 
 def test_the_longest_run_is_innermost():
@@ -236,13 +236,13 @@ def test_pack(geometry):
 
 
 @given(problems.geometries(ranks=(1, 2)), seeds)
-def test_scaled_and_shifted_walk_a_part_of_complex_arrays(geometry, seed):
+def test_shifted_walks_the_other_part_of_complex_arrays(geometry, seed):
     _, (x, w, y) = operands(geometry, seed)
     for nest in nests_of(geometry, x, w, y)[0]:
-        part = nest.scaled(2, 2, 2).shifted(1, 0, 1, False)
-        for at, twice, shift in zip(addresses(nest, 0), addresses(part, 0), (1, 0, 1), strict=False):
-            assert np.array_equal(2 * at + shift, twice)
-        assert not part.first and replace(part, first=True) == nest.scaled(2, 2, 2).shifted(1, 0, 1, True)
+        part = nest.shifted(1, 0, 1, False)
+        for at, moved, shift in zip(addresses(nest, 0), addresses(part, 0), (1, 0, 1), strict=False):
+            assert np.array_equal(at + shift, moved)
+        assert not part.first and replace(part, first=True) == nest.shifted(1, 0, 1, True)
 
 
 def test_products_and_depth_count():

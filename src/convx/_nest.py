@@ -69,26 +69,8 @@ class Nest:
             total *= v.axis.taps
         return total
 
-    def is_padded(self) -> bool:
-        return any(v.axis.is_padded() for v in self.windows)
-
     def shares_weights(self) -> bool:
         return all(v.wo == 0 for v in self.windows)
-
-    def scaled(self, kx: int, kw: int, ky: int) -> Nest:
-        """The same nest with element strides multiplied: real views of complex arrays."""
-
-        def times(values, k):
-            return tuple(v * k for v in values)
-
-        return replace(
-            self,
-            x=times(self.x, kx),
-            w=times(self.w, kw),
-            y=times(self.y, ky),
-            origin=(self.origin[0] * kx, self.origin[1] * kw, self.origin[2] * ky),
-            windows=tuple(Window(v.axis, v.xs * kx, v.ws * kw, v.wo * kw, v.ys * ky) for v in self.windows),
-        )
 
     def shifted(self, x0: int, w0: int, y0: int, first: bool) -> Nest:
         a, b, c = self.origin

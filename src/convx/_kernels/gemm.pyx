@@ -346,9 +346,9 @@ cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
     most = ((grain + MR)*kc + V + 15) // 16*16
     size = (most*sizeof(real) + grain*(sizeof(Py_ssize_t) + 2) + 127) // 64*64
     cdef char* memory = <char*>malloc(size*threads + 64)
-    cdef char* aligned = memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
     if memory == NULL:
         return 1
+    cdef char* aligned = memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
     for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='guided'):
         s = t % splits

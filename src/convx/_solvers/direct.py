@@ -61,7 +61,10 @@ def refuse(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Lanes in whole vectors at 0.6 G products/s a lane, the rest one by one at 0.4 G (one core of a Zen 4 server)."""
+    """Lanes in whole vectors at 0.6 G products/s a lane, the rest one by one at 0.4 G.
+
+    One core of a Zen 4 server (`python benchmarks/costs.py`).
+    """
     where = lane(nest)
     lanes = _kernels.load("direct", kind).LANES
     extent = {NONE: 1, BATCH: nest.n, GROUPS: nest.g, CHANNELS: nest.m}.get(where)

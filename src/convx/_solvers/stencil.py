@@ -38,8 +38,8 @@ def _tiles(nest, kind):
 def seconds(nest, kind, threads):
     """Whole tiles of 4 rows at the rate of the register tile, the copies at the edges, and a pass over x and y.
 
-    0.8 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`explain` against
-    time on 54 problems; a factor 1.5 changes few choices).
+    0.8 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`python
+    benchmarks/costs.py`; a factor 1.5 changes few choices).
     """
     blocks, columns, lanes = _tiles(nest, kind)
     planes = nest.outputs

@@ -197,6 +197,20 @@ def tolerance(geometry, x, w, bias=None, cval=0, factor=1.0):
     return factor * (count + 2) * eps * size
 
 
+def allowed(solver, geometry, x, w, bias=None, cval=0):
+    """The tolerance of a solver: element by element, or by norms (`Solver.normwise`)."""
+    if not solver.normwise:
+        return tolerance(geometry, x, w, bias, cval, solver.error_factor)
+    terms = geometry.c
+    for axis in geometry.axes:
+        terms *= axis.taps
+    most = max(np.abs(x).max(initial=0), abs(cval))
+    size = most * np.abs(w).sum(axis=tuple(range(2, w.ndim))).max(initial=0)
+    size += np.abs(bias).max(initial=0) if bias is not None else 0
+    bound = solver.error_factor * (terms + 2 + (bias is not None)) * np.finfo(np.result_type(x, w)).eps * size
+    return np.full((geometry.n, geometry.g, geometry.m, *(a.out for a in geometry.axes)), bound)
+
+
 def assert_close(y, expected, bound, where=""):
     """Real and imaginary parts within the bound, element by element."""
     for part, aim in ((y.real, expected.real), (y.imag, expected.imag)):

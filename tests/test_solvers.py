@@ -41,7 +41,7 @@ def check(solver, geometry, dtype, seed=0, shared=True, cval=0, biased=True, thr
     if refused(solver, geometry, x, w, KIND[dtype], cval):
         return
     y = problems.run(geometry, x, w, bias, cval, solver.name, threads=threads)
-    bound = problems.tolerance(geometry, x, w, bias, cval, solver.error_factor)
+    bound = problems.allowed(solver, geometry, x, w, bias, cval)
     problems.assert_close(y, problems.exact(geometry, x, w, bias, cval), bound)
 
 
@@ -210,7 +210,7 @@ def check_spot(solver, geometry, dtype, operand, value, seed, shared=True, cval=
         same_kind(y, expected)
     arrays[operand].flat[spot] = 0
     fine = np.isfinite(expected)
-    bound = problems.tolerance(geometry, **arrays, cval=cval, factor=solver.error_factor)
+    bound = problems.allowed(solver, geometry, **arrays, cval=cval)
     problems.assert_close(y[fine], expected[fine], bound[fine])
 
 

@@ -219,4 +219,5 @@ def conv_problem(x_shape, x_dtype, w_shape, w_dtype, out_dtype, *, rank=None, st
         x_shape=tuple(x_shape), w_shape=tuple(w_shape), y_shape=checked_shape(y_shape, y_dtype.itemsize),
         x_dtype=x_dtype, w_dtype=w_dtype, y_dtype=y_dtype,
         cval=constant(cval, edges, y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
+        normwise=("winograd", "fft"),
     )

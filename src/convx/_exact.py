@@ -40,7 +40,7 @@ def typical(problem) -> np.dtype:
 
 def _as(plan, dtype, **changes):
     """The same plan computing in another dtype, with its own choice of solver."""
-    problem = replace(plan.problem, y_dtype=np.dtype(dtype), **changes)
+    problem = replace(plan.problem, y_dtype=np.dtype(dtype), normwise=None, **changes)
     key = ("as", problem)
     found = plan.schedules.get(key)
     if found is None:

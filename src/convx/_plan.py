@@ -42,6 +42,7 @@ class Problem:
     w_out_map: tuple = ()
     conjugate: str = ""  # the operand that is conjugated: x, w or none
     swap: bool = False  # the caller's x and w have changed places
+    normwise: tuple[str, ...] | None = ()  # `normwise` solvers that auto may take; None: results must be exact
 
     def text(self) -> str:
         return f"{self.geometry.text()}  {self.y_dtype.name}"
@@ -176,7 +177,7 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
     for nest, ideal in zip(nests, models, strict=True):
         key = replace(nest, origin=(0, 0, 0)), replace(ideal, origin=(0, 0, 0), n=1)
         if key not in chosen:
-            solver = _select.choose(nest, key[1], kind, problem.algorithm)
+            solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
             chosen[key] = solver, solver.seconds(nest, kind, 1)
         solver, time = chosen[key]
         total += time
@@ -434,8 +435,9 @@ def explanation(plan: Plan) -> Explanation:
     problem = plan.problem
     threads = _threads.get_num_threads()
     dtype = problem.compute_dtype
+    normwise = problem.normwise
     if dtype.kind in "iu":
-        dtype = _exact.typical(problem)
+        dtype, normwise = _exact.typical(problem), None
     real = real_of(dtype)
     kind = KINDS.get(real, "other")
 
@@ -446,6 +448,6 @@ def explanation(plan: Plan) -> Explanation:
         return Explanation(problem.text(), (), "nothing to compute", threads)
     nest = max(nests, key=lambda n: n.products)
     rows = tuple((s.name, reason, None if reason else time * len(nests))
-                 for s, reason, time in _select.candidates(nest, kind, threads))
-    chosen = _select.choose(nest, replace(nest, n=1), kind, problem.algorithm).name
+                 for s, reason, time in _select.candidates(nest, kind, threads, normwise))
+    chosen = _select.choose(nest, replace(nest, n=1), kind, problem.algorithm, normwise).name
     return Explanation(problem.text(), rows, chosen, threads)

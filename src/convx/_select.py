@@ -7,22 +7,31 @@ from ._solvers import SOLVERS
 NAMES = tuple(solver.name for solver in SOLVERS)
 
 
-def candidates(nest, kind: str, threads: int):
+def candidates(nest, kind: str, threads: int, normwise):
     """(solver, refusal or None, seconds) for every solver."""
     for solver in SOLVERS:
-        reason = solver.refuse(nest, kind)
+        reason = objection(solver, nest, kind, normwise)
         yield solver, reason, None if reason else solver.seconds(nest, kind, threads)
 
 
-def choose(nest, model, kind: str, algorithm: str):
+def objection(solver, nest, kind: str, normwise) -> str | None:
+    """The solver's refusal, or that its kind of error is not for this problem (`Problem.normwise`)."""
+    if solver.normwise and normwise is None:
+        return "sums of integers must be exact"
+    return solver.refuse(nest, kind)
+
+
+def choose(nest, model, kind: str, algorithm: str, normwise):
     """The solver for this nest: the smallest prediction for its model on one thread, of those that do not refuse.
 
-    The model is what the choice may depend on (`_plan.model`). A named algorithm that refuses raises with its reason.
+    The model is what the choice may depend on (`_plan.model`). A solver whose error is bounded by norms only is taken
+    unasked if `normwise` names it. A named algorithm that refuses raises with its reason.
     """
     if algorithm == "auto":
-        return min((s for s in SOLVERS if s.refuse(nest, kind) is None), key=lambda s: s.seconds(model, kind, 1))
+        able = (s for s in SOLVERS if (not s.normwise or s.name in (normwise or ())) and s.refuse(nest, kind) is None)
+        return min(able, key=lambda s: s.seconds(model, kind, 1))
     solver = SOLVERS[NAMES.index(algorithm)]
-    reason = solver.refuse(nest, kind)
+    reason = objection(solver, nest, kind, normwise)
     if reason:
         raise ValueError(f"algorithm={algorithm!r} refused: {reason}")
     return solver

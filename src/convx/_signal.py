@@ -137,6 +137,7 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         y_shape=checked_shape([axis.out for axis in windows], y_dtype.itemsize),
         x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
         cval=constant(cval, tuple(edges.values()), y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
+        normwise=("fft",),
         w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
         conjugate=("x" if swapped else "w") if correlates else "", swap=swapped,
     )

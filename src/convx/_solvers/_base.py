@@ -12,11 +12,14 @@ from .._nest import KERNEL_RANK, Nest
 class Solver(Protocol):
     """One algorithm for nests in normal form.
 
-    `error_factor` multiplies the bound (L + 2) * eps * (|x| conv |w|) of a dot product of L terms.
+    `error_factor` multiplies the bound (L + 2) * eps * (|x| conv |w|) of a dot product of L terms. A `normwise` solver
+    holds that bound only with max|x| * (the largest sum of |w| over one output channel) in the place of the last
+    factor: it is never used for integers, and auto takes it only where `Problem.normwise` names it.
     """
 
     name: str
     error_factor: float
+    normwise: bool
 
     def refuse(self, nest: Nest, kind: str) -> str | None:
         """None, or in one sentence why this nest is not for this solver; kind: f32, f64, i64, or object."""

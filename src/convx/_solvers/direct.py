@@ -12,6 +12,7 @@ from ._base import at, not_compiled
 
 name = "direct"
 error_factor = 1.0
+normwise = False
 
 NONE, BATCH, GROUPS, CHANNELS, ROW = range(5)
 

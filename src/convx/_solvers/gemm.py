@@ -11,6 +11,7 @@ from ._base import not_dense
 
 name = "gemm"
 error_factor = 1.0
+normwise = False
 
 
 def refuse(nest, kind):

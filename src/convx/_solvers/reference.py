@@ -14,6 +14,7 @@ from ._base import at
 
 name = "reference"
 error_factor = 1.0
+normwise = False
 
 
 def refuse(nest, kind):

@@ -7,6 +7,7 @@ from ._base import not_dense
 
 name = "stencil"
 error_factor = 1.0
+normwise = False
 SCRATCH = 1 << 22
 
 

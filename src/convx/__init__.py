@@ -9,7 +9,7 @@ The floors, each importing only lower ones:
     7  __main__  _demo/*
     6  __init__
     5  _conv  _signal  _arguments  _layout
-    4  _plan  _select  _exact
+    4  _plan  _select  _exact  _problem
     3  _solvers/*
     2  _nest
     1  _geometry   (and beside it _threads, _config)

@@ -26,7 +26,7 @@ def largest(array: np.ndarray) -> int:
 def bound(problem, x, w, bias) -> int:
     """An upper bound of |y| and of every partial sum."""
     top = max(largest(x) if x.dtype.itemsize > 1 else _range(x.dtype), abs(int(problem.cval)))
-    return _terms(problem) * top * largest(w) + (0 if bias is None else largest(bias))
+    return problem.terms * top * largest(w) + (0 if bias is None else largest(bias))
 
 
 def _range(dtype) -> int:
@@ -78,8 +78,7 @@ def _wrapped(plan, x, w, bias, threads):
 
 def _unwrapped(plan, x, w, bias, threads, wrapped, top):
     """Exact values as Python integers from the wrapped ones, then the overflow rule."""
-    terms = _terms(plan.problem)
-    if top * (terms + 2) < 2**53 * 2**61:  # the float64 estimate is off by less than 2**62
+    if top * (plan.problem.terms + 2) < 2**53 * 2**61:  # the float64 estimate is off by less than 2**62
         near = _plan.floating(_as(plan, np.float64), x, w, bias, None, threads)
         y = wrapped.astype(object)
         turns = np.round((near - wrapped.astype(np.float64)) / 2.0**64)
@@ -89,13 +88,6 @@ def _unwrapped(plan, x, w, bias, threads, wrapped, top):
         y = np.empty(plan.problem.y_shape, object)
         _plan.compute(child, x.astype(object), w.astype(object), None if bias is None else bias.astype(object), y, 1)
     return narrow(y, plan.problem)
-
-
-def _terms(problem) -> int:
-    terms = problem.geometry.c
-    for axis in problem.geometry.axes:
-        terms *= axis.taps
-    return terms
 
 
 def narrow(y, problem):

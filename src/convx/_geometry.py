@@ -12,7 +12,7 @@ relation with two letters exchanged (`swap_xy`, `swap_wy`), so no K-1-p formula 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -35,7 +35,7 @@ class Axis:
     def swap_xy(self) -> Axis:
         """Exchange input and output: the input gradient, or the transposed operator."""
         if self.boundary != "constant" and self.is_padded():
-            raise ValueError(f"the role swap of a {self.boundary!r} boundary is not one relation")
+            raise ValueError(f"the role swap of a {self.boundary!r} boundary is not one relation: see `folds`")
         return Axis(self.out, self.taps, self.size, self.stride, self.base, -self.dilation, -self.offset)
 
     def swap_wy(self) -> Axis:
@@ -65,6 +65,21 @@ class Axis:
                         self.boundary,
                     )
                     yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
+
+    def folds(self):
+        """Yield (axis with the constant boundary, where its inputs lie in the array or None) that together are this one.
+
+        The first is the array itself; the others are what lies before and after it, if the boundary rule reads there:
+        position j of such a rim reads index targets[j]. For base 1.
+        """
+        yield replace(self, boundary="constant"), None
+        if self.boundary == "constant" or not self.is_padded():
+            return
+        low, high = self.reach()
+        for start, stop in ((low, 0), (self.size, high + 1)):
+            if start < stop:
+                rim = replace(self, size=stop - start, offset=self.offset + start, boundary="constant")
+                yield rim, tuple(self.locate(i) for i in range(start, stop))
 
     def reach(self) -> tuple[int, int]:
         """Smallest and largest base*i that an output asks for (taps and out at least 1)."""
@@ -97,21 +112,32 @@ class Axis:
         return period - i - (1 if self.boundary == "symmetric" else 0)
 
 
+def around(size, span, stride, padding) -> tuple[int, int]:
+    """(before, after) of a padding: a name of `NAMED_PADDINGS`, or the pair itself."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "full":
+        return span - 1, span - 1
+    if padding in ("same", "same_lower"):
+        total = max((-(-size // stride) - 1) * stride + span - size, 0) if size else 0
+        before = total // 2 if padding == "same" else total - total // 2
+        return before, total - before
+    return padding
+
+
+def _tied(size, taps, out, stride, dilation, before, boundary, flip) -> Axis:
+    """The axis whose first window starts `before` cells before the array; a flipped kernel runs from its last tap."""
+    if flip:
+        return Axis(size, taps, out, 1, stride, -dilation, before - dilation * (taps - 1), boundary)
+    return Axis(size, taps, out, 1, stride, dilation, before, boundary)
+
+
 def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis") -> Axis:
     """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after)."""
     span = dilation * (taps - 1) + 1
-    if padding == "valid":
-        before = after = 0
-    elif padding == "full":
-        before = after = span - 1
-    elif padding in ("same", "same_lower"):
-        total = max((-(-size // stride) - 1) * stride + span - size, 0) if size else 0
-        before = total // 2 if padding == "same" else total - total // 2
-        after = total - before
-        if size == 0:
-            return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
-    else:
-        before, after = padding
+    before, after = around(size, span, stride, padding)
+    if size == 0 and padding in ("same", "same_lower"):
+        return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
     room = size + before + after - span
     if room < 0:
         raise ValueError(
@@ -120,10 +146,32 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
         )
     if size == 0 and boundary != "constant":
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
-    offset = before
-    if flip:
-        dilation, offset = -dilation, before - dilation * (taps - 1)
-    return Axis(size, taps, room // stride + 1, 1, stride, dilation, offset, boundary)
+    return _tied(size, taps, room // stride + 1, stride, dilation, before, boundary, flip)
+
+
+def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis", extra=0,
+                    size=None) -> Axis:
+    """The forward axis with `out` outputs whose swap a transposed convolution is: its `size` is what that returns.
+
+    Several sizes belong to one `out`: the smallest plus `extra` is taken (for "same": stride * out), or `size` itself.
+    """
+    span = dilation * (taps - 1) + 1
+    if padding in ("same", "same_lower"):
+        low, high = max(stride * (out - 1) + 1, 0), stride * out
+        natural = high
+    else:
+        before, after = around(0, span, stride, padding)
+        natural = low = stride * (out - 1) + span - before - after if out else 0
+        high = low + max(stride, dilation) - 1
+    if size is None:
+        size = natural + extra
+    if size < 0:
+        raise ValueError(f"{name}: {out} inputs and a kernel that spans {span} leave {size} outputs inside the padding")
+    if not low <= size <= high:
+        raise ValueError(f"{name}: {out} inputs make from {low} to {high} outputs, not {size}")
+    if size == 0 and boundary != "constant" and out:
+        raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
+    return _tied(size, taps, out, stride, dilation, around(size, span, stride, padding)[0], boundary, flip)
 
 
 @dataclass(frozen=True, slots=True)

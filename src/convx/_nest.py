@@ -19,13 +19,14 @@ KERNEL_RANK = 3
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An output loop tied to a tap loop: the axis and the strides x per i, w per k, w per o, y per o."""
+    """An output loop tied to a tap loop: the axis and the strides x per i, w per k, w per o, y per o, w per i."""
 
     axis: Axis
     xs: int
     ws: int
     wo: int
     ys: int
+    wi: int = 0  # until `Nest.settled`; i is given by o and k
 
     def is_plain(self) -> bool:
         """One tap that never leaves the array: only a loop over outputs."""
@@ -70,7 +71,19 @@ class Nest:
         return total
 
     def shares_weights(self) -> bool:
-        return all(v.wo == 0 for v in self.windows)
+        return all(v.wo == 0 == v.wi for v in self.windows)
+
+    def settled(self) -> Nest:
+        """The same nest with w's steps along inputs as steps along outputs and taps: i = stride*o + dilation*k - offset.
+
+        Only after `prove`: where no input is read, the address that the steps lead to may lie outside w.
+        """
+        w0, windows = self.origin[1], []
+        for v in self.windows:
+            a = v.axis
+            w0 -= a.offset * v.wi
+            windows.append(Window(a, v.xs, v.ws + a.dilation * v.wi, v.wo + a.stride * v.wi, v.ys))
+        return replace(self, origin=(self.origin[0], w0, self.origin[2]), windows=tuple(windows))
 
     def shifted(self, x0: int, w0: int, y0: int, first: bool) -> Nest:
         a, b, c = self.origin
@@ -90,24 +103,26 @@ class Nest:
         loops = [(self.n, self.x[0], 0, self.y[0]), (self.g, self.x[1], self.w[0], self.y[1]),
                  (self.c, self.x[2], self.w[2], 0), (self.m, 0, self.w[1], self.y[2])]
         for v in self.windows:
-            loops += [(v.axis.size, v.xs, 0, 0), (v.axis.taps, 0, v.ws, 0), (v.axis.out, 0, v.wo, v.ys)]
+            loops += [(v.axis.size, v.xs, v.wi, 0), (v.axis.taps, 0, v.ws, 0), (v.axis.out, 0, v.wo, v.ys)]
         for operand in range(3):
             steps = [(loop[0] - 1) * loop[1 + operand] for loop in loops]
             start = self.origin[operand]
             yield start + sum(min(s, 0) for s in steps), start + sum(max(s, 0) for s in steps)
 
 
-def normal_form(geometry: Geometry, x, w, y, w_out=None) -> tuple[list[Nest], bool]:
+def normal_form(geometry: Geometry, x, w, y, w_out=None, w_in=None, y_tap=None) -> tuple[list[Nest], bool]:
     """Nests that together compute the geometry, and whether y must be initialised first.
 
     x, w, y: element strides of the canonical views, (n, g, c, *i), (g, m, c, *k), (n, g, m, *o);
-    w_out: strides of w along the outputs where weights are not shared.
+    w_out, w_in: strides of w along the outputs or the inputs where weights are not shared;
+    y_tap: strides of y along the taps, which are then not summed: the gradient of unshared weights.
     """
-    w_out = w_out or (0,) * len(geometry.axes)
-    choices = [[_reverse(*phase) for phase in _phases(Window(a, *s))]
-               for a, s in zip(geometry.axes, zip(x[3:], w[3:], w_out, y[3:], strict=True), strict=True)]
-    uncovered = any(sum(part[0].axis.out for part in parts) < a.out
-                    for parts, a in zip(choices, geometry.axes, strict=True))
+    none = (0,) * len(geometry.axes)
+    strides = zip(x[3:], w[3:], w_out or none, y[3:], w_in or none, strict=True)
+    choices = [[_reverse(*phase) for whole in _apart(Window(a, *s), t) for phase in _phases(*whole)]
+               for a, s, t in zip(geometry.axes, strides, y_tap or none, strict=True)]
+    uncovered = any(sum(part[0].axis.out for part in parts) < a.out * (a.taps if t else 1)
+                    for parts, a, t in zip(choices, geometry.axes, y_tap or none, strict=True))
     nests = []
     for parts in product(*choices):
         origin = [0, 0, 0]
@@ -119,13 +134,23 @@ def normal_form(geometry: Geometry, x, w, y, w_out=None) -> tuple[list[Nest], bo
     return nests, uncovered
 
 
-def _phases(v: Window):
+def _apart(v: Window, tap: int):
+    """The window and its origin in y; where y has a stride along the taps, one window a tap."""
+    if not tap:
+        yield v, 0
+        return
+    a = v.axis
+    for k in range(a.taps):
+        yield Window(replace(a, taps=1, offset=a.offset - a.dilation * k), v.xs, 0, v.wo, v.ys), k * tap
+
+
+def _phases(v: Window, y0: int):
     if v.axis.base == 1:
-        yield v, (0, 0, 0)
+        yield v, (0, 0, y0)
         return
     for axis, ks, os in v.axis.phases():
-        yield (Window(axis, v.xs, v.ws * ks.step, v.wo * os.step, v.ys * os.step),
-               (0, ks.start * v.ws + os.start * v.wo, os.start * v.ys))
+        yield (Window(axis, v.xs, v.ws * ks.step, v.wo * os.step, v.ys * os.step, v.wi),
+               (0, ks.start * v.ws + os.start * v.wo, y0 + os.start * v.ys))
 
 
 def _reverse(v: Window, shift):
@@ -135,12 +160,12 @@ def _reverse(v: Window, shift):
         last = a.taps - 1
         w0 += last * v.ws
         a = replace(a, dilation=-a.dilation, offset=a.offset - a.dilation * last)
-        v = Window(a, v.xs, -v.ws, v.wo, v.ys)
+        v = Window(a, v.xs, -v.ws, v.wo, v.ys, v.wi)
     if a.stride < 0 and a.out:
         last = a.out - 1
         w0, y0 = w0 + last * v.wo, y0 + last * v.ys
         a = replace(a, stride=-a.stride, offset=a.offset - a.stride * last)
-        v = Window(a, v.xs, v.ws, -v.wo, -v.ys)
+        v = Window(a, v.xs, v.ws, -v.wo, -v.ys, v.wi)
     return v, (x0, w0, y0)
 
 
@@ -153,9 +178,9 @@ def _fold(nest: Nest) -> Nest:
     windows = []
     for v in nest.windows:
         if v.is_plain() and v.axis.out:  # a strided view of x, read straight
-            x0 -= v.axis.offset * v.xs
+            x0, w0 = x0 - v.axis.offset * v.xs, w0 - v.axis.offset * v.wi
             out = v.axis.out
-            v = Window(Axis(out, 1, out), v.xs * v.axis.stride, 0, v.wo, v.ys)
+            v = Window(Axis(out, 1, out), v.xs * v.axis.stride, 0, v.wo + v.axis.stride * v.wi, v.ys)
             if out == 1:
                 continue
         windows.append(v)
@@ -198,7 +223,7 @@ def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:
             for k in range(v.axis.taps):
                 i = v.axis.locate(v.axis.stride * o + v.axis.dilation * k - v.axis.offset)
                 if i >= 0:
-                    origin = (x0 + i * v.xs, w0 + k * v.ws + o * v.wo, y0 + o * v.ys)
+                    origin = (x0 + i * v.xs, w0 + k * v.ws + o * v.wo + i * v.wi, y0 + o * v.ys)
                     todo.append(replace(nest, origin=origin, windows=rest, first=first))
                     first = False
             bare = bare or first

@@ -8,54 +8,17 @@ many threads may use one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _exact, _select, _threads
-from ._geometry import Geometry
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
+from ._problem import Problem
 from ._solvers import reference
 
 KINDS = {np.dtype(t): kind for kind, types in {"f32": "f", "f64": "d", "i64": "lL"}.items() for t in types}
 SMALL = 30e-6  # seconds of predicted work below which one thread is faster (an OpenMP region costs 5 to 20 us)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Geometry, where its loops live in the three arrays (axis or None, multiplier), shapes, dtypes, rules."""
-
-    geometry: Geometry
-    x_map: tuple
-    w_map: tuple
-    y_map: tuple
-    x_shape: tuple[int, ...]
-    w_shape: tuple[int, ...]
-    y_shape: tuple[int, ...]
-    x_dtype: np.dtype
-    w_dtype: np.dtype
-    y_dtype: np.dtype
-    cval: complex = 0
-    overflow: str = "raise"
-    algorithm: str = "auto"
-    w_out_map: tuple = ()
-    conjugate: str = ""  # the operand that is conjugated: x, w or none
-    swap: bool = False  # the caller's x and w have changed places
-    normwise: tuple[str, ...] | None = ()  # `normwise` solvers that auto may take; None: results must be exact
-
-    def text(self) -> str:
-        return f"{self.geometry.text()}  {self.y_dtype.name}"
-
-    @cached_property
-    def compute_dtype(self) -> np.dtype:
-        """float16 is stored, float32 computes; everything else computes in its own type."""
-        return np.dtype(np.float32) if self.y_dtype == np.float16 else self.y_dtype
-
-    @cached_property
-    def real_only(self) -> bool:
-        """Operands of the compute dtype suffice: no complex numbers."""
-        return self.compute_dtype.kind != "c"
 
 
 @dataclass(frozen=True)
@@ -120,9 +83,9 @@ def real_of(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
-def _nests(problem: Problem, kind: str, x, w, y, w_out):
+def _nests(problem: Problem, kind: str, strides):
     """Nests for these element strides, reduced as far as the kernels need, and whether y must be filled first."""
-    nests, fill = normal_form(problem.geometry, x, w, y, w_out)
+    nests, fill = normal_form(problem.geometry, *strides)
     if problem.algorithm == "reference" or kind == "other":
         return nests, fill
     if problem.cval and any(len(n.windows) > KERNEL_RANK for n in nests):
@@ -131,26 +94,46 @@ def _nests(problem: Problem, kind: str, x, w, y, w_out):
     return nests, fill or bare
 
 
-def _model_strides(shape, places, fortran: bool):
-    """Element strides of a contiguous array of this shape whose batch is not 1."""
-    sizes = [2 if a == places[0][0] else n for a, n in enumerate(shape)]
+def _strides_of(problem: Problem, x, w, y):
+    """The strides that `normal_form` wants, from functions that give those of a map in each array."""
+    def optional(strides, places):
+        return strides(places) if places else None
+
+    return (x(problem.x_map), w(problem.w_map), y(problem.y_map), optional(w, problem.w_out_map),
+            optional(w, problem.w_in_map), optional(y, problem.y_tap_map))
+
+
+def _actual(array, size: int):
+    return lambda places: element_strides(array, places, size)
+
+
+def _contiguous(shape, fortran: bool, batch=None):
+    """Strides in a contiguous array of this shape whose batch axis is not 1."""
+    sizes = [2 if a == batch else n for a, n in enumerate(shape)]
     steps = [1] * len(sizes)
     order = range(len(sizes)) if fortran else range(len(sizes) - 1, -1, -1)
     step = 1
     for a in order:
         steps[a] = step
         step *= max(sizes[a], 1)
-    return tuple(0 if at is None else steps[at] * k for at, k in places)
+    return lambda places: tuple(0 if at is None else steps[at] * k for at, k in places)
 
 
-def model(problem: Problem, kind: str, fortran: bool, w, w_out):
+def model(problem: Problem, kind: str, fortran: bool, w=None) -> list[Nest]:
     """The nests that decisions are made on: contiguous arrays in the order of x, any batch, the given weights.
 
     Neither the batch nor the strides it has in memory may change a choice, or the parts of a batch would differ in
-    bits from the whole.
+    bits from the whole. w: what gives the strides of the weights; None: contiguous ones.
     """
-    return _nests(problem, kind, _model_strides(problem.x_shape, problem.x_map, fortran), w,
-                  _model_strides(problem.y_shape, problem.y_map, fortran), w_out)[0]
+    batch = (problem.x_map[0][0], problem.y_map[0][0]) if problem.batched else (None, None)
+    strides = _strides_of(problem, _contiguous(problem.x_shape, fortran, batch[0]),
+                          w or _contiguous(problem.w_shape, False), _contiguous(problem.y_shape, fortran, batch[1]))
+    return [nest.settled() for nest in _nests(problem, kind, strides)[0]]
+
+
+def _ideal(problem: Problem, nest: Nest) -> Nest:
+    """A nest of the model as the choice may see it."""
+    return replace(nest, origin=(0, 0, 0), n=1 if problem.batched else nest.n)
 
 
 def is_fortran(x) -> bool:
@@ -164,18 +147,18 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
     if kind == "other":
         real = y.dtype
     size = real.itemsize
-    xs, ws, ys = (element_strides(a, p, size) for a, p in ((x, problem.x_map), (w, problem.w_map), (y, problem.y_map)))
-    w_out = element_strides(w, problem.w_out_map, size) if problem.w_out_map else None
-    nests, fill = _nests(problem, kind, xs, ws, ys, w_out)
+    weights = _actual(w, size)
+    nests, fill = _nests(problem, kind, _strides_of(problem, _actual(x, size), weights, _actual(y, size)))
     prove(nests, [extent(a, size) for a in (x, w, y)])
+    nests = [nest.settled() for nest in nests]
     chosen: dict = {}
     steps = []
     total = 0.0
-    models = model(problem, kind, is_fortran(x), ws, w_out)
+    models = model(problem, kind, is_fortran(x), weights)
     if len(models) != len(nests):
         models = nests  # a view whose axes do not merge as the contiguous array's do, at rank 4 and more
     for nest, ideal in zip(nests, models, strict=True):
-        key = replace(nest, origin=(0, 0, 0)), replace(ideal, origin=(0, 0, 0), n=1)
+        key = replace(nest, origin=(0, 0, 0)), _ideal(problem, ideal)
         if key not in chosen:
             solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
             chosen[key] = solver, solver.seconds(nest, kind, 1)
@@ -200,7 +183,25 @@ def _parts(real, x, w, y):
 
 
 def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
-    """y from native arrays of computable dtypes; the strides' schedule is made on first use."""
+    """y from native arrays of computable dtypes: the nests, the rims folded back, a bias per unit."""
+    problem = plan.problem
+    unit, bias = (bias, None) if bias is not None and bias.ndim > 1 else (None, bias)
+    _walk(plan, x, w, bias, y, threads, weights)
+    for number, rim in enumerate(problem.rims):
+        key = "rim", number
+        child = plan.schedules.get(key)
+        if child is None:
+            child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=problem.y_dtype, normwise=problem.normwise))
+        part = np.empty(rim.problem.y_shape, y.dtype)
+        compute(child, x, w, None, part, threads)
+        rim.fold(part, y)
+    if unit is not None:
+        batch = problem.y_map[0][0]
+        y += unit if batch is None else np.expand_dims(unit, batch)
+
+
+def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
+    """All steps of the schedule for these strides, which is made on first use."""
     problem = plan.problem
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
@@ -284,9 +285,9 @@ class BoundPlan:
     def __init__(self, plan: Plan, w: np.ndarray, bias):
         problem = plan.problem
         if problem.swap:  # the second operand is the one that is walked over: nothing to pack
-            accept_operand("w", w, problem.x_shape, problem.x_dtype)
+            accept_operand(problem.names[1], w, problem.x_shape, problem.x_dtype)
         else:
-            accept_operand("w", w, problem.w_shape, problem.w_dtype)
+            accept_operand(problem.names[1], w, problem.w_shape, problem.w_dtype)
         self.plan, self.w = plan, np.array(w)
         self.w.setflags(write=False)
         self.bias = None if bias is None else np.array(accept_bias(bias, problem))
@@ -304,13 +305,17 @@ def accept_operand(name, array, shape, dtype) -> None:
 
 
 def accept_bias(bias, problem: Problem):
-    """bias as a vector of the result's dtype, one value per output channel."""
+    """bias as an array: a value per output channel or, where the problem allows it, per output unit."""
     if bias is None:
         return None
+    if not problem.bias:
+        raise TypeError("a gradient takes no bias")
     bias = np.asarray(bias)
     outputs = problem.geometry.g * problem.geometry.m
-    if bias.shape != (outputs,):
-        raise ValueError(f"bias has shape {bias.shape}, {outputs} output channels need ({outputs},)")
+    unit = tuple(s for a, s in enumerate(problem.y_shape) if a != problem.y_map[0][0])
+    if bias.shape != (outputs,) and (problem.bias != "unit" or bias.shape != unit):
+        also = f", or {unit} for a value per unit" if problem.bias == "unit" else ""
+        raise ValueError(f"bias has shape {bias.shape}, {outputs} output channels need ({outputs},){also}")
     if bias.dtype.kind not in "biufc":
         raise TypeError(f"bias has dtype {bias.dtype}: a number per output channel is needed")
     integers = bias.dtype.kind in "biu" and problem.y_dtype.kind in "iu"  # exact whatever the signs
@@ -333,7 +338,7 @@ def accept_out(out, problem: Problem, x, w) -> None:
         if s < covered and out.size:
             raise ValueError(f"out overlaps itself (strides {out.strides} for shape {out.shape})")
         covered += (n - 1) * s
-    for name, array in (("x", x), ("w", w)):
+    for name, array in zip(problem.order, (x, w), strict=True):
         if np.may_share_memory(out, array) and _shares(out, array):
             raise ValueError(f"out overlaps {name}; a convolution cannot be done in place")
 
@@ -350,8 +355,8 @@ def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
     problem = plan.problem
     if problem.swap:
         x, w = w, x
-    accept_operand("x", x, problem.x_shape, problem.x_dtype)
-    accept_operand("w", w, problem.w_shape, problem.w_dtype)
+    accept_operand(problem.order[0], x, problem.x_shape, problem.x_dtype)
+    accept_operand(problem.order[1], w, problem.w_shape, problem.w_dtype)
     bias = accept_bias(bias, problem)
     if out is not None:
         accept_out(out, problem, x, w)
@@ -440,14 +445,11 @@ def explanation(plan: Plan) -> Explanation:
         dtype, normwise = _exact.typical(problem), None
     real = real_of(dtype)
     kind = KINDS.get(real, "other")
-
-    w = _model_strides(problem.w_shape, ((None, 1), *problem.w_map), False)[1:]
-    w_out = _model_strides(problem.w_shape, ((None, 1), *problem.w_out_map), False)[1:]
-    nests = model(problem, kind, False, w, w_out or None)
+    nests = model(problem, kind, False)
     if not nests:
         return Explanation(problem.text(), (), "nothing to compute", threads)
     nest = max(nests, key=lambda n: n.products)
     rows = tuple((s.name, reason, None if reason else time * len(nests))
                  for s, reason, time in _select.candidates(nest, kind, threads, normwise))
-    chosen = _select.choose(nest, replace(nest, n=1), kind, problem.algorithm, normwise).name
+    chosen = _select.choose(nest, _ideal(problem, nest), kind, problem.algorithm, normwise).name
     return Explanation(problem.text(), rows, chosen, threads)

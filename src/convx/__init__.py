@@ -1,6 +1,12 @@
 """convx: convolution of NumPy arrays on the CPU.
 
 conv, conv1d, conv2d, conv3d     layers: batch, channels, stride, dilation, groups, boundaries, any layout and rank
+conv_grad_input, conv_grad_weight, conv_grad_bias, conv_backward     their gradients
+conv_transpose, conv_transpose1d, conv_transpose2d, conv_transpose3d     the transposed layer, and its gradients:
+    conv_transpose_grad_input, conv_transpose_grad_weight, conv_transpose_grad_bias, conv_transpose_backward
+locally_connected                a layer whose weights differ from output to output, and its gradients:
+    locally_connected_grad_input, locally_connected_grad_weight, locally_connected_grad_bias,
+    locally_connected_backward
 convolve, correlate              plain arrays, drop-ins for scipy.signal
 plan, explain                    check and choose once; see what is chosen and why
 set_num_threads, get_num_threads, threads, show_config
@@ -8,7 +14,7 @@ set_num_threads, get_num_threads, threads, show_config
 The floors, each importing only lower ones:
     7  __main__  _demo/*
     6  __init__
-    5  _conv  _signal  _arguments  _layout
+    5  _conv  _gradients  _planning  _operators  _signal  _arguments  _layout
     4  _plan  _select  _exact  _problem
     3  _solvers/*
     2  _nest
@@ -17,7 +23,32 @@ The floors, each importing only lower ones:
 """
 
 from ._config import __version__, show_config
-from ._conv import conv, conv1d, conv2d, conv3d, explain, plan
+from ._conv import (
+    conv,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    locally_connected,
+)
+from ._gradients import (
+    conv_backward,
+    conv_grad_bias,
+    conv_grad_input,
+    conv_grad_weight,
+    conv_transpose_backward,
+    conv_transpose_grad_bias,
+    conv_transpose_grad_input,
+    conv_transpose_grad_weight,
+    locally_connected_backward,
+    locally_connected_grad_bias,
+    locally_connected_grad_input,
+    locally_connected_grad_weight,
+)
+from ._planning import explain, plan
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, set_num_threads, threads
 
@@ -27,10 +58,27 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_backward",
+    "conv_grad_bias",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "conv_transpose",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_transpose_backward",
+    "conv_transpose_grad_bias",
+    "conv_transpose_grad_input",
+    "conv_transpose_grad_weight",
     "convolve",
     "correlate",
     "explain",
     "get_num_threads",
+    "locally_connected",
+    "locally_connected_backward",
+    "locally_connected_grad_bias",
+    "locally_connected_grad_input",
+    "locally_connected_grad_weight",
     "plan",
     "set_num_threads",
     "show_config",

@@ -1,4 +1,4 @@
-"""From user arguments to a checked `Problem` (floor 5). Every error of a call is raised here or in `_plan.accept`."""
+"""Checks of user arguments, and the cache of plans (floor 5)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from operator import index
 
 import numpy as np
 
-from . import _layout, _select
-from ._geometry import BOUNDARIES, NAMED_PADDINGS, Geometry, forward_axis
-from ._plan import Plan, Problem
+from . import _select
+from ._geometry import BOUNDARIES, NAMED_PADDINGS
+from ._plan import Plan
 
 LIMIT = 2**61  # numbers above cannot be indices
 
@@ -129,9 +129,9 @@ def overflow_word(overflow: str) -> str:
     return overflow
 
 
-def _make(build, x_shape, x_dtype, w_shape, w_dtype, out_dtype, **options) -> Plan:
+def _make(build, *arguments, **options) -> Plan:
     _select.known(options.get("algorithm", "auto"))
-    return Plan(build(x_shape, x_dtype, w_shape, w_dtype, out_dtype, **options))
+    return Plan(build(*arguments, **options))
 
 
 _planned = lru_cache(maxsize=1024, typed=True)(_make)
@@ -166,58 +166,8 @@ def plan_of(build, x, w, out, options) -> Plan:
     return _planned(*arguments, **options)
 
 
-def conv_problem(x_shape, x_dtype, w_shape, w_dtype, out_dtype, *, rank=None, stride=1, padding="valid", dilation=1,
-                 groups=1, layout=None, w_layout=None, boundary="constant", cval=0, flip=False, dtype=None,
-                 overflow="raise", algorithm="auto") -> Problem:
-    """The problem of `conv`. rank: what conv1d, conv2d, conv3d assert."""
-    x_dtype, w_dtype = numeric(x_dtype, "x"), numeric(w_dtype, "w")
-    found = len(w_shape) - 2
-    if found < 1:
-        raise ValueError(f"w has {len(w_shape)} axes; an output and an input channel axis and at least one "
-                         "spatial axis make three")
-    if rank is not None and found != rank:
-        raise ValueError(f"w has {len(w_shape)} axes, conv{rank}d needs {rank + 2}")
-    rank = found
-    if len(x_shape) not in (rank + 1, rank + 2):
-        raise ValueError(f"x has {len(x_shape)} axes; w has {rank} spatial axes, so x needs {rank + 2}, "
-                         f"or {rank + 1} without a batch")
-    name = _layout.family(layout, rank)
-    n_at, c_at, s_at = _layout.x_places(name, rank, len(x_shape) == rank + 2)
-    o_at, i_at, k_at = _layout.w_places(name, w_layout, rank)
-    groups = whole(groups, "groups", 1)
-    channels, c, outputs = x_shape[c_at], w_shape[i_at], w_shape[o_at]
-    if channels != groups * c:
-        raise ValueError(f"x has {channels} channels; w has {c} per group and groups={groups} needs {groups * c}")
-    if outputs % groups:
-        raise ValueError(f"w has {outputs} output channels, which groups={groups} does not divide")
-    strides, dilations = per_axis(stride, rank, "stride", 1), per_axis(dilation, rank, "dilation", 1)
-    edges = boundaries(boundary, rank)
-    for k in k_at:
-        if w_shape[k] < 1:
-            raise ValueError(f"w has shape {tuple(w_shape)}: every spatial axis needs at least one tap")
-    axes = tuple(
-        forward_axis(x_shape[s], w_shape[k], step, spread, pad, edge, bool(flip), f"spatial axis {a}")
-        for a, (s, k, step, spread, pad, edge) in enumerate(
-            zip(s_at, k_at, strides, dilations, paddings(padding, rank), edges, strict=True))
-    )
-    for a, axis in enumerate(axes):
-        for name, number in (("dilation", axis.dilation * (axis.taps - 1)), ("padding", axis.offset)):
-            if abs(number) >= LIMIT:
-                raise ValueError(f"spatial axis {a}: {name} reaches over {abs(number)} samples, too many for an index")
-    n = 1 if n_at is None else x_shape[n_at]
-    m = outputs // groups
-    y_dtype = result_dtype(x_dtype, w_dtype, dtype, out_dtype)
-    y_shape = list(x_shape)
-    y_shape[c_at] = outputs
-    for s, axis in zip(s_at, axes, strict=True):
-        y_shape[s] = axis.out
-    return Problem(
-        geometry=Geometry(n, groups, c, m, axes),
-        x_map=((n_at, 1), (c_at, c), (c_at, 1), *((s, 1) for s in s_at)),
-        w_map=((o_at, m), (o_at, 1), (i_at, 1), *((k, 1) for k in k_at)),
-        y_map=((n_at, 1), (c_at, m), (c_at, 1), *((s, 1) for s in s_at)),
-        x_shape=tuple(x_shape), w_shape=tuple(w_shape), y_shape=checked_shape(y_shape, y_dtype.itemsize),
-        x_dtype=x_dtype, w_dtype=w_dtype, y_dtype=y_dtype,
-        cval=constant(cval, edges, y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
-        normwise=("winograd", "fft"),
-    )
+def shape_of(shape, name: str) -> tuple[int, ...]:
+    """A shape that the user gives in place of an array."""
+    if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes)):
+        raise TypeError(f"{name}={shape!r}: a shape is a tuple of integers")
+    return tuple(whole(n, name, 0) for n in shape)

@@ -1,14 +1,17 @@
-"""conv and its ranks, plan and explain (floor 5). No computing here: everything becomes a plan."""
+"""The forward operators of layers (floor 5): conv, conv_transpose and their ranks, locally_connected.
+
+No computing here: everything becomes a plan.
+"""
 
 from __future__ import annotations
 
-from functools import wraps
+from inspect import Parameter, signature
 
 import numpy as np
 
 from . import _plan, _threads
-from ._arguments import conv_problem, plan_of
-from ._signal import signal_problem
+from ._arguments import plan_of
+from ._operators import OPERATORS
 
 _CONV_DOC = """{first}
 
@@ -87,106 +90,164 @@ _CONV_DOC = """{first}
     """
 
 
-def _conv(rank, x, w, bias, out, workers, options):
-    x, w = np.asarray(x), np.asarray(w)
-    p = plan_of(conv_problem, x, w, out, {"rank": rank, **options})
-    return _plan.run(p, x, w, bias, out, _threads.team(workers))
+_TRANSPOSE_DOC = """{first}
+
+    y[n, c, i] = bias[c] + sum of x[n, m, o] * w[m, c, k] over all m, o, k with stride*o + dilation*k - before = i
+
+    The transpose of `conv` as a linear map of x, for the same w and options: ``(conv(u, w) * x).sum()`` equals
+    ``(u * conv_transpose(x, w)).sum()``. Complex weights are not conjugated (`conv_grad_input` does that).
+
+    Parameters
+    ----------
+    x : array_like
+        (N, O, *S) or unbatched (O, *S) in the default layout: what the convolution with these weights would return.
+    w : array_like
+        Weights of that convolution, (O, C/groups, *K) in the default layout: PyTorch's (in, out/groups, *K).
+    bias : array_like, optional
+        One value per channel of the result, (C,).
+    output_padding : int or tuple of int, optional
+        Cells that the result has more than the smallest size whose convolution has the size of x, at the end. Less
+        than the larger one of stride and dilation.
+    output_shape : int or tuple of int, optional
+        The spatial sizes of the result, instead of output_padding.
+    stride, padding, dilation, groups, layout, w_layout, boundary, flip
+        Those of the convolution; see `conv`. With padding="same" the result has stride times the size of x. A boundary
+        rule other than "constant" is transposed too: what it read outside is added where it was read.
+    dtype, overflow, out, algorithm, workers
+        As in `conv`.
+
+    Returns
+    -------
+    y : ndarray
+        (N, C, *out) in the layout of x, with out = stride*(size - 1) + dilation*(taps - 1) + 1 - before - after +
+        output_padding.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        As in `conv`.
+
+    Notes
+    -----
+    A strided one runs as ordinary convolutions on every stride-th output; no zeros are put between inputs. cval has no
+    effect: the constant that padding reads does not depend on the input.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x, w = np.ones({shape}), np.ones({w_shape})
+    >>> convx.{name}(x, w, stride=2, padding=1, output_padding=1).shape
+    {y_shape}
+    """
+
+_LOCAL_DOC = """Locally connected layer: a convolution whose weights differ from output to output.
+
+    y[n, m, o] = bias[m] + sum over c, k of x[n, c, stride*o + dilation*k - before] * w[o, m, c, k]
+
+    Parameters
+    ----------
+    x : array_like
+        As in `conv`.
+    w : array_like
+        Weights with the output positions in front: (*OUT, O, C/groups, *K) in the default layout, (*OUT, O, *K,
+        C/groups) for NHWC, (*OUT, *K, C/groups, O) for HWCN.
+    bias : array_like, optional
+        One value per output channel, (O,), or one per unit: the shape of y without its batch axis.
+    stride, padding, dilation, groups, layout, w_layout, boundary, cval, flip, dtype, overflow, out, algorithm, workers
+        As in `conv`.
+
+    Returns
+    -------
+    y : ndarray
+        As in `conv`.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        As in `conv`.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x = np.arange(4.0).reshape(1, 1, 4)
+    >>> w = np.arange(6.0).reshape(3, 1, 1, 2)  # three outputs, each with its own two taps
+    >>> convx.locally_connected(x, w)
+    array([[[ 1.,  8., 23.]]])
+    """
+
+
+def call(name: str, first, second, bias, out, workers, options):
+    """An operator by its name, through the cache of plans."""
+    first, second = np.asarray(first), np.asarray(second)
+    build, fixed = OPERATORS[name]
+    p = plan_of(build, first, second, out, {**fixed, **options})
+    return _plan.run(p, first, second, bias, out, _threads.team(workers))
 
 
 def conv(x, w, bias=None, *, stride=1, padding="valid", dilation=1, groups=1, layout=None, w_layout=None,
          boundary="constant", cval=0, flip=False, dtype=None, overflow="raise", out=None, algorithm="auto",
          workers=None):
-    return _conv(None, x, w, bias, out, workers, {
+    return call("conv", x, w, bias, out, workers, {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout,
         "w_layout": w_layout, "boundary": boundary, "cval": cval, "flip": flip, "dtype": dtype, "overflow": overflow,
         "algorithm": algorithm})
 
 
-def _of_rank(rank: int):
-    @wraps(conv)
-    def ranked(x, w, bias=None, *, out=None, workers=None, **options):
-        return _conv(rank, x, w, bias, out, workers, options)
+_KEYWORDS = [p for p in signature(conv).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
 
-    size = (12, 48, 54)[rank - 1]
-    shape = ((1, 2, 6), (1, 3, 4, 4), (1, 2, 3, 3, 3))[rank - 1]
-    w_shape = ((4, 2, 3), (2, 3, 3, 3), (1, 2, 3, 3, 3))[rank - 1]
-    total = (528.0, 5076.0, 1431.0)[rank - 1]
-    ranked.__name__ = ranked.__qualname__ = f"conv{rank}d"
-    ranked.__doc__ = _CONV_DOC.format(
-        first=f"Convolution of an input with {rank} spatial {'axis' if rank == 1 else 'axes'}: `conv`, which see, "
-              "with the rank asserted.",
-        rank=rank, name=f"conv{rank}d", size=size, shape=shape, w_shape=w_shape, total=total,
-        y_shape=(1, w_shape[0], *shape[2:]))
+
+def with_keywords(function, leave=()):
+    """Show conv's keywords in the signature of a function that takes them as **options."""
+    own = [p for p in signature(function).parameters.values()
+           if p.kind is not Parameter.VAR_KEYWORD and p.name not in ("out", "workers")]
+    function.__signature__ = signature(function).replace(
+        parameters=own + [p for p in _KEYWORDS if p.name not in leave])
+    return function
+
+
+@with_keywords
+def conv_transpose(x, w, bias=None, *, output_padding=0, output_shape=None, out=None, workers=None, **options):
+    options |= {"output_padding": output_padding, "output_shape": output_shape}
+    return call("conv_transpose", x, w, bias, out, workers, options)
+
+
+@with_keywords
+def locally_connected(x, w, bias=None, *, out=None, workers=None, **options):
+    return call("locally_connected", x, w, bias, out, workers, options)
+
+
+def _of_rank(general, rank: int):
+    name = f"{general.__name__}{rank}d"
+
+    def ranked(x, w, bias=None, *, out=None, workers=None, **options):
+        return call(name, x, w, bias, out, workers, options)
+
+    ranked.__name__ = ranked.__qualname__ = name
+    ranked.__signature__ = signature(general)
     return ranked
 
+
+def _first(general: str, rank: int, what: str) -> str:
+    return (f"{what} of an input with {rank} spatial {'axis' if rank == 1 else 'axes'}: `{general}`, which see, with "
+            "the rank asserted.")
+
+
+conv1d, conv2d, conv3d = (_of_rank(conv, rank) for rank in (1, 2, 3))
+conv_transpose1d, conv_transpose2d, conv_transpose3d = (_of_rank(conv_transpose, rank) for rank in (1, 2, 3))
 
 conv.__doc__ = _CONV_DOC.format(
     first="Convolution layer of any rank on plain arrays, forward.", rank="any number of (at least one)",
     name="conv", size=48, shape=(1, 3, 4, 4), w_shape=(2, 3, 3, 3), total=5076.0, y_shape=(1, 2, 4, 4))
-conv1d, conv2d, conv3d = map(_of_rank, (1, 2, 3))
-
-_OPERATORS = {
-    "conv": (conv_problem, {}),
-    "conv1d": (conv_problem, {"rank": 1}),
-    "conv2d": (conv_problem, {"rank": 2}),
-    "conv3d": (conv_problem, {"rank": 3}),
-    "convolve": (signal_problem, {"correlates": False}),
-    "correlate": (signal_problem, {"correlates": True}),
-}
-
-
-class _Described:
-    """Anything with shape and dtype."""
-
-    def __init__(self, thing):
-        if not hasattr(thing, "shape") or not hasattr(thing, "dtype"):
-            thing = np.asarray(thing)
-        self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
-
-
-def plan(operator, x, w, **options) -> _plan.Plan:
-    """A convolution checked and planned once, to be called many times.
-
-    Parameters
-    ----------
-    operator : str
-        "conv", "conv1d", "conv2d", "conv3d", "convolve" or "correlate".
-    x, w : array_like, or anything with `shape` and `dtype`
-        What the plan is for; their values are not looked at.
-    **options
-        The keywords of that function except out and workers.
-
-    Returns
-    -------
-    p : Plan
-        ``p(x, w, bias=None, out=None)`` computes; ``p.bind(w, bias=None)`` fixes the weights and packs them once.
-        Plans may be used by many threads at the same time.
-
-    Examples
-    --------
-    >>> import numpy as np, convx
-    >>> p = convx.plan("conv1d", np.empty((1, 1, 5)), np.empty((1, 1, 3)), padding="full")
-    >>> p(np.ones((1, 1, 5)), np.ones((1, 1, 3)))
-    array([[[1., 2., 3., 3., 3., 2., 1.]]])
-    """
-    if operator not in _OPERATORS:
-        raise ValueError(f"operator={operator!r} is none of {', '.join(_OPERATORS)}")
-    build, fixed = _OPERATORS[operator]
-    return plan_of(build, _Described(x), _Described(w), None, {**fixed, **options})
-
-
-def explain(operator, x, w, **options) -> _plan.Explanation:
-    """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
-
-    Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`.
-
-    Examples
-    --------
-    >>> import numpy as np, convx
-    >>> e = convx.explain("conv", np.empty((1, 3, 32, 32)), np.empty((8, 3, 3, 3)), padding=1, algorithm="reference")
-    >>> e.problem
-    'n1 g1 c3 m8 i32x32 k3x3 o32x32 s1 d1 p1  float64'
-    >>> e.chosen
-    'reference'
-    """
-    return _plan.explanation(plan(operator, x, w, **options))
+conv_transpose.__doc__ = _TRANSPOSE_DOC.format(
+    first="Transposed convolution layer of any rank, forward.", name="conv_transpose", shape=(1, 4, 8, 8),
+    w_shape=(4, 2, 3, 3), y_shape=(1, 2, 16, 16))
+locally_connected.__doc__ = _LOCAL_DOC
+for _rank, _size, _shape, _weights, _total in ((1, 12, (1, 2, 6), (4, 2, 3), 528.0),
+                                               (2, 48, (1, 3, 4, 4), (2, 3, 3, 3), 5076.0),
+                                               (3, 54, (1, 2, 3, 3, 3), (1, 2, 3, 3, 3), 1431.0)):
+    (conv1d, conv2d, conv3d)[_rank - 1].__doc__ = _CONV_DOC.format(
+        first=_first("conv", _rank, "Convolution"), rank=_rank, name=f"conv{_rank}d", size=_size, shape=_shape,
+        w_shape=_weights, total=_total, y_shape=(1, _weights[0], *_shape[2:]))
+    (conv_transpose1d, conv_transpose2d, conv_transpose3d)[_rank - 1].__doc__ = _TRANSPOSE_DOC.format(
+        first=_first("conv_transpose", _rank, "Transposed convolution"), name=f"conv_transpose{_rank}d",
+        shape=(1, 4) + (8,) * _rank, w_shape=(4, 2) + (3,) * _rank, y_shape=(1, 2) + (16,) * _rank)

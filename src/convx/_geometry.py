@@ -67,7 +67,7 @@ class Axis:
                     yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
 
     def folds(self):
-        """Yield (axis with the constant boundary, where its inputs lie in the array or None) that together are this one.
+        """Yield (axis with the constant boundary, where its inputs lie or None) that together are this one.
 
         The first is the array itself; the others are what lies before and after it, if the boundary rule reads there:
         position j of such a rim reads index targets[j]. For base 1.

@@ -28,6 +28,11 @@ def family(layout, rank: int) -> str:
     raise ValueError(f"layout={layout!r} is no layout of {rank} spatial axes; known: {known}")
 
 
+def is_batched(layout, ndim: int) -> bool:
+    """Whether an array of this rank has a batch axis, where only the word can tell: without N in it there is none."""
+    return layout is None or "N" in layout
+
+
 def x_places(name: str, rank: int, batched: bool) -> tuple[int | None, int, tuple[int, ...]]:
     """Positions of N, C and the spatial axes in x or y."""
     first = int(batched)

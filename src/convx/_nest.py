@@ -74,7 +74,7 @@ class Nest:
         return all(v.wo == 0 == v.wi for v in self.windows)
 
     def settled(self) -> Nest:
-        """The same nest with w's steps along inputs as steps along outputs and taps: i = stride*o + dilation*k - offset.
+        """The same nest with w's steps along inputs, i = stride*o + dilation*k - offset, as steps along o and k.
 
         Only after `prove`: where no input is read, the address that the steps lead to may lie outside w.
         """

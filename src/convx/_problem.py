@@ -85,8 +85,8 @@ class Problem:
                            w_in_map=self.w_out_map, cval=0)
 
         whole, *outside = product(*(tuple(axis.folds()) for axis in self.geometry.axes))
-        rims = tuple(Rim(of(axis for axis, _ in parts), tuple(to for _, to in parts)) for parts in outside)
-        return replace(of(axis for axis, _ in whole), rims=rims)
+        rims = tuple(Rim(of([axis for axis, _ in parts]), tuple(to for _, to in parts)) for parts in outside)
+        return replace(of([axis for axis, _ in whole]), rims=rims)
 
     def swap_wy(self) -> Problem:
         """y in the place of w: the weight gradient (not conjugated), with n summed and c in the place of n."""

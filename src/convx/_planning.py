@@ -1,0 +1,71 @@
+"""plan and explain (floor 5): any operator by its name, checked and chosen once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _plan
+from ._arguments import plan_of
+from ._operators import OPERATORS
+
+
+class _Described:
+    """Anything with shape and dtype."""
+
+    def __init__(self, thing):
+        if not hasattr(thing, "shape") or not hasattr(thing, "dtype"):
+            thing = np.asarray(thing)
+        self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
+
+
+def plan(operator, x, w, **options) -> _plan.Plan:
+    """A convolution checked and planned once, to be called many times.
+
+    Parameters
+    ----------
+    operator : str
+        The name of a function: "conv", "conv_transpose" (both also with 1d, 2d, 3d), "locally_connected", their
+        gradients "conv_grad_input", "conv_grad_weight", "conv_transpose_grad_input" and so on, "convolve" or
+        "correlate".
+    x, w : array_like, or anything with `shape` and `dtype`
+        Its two operands (for a gradient those of that function, as dy and w); values are not looked at.
+    **options
+        The keywords of that function except out and workers, and the shape that a gradient wants (x_shape, w_shape).
+
+    Returns
+    -------
+    p : Plan
+        ``p(x, w, bias=None, out=None)`` computes; ``p.bind(w, bias=None)`` fixes the weights and packs them once.
+        Plans may be used by many threads at the same time.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> p = convx.plan("conv1d", np.empty((1, 1, 5)), np.empty((1, 1, 3)), padding="full")
+    >>> p(np.ones((1, 1, 5)), np.ones((1, 1, 3)))
+    array([[[1., 2., 3., 3., 3., 2., 1.]]])
+    >>> p = convx.plan("conv_grad_input", np.empty((1, 4, 3)), np.empty((4, 2, 3)), x_shape=(1, 2, 5))
+    >>> p(np.ones((1, 4, 3)), np.ones((4, 2, 3)))[0, 0]
+    array([ 4.,  8., 12.,  8.,  4.])
+    """
+    if operator not in OPERATORS:
+        raise ValueError(f"operator={operator!r} is none of {', '.join(OPERATORS)}")
+    build, fixed = OPERATORS[operator]
+    return plan_of(build, _Described(x), _Described(w), None, {**fixed, **options})
+
+
+def explain(operator, x, w, **options) -> _plan.Explanation:
+    """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
+
+    Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> e = convx.explain("conv", np.empty((1, 3, 32, 32)), np.empty((8, 3, 3, 3)), padding=1, algorithm="reference")
+    >>> e.problem
+    'n1 g1 c3 m8 i32x32 k3x3 o32x32 s1 d1 p1  float64'
+    >>> e.chosen
+    'reference'
+    """
+    return _plan.explanation(plan(operator, x, w, **options))

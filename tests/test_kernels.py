@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import problems
 import pytest
+from arrays import whole
 
+import convx
 from convx import _kernels
 from convx._geometry import parse
 from convx._select import SOLVERS
@@ -54,6 +56,7 @@ def check_row(row):
                         check_nan(geometry, x, w, solver.name)
             if x.size and not problems.refusals(gemm, geometry, x, w, name):
                 check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
+        check_weight_gradients(kind)
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -65,17 +68,46 @@ def check_row(row):
     assert all(done.values()), done
 
 
-def check_ways(geometry, x, w, bias, expected, bound, where):
-    """gemm with either side in vectors and either order of the inner sum, whatever the costs say."""
+def each_way():
+    """gemm with either side in vectors, either order of the inner sum and of the pixels, whatever the costs say."""
     chosen = gemm._ways
     try:
-        for flat, channel_last in product((False, True), repeat=2):
-            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last): (0.0, *way, False)
-            y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
-            problems.assert_close(y, expected, bound, f"{where}{flat} {channel_last} ")
-            check_nan(geometry, x, w, "gemm")
+        for flat, channel_last, lined in product((False, True), repeat=3):
+            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last, lined): (
+                0.0, *way[:2], way[2] and gemm._may_line(nest))
+            yield f"flat={flat} channel_last={channel_last} lined={lined} "
     finally:
         gemm._ways = chosen
+
+
+def check_ways(geometry, x, w, bias, expected, bound, where):
+    for way in each_way():
+        y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
+        problems.assert_close(y, expected, bound, where + way)
+        check_nan(geometry, x, w, "gemm")
+
+
+def check_weight_gradients(kind):
+    """Whole numbers are exact in any order: every way gives the reference's weight gradient, in every layout."""
+    for shape, w_shape, options in (((2, 5, 9, 30), (7, 5, 3, 3), {"padding": 1}),
+                                    ((1, 26, 4, 17), (9, 26, 2, 3), {"padding": "same", "stride": 2}),
+                                    ((3, 4, 12), (10, 2, 5), {"padding": "full", "groups": 2, "dilation": 2})):
+        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
+        for layout in ("NCHW", "NHWC"):
+            options["layout"] = layout
+            if layout == "NHWC":
+                x, w = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w))
+            dy = whole(convx.conv(x, w, **options).shape, 3, kind)
+            aim = convx.conv_grad_weight(x, dy, w.shape, algorithm="reference", **options)
+            for way in each_way():
+                plan = convx.plan("conv_grad_weight", x, dy, w_shape=w.shape, algorithm="gemm", **options)
+                plan.schedules.clear()  # it may be an earlier way's
+                assert np.array_equal(plan(x, dy), aim), (kind, layout, way)
+                spoiled = dy.copy()
+                spoiled.flat[dy.size // 2] = np.inf
+                found = np.isfinite(plan(x, spoiled))
+                assert np.array_equal(found, np.isfinite(convx.conv_grad_weight(
+                    x, spoiled, w.shape, algorithm="reference", **options))), (kind, layout, way)
 
 
 def check_nan(geometry, x, w, algorithm):

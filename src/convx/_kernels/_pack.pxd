@@ -206,28 +206,29 @@ cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const P
             if whole[t]:
                 v_copy(line + place_in[t], p + origin[t] + start[t], length)
             else:
-                absent |= pack_rim(job, p + origin[t], start[t], reads[t], length, line + place_in[t])
+                absent |= pack_rim(job, p + origin[t], start[t], d.stride, reads[t], length, line + place_in[t])
     return absent
 
 
-cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, bint reads, Py_ssize_t length,
-                          real* to) noexcept nogil:
-    """One tap of one channel for a row of pixels that may leave the array; whether some of them read nothing."""
+cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, Py_ssize_t step, bint reads,
+                          Py_ssize_t length, real* to) noexcept nogil:
+    """Positions start, start + step, ... of one row of one channel, which may leave the array (one tap of a row of
+    pixels, or a row of taps of one pixel); whether some of them read nothing."""
     cdef const Window* d = &job.nest.axis[2]
     cdef Py_ssize_t low, high, i, j
     cdef bint absent = not reads
     if not reads:
         constant(to, job.cval, 1, length)
         return absent
-    low = min(clip_low(start, d.stride), length)
-    high = max(clip_high(start, d.stride, d.size, length), low)
-    copy(to + low, p + (start + low*d.stride)*d.xs, d.stride*d.xs, high - low)
+    low = min(clip_low(start, step), length)
+    high = max(clip_high(start, step, d.size, length), low)
+    copy(to + low, p + (start + low*step)*d.xs, step*d.xs, high - low)
     for j in range(low):
-        i = locate(d, start + j*d.stride)
+        i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
     for j in range(high, length):
-        i = locate(d, start + j*d.stride)
+        i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
     return absent
@@ -286,7 +287,7 @@ cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t sc
     cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, count = box.c1 - box.c0
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, c, count = box.c1 - box.c0
     cdef real* line
     cdef const real* p
     cdef bint absent = False
@@ -297,15 +298,18 @@ cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const
             i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
             line = to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1]
             p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
+            if not job.channel_last:
+                for c in range(count):
+                    absent |= pack_rim(job, p + c*nest.xc, d.stride*at[3] + d.dilation*box.k0[2] - d.offset, d.dilation,
+                                       i0 >= 0 and i1 >= 0, box.k1[2] - box.k0[2], line + c*sc)
+                continue
             for k2 in range(box.k0[2], box.k1[2]):
                 i2 = locate(d, d.stride*at[3] + d.dilation*k2 - d.offset)
                 if i0 < 0 or i1 < 0 or i2 < 0:
                     absent = True
-                    constant(line, job.cval, sc, count)
-                elif sc == 1:
-                    copy(line, p + i2*d.xs, nest.xc, count)
+                    constant(line, job.cval, 1, count)
                 else:
-                    gather(line, sc, p + i2*d.xs, nest.xc, count)
+                    copy(line, p + i2*d.xs, nest.xc, count)
                 line += sk[2]
     return absent
 
@@ -382,6 +386,16 @@ cdef inline void pack_weights(const Job* job, const real* w, const Box* box, Py_
     cdef real* line
     cdef const real* p
     steps(box, job.channel_last, &sc, sk)
+    if lanes and nest.axis[2].ws == 1 and not job.channel_last and nest.wm > 2:
+        for k0 in range(box.k0[0], box.k1[0]):
+            for k1 in range(box.k0[1], box.k1[1]):
+                for c in range(box.c0, box.c1):
+                    line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (c - box.c0)*sc)*kk
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + box.k0[2] + c*nest.wc + low*nest.wm
+                    turn(line, kk, p, nest.wm, high - low, box.k1[2] - box.k0[2])
+                    for k2 in range(box.k1[2] - box.k0[2]):
+                        constant(line + k2*kk + (high - low), 0, 1, width - (high - low))
+        return
     for k0 in range(box.k0[0], box.k1[0]):
         for k1 in range(box.k0[1], box.k1[1]):
             for k2 in range(box.k0[2], box.k1[2]):

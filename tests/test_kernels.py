@@ -57,6 +57,7 @@ def check_row(row):
             if x.size and not problems.refusals(gemm, geometry, x, w, name):
                 check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
         check_weight_gradients(kind)
+        check_lanes(kind)
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -108,6 +109,26 @@ def check_weight_gradients(kind):
                 found = np.isfinite(plan(x, spoiled))
                 assert np.array_equal(found, np.isfinite(convx.conv_grad_weight(
                     x, spoiled, w.shape, algorithm="reference", **options))), (kind, layout, way)
+
+
+def check_lanes(kind):
+    """direct with every loop as lanes, steps of 1, 2, 3 in x and y: the reference's results of whole numbers."""
+    for shape, w_shape, groups in (((2, 45, 7, 41), (45, 1, 3, 3), 45), ((2, 3, 6, 83), (37, 3, 2, 3), 1),
+                                   ((35, 2, 9), (2, 2, 3), 1)):
+        for stride, layout in product((1, 2, 3), ("NCHW", "NHWC", "HWCN")):
+            order = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}[layout]
+            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1, kind), (0, 1), order))
+            order = (-1, -2) if layout == "HWCN" else order
+            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2, kind), (0, 1), order))
+            options = {"stride": stride, "padding": 1, "groups": groups, "layout": layout}
+            aim = convx.conv(x, w, algorithm="reference", **options)
+            assert np.array_equal(convx.conv(x, w, algorithm="direct", **options), aim), (kind, layout, stride)
+            dy = whole(aim.shape, 3, kind)
+            for name, operands in (("conv_grad_input", (dy, w, x.shape)), ("conv_grad_weight", (x, dy, w.shape))):
+                call = getattr(convx, name)
+                aim = call(*operands, algorithm="reference", **options)
+                found = call(*operands, algorithm="direct", workers=2, **options)
+                assert np.array_equal(found, aim), (name, kind, layout, stride)
 
 
 def check_nan(geometry, x, w, algorithm):

@@ -22,6 +22,7 @@ ctypedef struct Job:
     const real* packed     # weights as pack() leaves them, or NULL: read in place
     real cval
     bint flat, first, channel_last
+    bint strips            # pixels in vectors, read from strips of rows that all taps share
     Py_ssize_t pixels, m0, m1   # of this slice of output channels
     Py_ssize_t depth
 

@@ -42,6 +42,18 @@ def _may_line(nest) -> bool:
     return nest.n > 1 and nest.x[0] == 1 and len(nest.windows) < KERNEL_RANK
 
 
+def _may_strip(nest) -> bool:
+    """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each."""
+    if not nest.windows or nest.windows[-1].xs != 1:
+        return False
+    spans = [(v.axis.taps, v.axis.stride, v.axis.dilation * (v.axis.taps - 1) + 1) for v in nest.windows[-2:]]
+    taps, read = 1, 1
+    for count, stride, span in spans:
+        taps *= count
+        read *= min(stride, span)
+    return taps > read
+
+
 def _lined(nest):
     window = Window(Axis(nest.n, 1, nest.n), nest.x[0], 0, 0, nest.y[0])
     return replace(nest, n=1, x=(0, *nest.x[1:]), y=(0, *nest.y[1:]), windows=(*nest.windows, window))
@@ -121,12 +133,13 @@ def scratch(nest, kind, threads):
 def way(nest, model, kind, bound):
     """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
     _, flat, channel_last, lined = _ways(model, kind, bound)
-    return flat, channel_last, not flat and _in_order(nest, channel_last), (_lined(nest) if lined else nest).pack()
+    return (flat, channel_last, not flat and _in_order(nest, channel_last), not flat and _may_strip(nest),
+            (_lined(nest) if lined else nest).pack())
 
 
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    flat, channel_last, in_place, packed_nest = call.way
+    flat, channel_last, in_place, _, packed_nest = call.way
     if in_place:
         return None
     kernel = _kernels.load("gemm", call.kind)
@@ -137,6 +150,6 @@ def prepare(nest, call, w):
 
 def run(nest, call, x, w, y):
     kernel = _kernels.load("gemm", call.kind)
-    flat, channel_last, in_place, packed_nest = call.way
-    kernel.run(x, w, y, call.bias, packed_nest, nest.first, call.cval, flat, channel_last, in_place, call.weights,
-               call.threads)
+    flat, channel_last, in_place, strips, packed_nest = call.way
+    kernel.run(x, w, y, call.bias, packed_nest, nest.first, call.cval, flat, channel_last, in_place, strips,
+               call.weights, call.threads)

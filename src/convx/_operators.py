@@ -160,7 +160,7 @@ def grad_weight_problem(x_shape, x_dtype, dy_shape, dy_dtype, out_dtype, *, w_sh
     forward = conv_problem(x_shape, x_dtype, w_shape, dy_dtype, out_dtype, **options)
     _expect(dy_shape, "dy", forward.y_shape)
     checked_shape(w_shape, forward.y_dtype.itemsize)
-    return replace(forward.swap_wy(), names=("x", "dy"), conjugate="x", bias="")
+    return replace(forward.swap_wy(), names=("x", "dy"), conjugate="x", bias="", cval=forward.cval.conjugate())
 
 
 def transpose_grad_input_problem(dy_shape, dy_dtype, w_shape, w_dtype, out_dtype, *, x_shape, **options) -> Problem:

@@ -88,9 +88,10 @@ _BIAS_DOC = """Gradient of `{forward}` with respect to its bias: the sum of dy o
     Parameters
     ----------
     dy : array_like
-        Gradient with respect to the result, batched or not.
+        Gradient with respect to the result.
     layout : str, optional
-        That of the forward call.
+        That of the forward call. Where dy has no batch but two or more spatial axes, a word without N (CHW) must say
+        so.
 {unit}
     Returns
     -------

@@ -185,7 +185,8 @@ def _bias(dy, layout, unit: bool, rank: int | None = None):
     over = tuple(a for a in ((n_at,) if unit else (n_at, *s_at)) if a is not None)
     if dy.dtype.kind not in "biu":
         wide = np.float32 if dy.dtype == np.float16 else None
-        return np.asarray(dy.sum(axis=over, dtype=wide), dy.dtype.newbyteorder("="))
+        with np.errstate(all="ignore"):  # infinities and nan are values like others here
+            return np.asarray(dy.sum(axis=over, dtype=wide), dy.dtype.newbyteorder("="))
     wide = np.uint64 if dy.dtype.kind == "u" else np.int64
     limits = np.iinfo(wide)
     count = int(np.prod([dy.shape[a] for a in over], dtype=object))

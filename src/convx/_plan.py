@@ -192,10 +192,12 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=problem.y_dtype, normwise=problem.normwise))
         part = np.empty(rim.problem.y_shape, y.dtype)
         compute(child, x, w, None, part, threads)
-        rim.fold(part, y)
+        with np.errstate(all="ignore"):  # infinities and nan are values like others here
+            rim.fold(part, y)
     if unit is not None:
         batch = problem.y_map[0][0]
-        y += unit if batch is None else np.expand_dims(unit, batch)
+        with np.errstate(all="ignore"):
+            y += unit if batch is None else np.expand_dims(unit, batch)
 
 
 def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:

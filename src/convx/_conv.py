@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _plan, _threads
 from ._arguments import plan_of
-from ._operators import OPERATORS
+from ._operators import builder
 
 _CONV_DOC = """{first}
 
@@ -179,8 +179,8 @@ _LOCAL_DOC = """Locally connected layer: a convolution whose weights differ from
 def call(name: str, first, second, bias, out, workers, options):
     """An operator by its name, through the cache of plans."""
     first, second = np.asarray(first), np.asarray(second)
-    build, fixed = OPERATORS[name]
-    p = plan_of(build, first, second, out, {**fixed, **options})
+    build, options = builder(name, options)
+    p = plan_of(build, first, second, out, options)
     return _plan.run(p, first, second, bias, out, _threads.team(workers))
 
 

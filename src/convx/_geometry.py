@@ -50,27 +50,29 @@ class Axis:
         Outputs that no phase names have no partner and are zero.
         """
         step_k, step_o = self.base // gcd(self.base, self.dilation), self.base // gcd(self.base, self.stride)
-        for o0 in range(min(step_o, self.out)):
-            for k0 in range(min(step_k, self.taps)):
-                rest = self.stride * o0 + self.dilation * k0 - self.offset
-                if rest % self.base == 0:
-                    axis = Axis(
-                        self.size,
-                        len(range(k0, self.taps, step_k)),
-                        len(range(o0, self.out, step_o)),
-                        1,
-                        self.stride * step_o // self.base,
-                        self.dilation * step_k // self.base,
-                        -rest // self.base,
-                        self.boundary,
-                    )
-                    yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
+        shared = self.base // step_o
+        inverse = pow(self.stride // shared, -1, step_o)
+        for k0 in range(min(step_k, self.taps)):
+            ahead = self.offset - self.dilation * k0
+            o0 = ahead // shared * inverse % step_o  # the first output with stride*o0 = ahead modulo base
+            if ahead % shared == 0 and o0 < self.out:
+                axis = Axis(
+                    self.size,
+                    len(range(k0, self.taps, step_k)),
+                    len(range(o0, self.out, step_o)),
+                    1,
+                    self.stride * step_o // self.base,
+                    self.dilation * step_k // self.base,
+                    (ahead - self.stride * o0) // self.base,
+                    self.boundary,
+                )
+                yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
 
     def folds(self):
-        """Yield (axis with the constant boundary, where its inputs lie or None) that together are this one.
+        """Yield (axis with the constant boundary, positions of its inputs or None) that together are this one.
 
-        The first is the array itself; the others are what lies before and after it, if the boundary rule reads there:
-        position j of such a rim reads index targets[j]. For base 1.
+        The first is the array itself; the others are what lies before and after it, if the boundary rule reads there
+        (`locate` says what). For base 1.
         """
         yield replace(self, boundary="constant"), None
         if self.boundary == "constant" or not self.is_padded():
@@ -79,7 +81,7 @@ class Axis:
         for start, stop in ((low, 0), (self.size, high + 1)):
             if start < stop:
                 rim = replace(self, size=stop - start, offset=self.offset + start, boundary="constant")
-                yield rim, tuple(self.locate(i) for i in range(start, stop))
+                yield rim, range(start, stop)
 
     def reach(self) -> tuple[int, int]:
         """Smallest and largest base*i that an output asks for (taps and out at least 1)."""

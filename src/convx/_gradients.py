@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _layout
 from ._conv import call, conv, conv_transpose, locally_connected, with_keywords
+from ._operators import KEYWORDS, OUTPUT_SIZE, only
 
 _LIKE = """    stride, padding, dilation, groups, layout, w_layout, boundary, cval, flip{more}
         Those of the forward call, see `{forward}`.
@@ -88,9 +89,10 @@ _BIAS_DOC = """Gradient of `{forward}` with respect to its bias: the sum of dy o
     Parameters
     ----------
     dy : array_like
-        Gradient with respect to the result, batched or not.
+        Gradient with respect to the result.
     layout : str, optional
-        That of the forward call.
+        That of the forward call. Where dy has no batch but two or more spatial axes, a word without N (CHW) must say
+        so.
 {unit}
     Returns
     -------
@@ -182,7 +184,9 @@ def _bias(dy, layout, unit: bool, rank: int | None = None):
     n_at, _, s_at = _layout.x_places(_layout.family(layout, rank), rank, batched)
     over = tuple(a for a in ((n_at,) if unit else (n_at, *s_at)) if a is not None)
     if dy.dtype.kind not in "biu":
-        return np.asarray(dy.sum(axis=over))
+        wide = np.float32 if dy.dtype == np.float16 else None
+        with np.errstate(all="ignore"):  # infinities and nan are values like others here
+            return np.asarray(dy.sum(axis=over, dtype=wide), dy.dtype.newbyteorder("="))
     wide = np.uint64 if dy.dtype.kind == "u" else np.int64
     limits = np.iinfo(wide)
     count = int(np.prod([dy.shape[a] for a in over], dtype=object))
@@ -207,11 +211,15 @@ def locally_connected_grad_bias(dy, *, layout=None, per_unit=False):
     return _bias(dy, layout, bool(per_unit))
 
 
+_LEFT = frozenset({"out", "dtype", "overflow"})  # what the three gradients at once do not take
+
+
 def _real_where(gradient, operand):
     return gradient.real.copy() if gradient.dtype.kind == "c" and operand.dtype.kind != "c" else gradient
 
 
 def _backward(name, x, w, dy, workers, options, per_unit=False):
+    only(f"{name}_backward", options, (KEYWORDS | OUTPUT_SIZE if name == "conv_transpose" else KEYWORDS) - _LEFT)
     x, w, dy = np.asarray(x), np.asarray(w), np.asarray(dy)
     dx = call(f"{name}_grad_input", dy, w, None, None, workers, {"x_shape": x.shape, **options})
     dw = call(f"{name}_grad_weight", x, dy, None, None, workers, {"w_shape": w.shape, **options})
@@ -234,7 +242,7 @@ def locally_connected_backward(x, w, dy, *, per_unit=False, workers=None, **opti
 
 
 for _function in (conv_backward, conv_transpose_backward, locally_connected_backward):
-    with_keywords(_function, leave=("out", "dtype", "overflow"))
+    with_keywords(_function, leave=_LEFT)
 
 # The documentation ------------------------------------------------------------------------------------------------
 

@@ -29,8 +29,11 @@ def family(layout, rank: int) -> str:
 
 
 def is_batched(layout, ndim: int) -> bool:
-    """Whether an array of this rank has a batch axis, where only the word can tell: without N in it there is none."""
-    return layout is None or "N" in layout
+    """Whether an array of so many axes has a batch axis, where only they and the word can tell.
+
+    Without N in the word there is none, and two axes are channels and space.
+    """
+    return ndim > 2 and (layout is None or "N" in str(layout))
 
 
 def x_places(name: str, rank: int, batched: bool) -> tuple[int | None, int, tuple[int, ...]]:

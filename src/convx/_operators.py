@@ -160,7 +160,7 @@ def grad_weight_problem(x_shape, x_dtype, dy_shape, dy_dtype, out_dtype, *, w_sh
     forward = conv_problem(x_shape, x_dtype, w_shape, dy_dtype, out_dtype, **options)
     _expect(dy_shape, "dy", forward.y_shape)
     checked_shape(w_shape, forward.y_dtype.itemsize)
-    return replace(forward.swap_wy(), names=("x", "dy"), conjugate="x", bias="")
+    return replace(forward.swap_wy(), names=("x", "dy"), conjugate="x", bias="", cval=forward.cval.conjugate())
 
 
 def transpose_grad_input_problem(dy_shape, dy_dtype, w_shape, w_dtype, out_dtype, *, x_shape, **options) -> Problem:
@@ -182,19 +182,43 @@ def transpose_grad_weight_problem(x_shape, x_dtype, dy_shape, dy_dtype, out_dtyp
     return replace(swapped, names=("x", "dy"), swap=True, conjugate="w", bias="", cval=0)
 
 
-def _family(forward, grad_input, grad_weight, name: str, fixed: dict, ranks: bool) -> dict:
+def _family(forward, grad_input, grad_weight, name: str, fixed: dict, ranks: bool, more: frozenset) -> dict:
     """The rows of one operator: itself, its ranks, its two gradients."""
-    rows = {name: (forward, fixed)}
+    known = KEYWORDS | more
+    rows = {name: (forward, fixed, known, None)}
     if ranks:
-        rows |= {f"{name}{rank}d": (forward, {**fixed, "rank": rank}) for rank in (1, 2, 3)}
-    return rows | {f"{name}_grad_input": (grad_input, fixed), f"{name}_grad_weight": (grad_weight, fixed)}
+        rows |= {f"{name}{rank}d": (forward, {**fixed, "rank": rank}, known, None) for rank in (1, 2, 3)}
+    return rows | {f"{name}_grad_input": (grad_input, fixed, known | {"x_shape"}, "x_shape"),
+                   f"{name}_grad_weight": (grad_weight, fixed, known | {"w_shape"}, "w_shape")}
 
 
+KEYWORDS = frozenset({"stride", "padding", "dilation", "groups", "layout", "w_layout", "boundary", "cval", "flip",
+                      "dtype", "overflow", "algorithm"})
+OUTPUT_SIZE = frozenset({"output_padding", "output_shape"})
+_SIGNAL = frozenset({"mode", "axes", "boundary", "cval", "alignment", "dtype", "overflow", "algorithm"})
+
+# name: what makes its problem, with which fixed options, the keywords of the user, the one that cannot be left out
 OPERATORS = {
-    **_family(conv_problem, grad_input_problem, grad_weight_problem, "conv", {}, True),
+    **_family(conv_problem, grad_input_problem, grad_weight_problem, "conv", {}, True, frozenset()),
     **_family(conv_transpose_problem, transpose_grad_input_problem, transpose_grad_weight_problem, "conv_transpose", {},
-              True),
-    **_family(conv_problem, grad_input_problem, grad_weight_problem, "locally_connected", {"local": True}, False),
-    "convolve": (signal_problem, {"correlates": False}),
-    "correlate": (signal_problem, {"correlates": True}),
+              True, OUTPUT_SIZE),
+    **_family(conv_problem, grad_input_problem, grad_weight_problem, "locally_connected", {"local": True}, False,
+              frozenset()),
+    "convolve": (signal_problem, {"correlates": False}, _SIGNAL, None),
+    "correlate": (signal_problem, {"correlates": True}, _SIGNAL, None),
 }
+
+
+def only(name: str, options, known) -> None:
+    """Raise what Python raises for a keyword that a function does not have."""
+    if not known.issuperset(options):
+        raise TypeError(f"{name}() got an unexpected keyword argument {next(o for o in options if o not in known)!r}")
+
+
+def builder(name: str, options: dict):
+    """What makes the problem of an operator, and all options for it."""
+    build, fixed, known, needed = OPERATORS[name]
+    only(name, options, known)
+    if needed and needed not in options:
+        raise TypeError(f"{name} needs {needed}")
+    return build, {**fixed, **options}

@@ -29,6 +29,7 @@ class Step:
     nest: Nest
     model: Nest
     packed: bytes
+    threads_useful: bool
     x_part: int = 0
     y_part: int = 0
     conjugate: bool = False
@@ -51,7 +52,6 @@ class Call(NamedTuple):
 class Schedule:
     steps: tuple[Step, ...]
     fill: bool
-    threads_useful: bool
     kind: str
     real: np.dtype
     calls: dict = field(default_factory=dict)  # those without bias and bound weights, by thread count
@@ -153,7 +153,6 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
     nests = [nest.settled() for nest in nests]
     chosen: dict = {}
     steps = []
-    total = 0.0
     models = model(problem, kind, is_fortran(x), weights)
     if len(models) != len(nests):
         models = nests  # a view whose axes do not merge as the contiguous array's do, at rank 4 and more
@@ -163,12 +162,11 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
             solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
             chosen[key] = solver, solver.seconds(nest, kind, 1)
         solver, time = chosen[key]
-        total += time
         for x_part, w_part, y_part, conjugate, again in _parts(real, x, w, y):
             part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
             packed = part.pack() if solver is not reference else b""
-            steps.append(Step(solver, part, key[1], packed, x_part, y_part, conjugate))
-    return Schedule(tuple(steps), fill, total > SMALL, kind, real)
+            steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate))
+    return Schedule(tuple(steps), fill, kind, real)
 
 
 def _parts(real, x, w, y):
@@ -194,10 +192,12 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=problem.y_dtype, normwise=problem.normwise))
         part = np.empty(rim.problem.y_shape, y.dtype)
         compute(child, x, w, None, part, threads)
-        rim.fold(part, y)
+        with np.errstate(all="ignore"):  # infinities and nan are values like others here
+            rim.fold(part, y)
     if unit is not None:
         batch = problem.y_map[0][0]
-        y += unit if batch is None else np.expand_dims(unit, batch)
+        with np.errstate(all="ignore"):
+            y += unit if batch is None else np.expand_dims(unit, batch)
 
 
 def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
@@ -211,8 +211,6 @@ def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
         _fill(problem, y, bias)
         if problem.geometry.c == 0:
             return
-    if not found.threads_useful:
-        threads = 1
     plain = bias is None and weights is None
     calls = found.calls.get(threads) if plain else None
     if calls is None:
@@ -235,6 +233,7 @@ def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bou
         bias = None if bias is None else np.ascontiguousarray((bias.real, bias.imag)[step.y_part])
         cval = (complex(cval).real, complex(cval).imag)[step.x_part]
     way = step.solver.way(step.nest, step.model, found.kind, bound)
+    threads = threads if step.threads_useful else 1
     return Call(found.kind, found.real, bias, np.array([cval], found.real), threads, step.packed, way)
 
 

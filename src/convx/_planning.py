@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _plan
 from ._arguments import plan_of
-from ._operators import OPERATORS
+from ._operators import OPERATORS, builder
 
 
 class _Described:
@@ -50,8 +50,8 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     """
     if operator not in OPERATORS:
         raise ValueError(f"operator={operator!r} is none of {', '.join(OPERATORS)}")
-    build, fixed = OPERATORS[operator]
-    return plan_of(build, _Described(x), _Described(w), None, {**fixed, **options})
+    build, options = builder(operator, options)
+    return plan_of(build, _Described(x), _Described(w), None, options)
 
 
 def explain(operator, x, w, **options) -> _plan.Explanation:

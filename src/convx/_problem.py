@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
 import numpy as np
 
-from ._geometry import Geometry
+from ._geometry import Axis, Geometry
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class Problem:
                            x_shape=self.y_shape, y_shape=tuple(shape), w_out_map=self.w_in_map,
                            w_in_map=self.w_out_map, cval=0)
 
-        whole, *outside = product(*(tuple(axis.folds()) for axis in self.geometry.axes))
-        rims = tuple(Rim(of([axis for axis, _ in parts]), tuple(to for _, to in parts)) for parts in outside)
+        here = self.geometry.axes
+        whole, *outside = product(*(tuple(axis.folds()) for axis in here))
+        rims = tuple(Rim(of([axis for axis, _ in parts]), here, tuple(at for _, at in parts)) for parts in outside)
         return replace(of([axis for axis, _ in whole]), rims=rims)
 
     def swap_wy(self) -> Problem:
@@ -101,10 +103,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Rim:
-    """A part of an input gradient outside the array, and the indices that it is folded to (None: the axis itself)."""
+    """A part of an input gradient outside the array: its positions along each of the axes (None: the axis itself)."""
 
     problem: Problem
-    targets: tuple[tuple[int, ...] | None, ...]
+    axes: tuple[Axis, ...]
+    positions: tuple[range | None, ...]
+
+    @cached_property
+    def targets(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The indices that the positions are folded to; made only when there is something to fold."""
+        return tuple(at and tuple(map(axis.locate, at)) for axis, at in zip(self.axes, self.positions, strict=True))
 
     @property
     def terms(self) -> int:
@@ -112,7 +120,7 @@ class Rim:
         total = self.problem.terms
         for to in self.targets:
             if to is not None:
-                total *= max(map(to.count, set(to)))
+                total *= max(Counter(to).values())
         return total
 
     def fold(self, part: np.ndarray, y: np.ndarray) -> None:

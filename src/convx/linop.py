@@ -150,7 +150,7 @@ class ConvolutionOperator(LinearOperator):
         array = np.moveaxis(columns.reshape(*shape, count), -1, at + 1).reshape(many[0 if forward else 1])
         y = self._plan(forward, many, array.dtype)(array, workers=self.workers)
         y = y.reshape(*result[:at + 1], count, *result[at + 1:])
-        return np.moveaxis(y, at + 1, -1).reshape(-1, count)
+        return np.moveaxis(y, at + 1, -1).reshape(prod(result), count)
 
     def _matvec(self, x):
         return self._apply(True, x)

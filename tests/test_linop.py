@@ -134,20 +134,20 @@ def test_products_and_the_adjoint(operator, data):
     a = as_linear_operator(w, x_shape, operator=operator, **options)
     assert isinstance(a, linalg.LinearOperator) and a.shape == want.shape
     assert (a.x_shape, prod(a.y_shape)) == (x_shape, len(want))
-    for dtype in ("f8", "c16", "i4"):
-        x, y = arrays.whole((a.shape[1], 3), 1, dtype), arrays.whole((a.shape[0], 3), 2, dtype)
-        for left, right, aim in ((a, x, want @ x), (a.H, y, want.conj().T @ y), (a.T, y, want.T @ y)):
-            product = left @ right
-            assert product.shape == aim.shape and np.array_equal(product, aim)
-            assert np.array_equal(left @ np.asfortranarray(right), aim)
-            assert np.array_equal(left @ right[:, 1], aim[:, 1])
-            assert np.array_equal(left @ right[:, 1:2], aim[:, 1:2])
-            assert (left @ right[:, :0]).shape == (left.shape[0], 0)
-        image = x[:, 0].reshape(x_shape)
-        applied = getattr(convx, operator)(image, w, **options)
-        assert applied.shape == a.y_shape
-        assert np.array_equal(a @ image.ravel(), applied.ravel())
-        assert (a @ image.ravel()).dtype == applied.dtype
+    dtype = data.draw(st.sampled_from(("f8", "c16", "i4")))
+    x, y = arrays.whole((a.shape[1], 3), 1, dtype), arrays.whole((a.shape[0], 3), 2, dtype)
+    for left, right, aim in ((a, x, want @ x), (a.H, y, want.conj().T @ y), (a.T, y, want.T @ y)):
+        product = left @ right
+        assert product.shape == aim.shape and np.array_equal(product, aim)
+        assert np.array_equal(left @ np.asfortranarray(right), aim)
+        assert np.array_equal(left @ right[:, 1], aim[:, 1])
+        assert np.array_equal(left @ right[:, 1:2], aim[:, 1:2])
+        assert (left @ right[:, :0]).shape == (left.shape[0], 0)
+    image = x[:, 0].reshape(x_shape)
+    applied = getattr(convx, operator)(image, w, **options)
+    assert applied.shape == a.y_shape
+    assert np.array_equal(a @ image.ravel(), applied.ravel())
+    assert (a @ image.ravel()).dtype == applied.dtype
     twice = 2 * linalg.aslinearoperator(np.eye(a.shape[1]))
     assert np.array_equal((a.H @ a - twice) @ x, want.conj().T @ want @ x - 2 * x)
     assert np.array_equal(a.H.H @ x, want @ x)
@@ -261,7 +261,7 @@ def test_errors(made, arguments, options, error, words):
 
 def test_too_many_entries():
     with pytest.raises(ValueError, match="entries: more bytes than"):
-        as_sparse(np.ones((1, 1, 3, 3, 3)), (1, 2**20, 2**20, 2**18))
+        as_sparse(np.ones((2**10, 2**10, 1)), (2**40, 2**10, 1))
 
 
 def test_sizes_of_zero():
@@ -330,25 +330,25 @@ def kernels():
     return {"gaussian": gaussian / gaussian.sum(), "motion": motion / motion.sum()}
 
 
-@pytest.mark.parametrize("name", ["gaussian", "motion"])
-def test_a_blurred_picture_is_recovered(name):
+@pytest.mark.parametrize("name, least", [("gaussian", 3), ("motion", 8)])
+def test_a_blurred_picture_is_recovered(name, least):
     truth, kernel = picture(), kernels()[name]
     options = {"operator": "correlate", "mode": "same", "boundary": "reflect"}
-    blur = as_linear_operator(kernel, truth.shape, **options)
+    blur = as_linear_operator(kernel, truth.shape, workers=1, **options)
     clean = convx.correlate(truth, kernel, "same", boundary="reflect")
-    seen = clean + 2e-3 * np.random.default_rng(0).standard_normal(truth.shape)
-    rights = seen.ravel()
+    seen = clean + 1e-3 * np.random.default_rng(0).standard_normal(truth.shape)
+    # What is sought is the correction of the blurred picture: damping then pulls towards that, not towards black.
+    lack, damp = (seen - convx.correlate(seen, kernel, "same", boundary="reflect")).ravel(), 2e-2
     found = {
-        "lsmr": linalg.lsmr(blur, rights, damp=2e-2, maxiter=100)[0],
-        "lsqr": linalg.lsqr(as_sparse(kernel, truth.shape, **options), rights, damp=2e-2, iter_lim=100)[0],
+        "lsmr": linalg.lsmr(blur, lack, damp=damp, maxiter=100)[0],
+        "lsqr": linalg.lsqr(as_sparse(kernel, truth.shape, **options), lack, damp=damp, iter_lim=100)[0],
     }
-    normal = blur.H @ blur + 4e-4 * linalg.aslinearoperator(sparse.eye_array(truth.size))
-    found["cg"], info = linalg.cg(normal, blur.H @ rights, rtol=1e-6, maxiter=1000)
+    normal = blur.H @ blur + damp ** 2 * linalg.aslinearoperator(sparse.eye_array(truth.size))
+    found["cg"], info = linalg.cg(normal, blur.H @ lack, rtol=1e-6, maxiter=1000)
     assert info == 0
     for method, answer in found.items():
-        gain = psnr(answer.reshape(truth.shape), truth) - psnr(seen, truth)
-        assert gain > 3, f"{method} gains {gain:.1f} dB"
-    # The residual of the damped problem says that the answer is its answer.
-    best = found["cg"]
-    gradient = blur.H @ (blur @ best - rights) + 4e-4 * best
-    assert np.linalg.norm(gradient) <= 1e-5 * np.linalg.norm(blur.H @ rights)
+        gain = psnr(seen + answer.reshape(truth.shape), truth) - psnr(seen, truth)
+        assert gain > least, f"{method} gains {gain:.1f} dB"
+    # The gradient of the damped problem vanishes at its solution.
+    gradient = blur.H @ (blur @ found["cg"] - lack) + damp ** 2 * found["cg"]
+    assert np.linalg.norm(gradient) <= 2e-6 * np.linalg.norm(blur.H @ lack)

@@ -61,15 +61,16 @@ def function(operator, options):
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_gradients_of_any_order(operator, options):
     tensors = operands(operator, options)
-    assert gradcheck(function(operator, options), tensors)
-    assert gradgradcheck(function(operator, options), tensors)
+    # The fast mode compares the Jacobian in random directions, the other entry by entry.
+    assert gradcheck(function(operator, options), tensors, fast_mode=operator != "conv")
+    assert gradgradcheck(function(operator, options), tensors, fast_mode=operator != "conv")
 
 
 @pytest.mark.parametrize("options", [FORMS[1], FORMS[2], FORMS[6]], ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_complex_gradients(operator, options):
     tensors = operands(operator, options, torch.complex128)
-    assert gradcheck(function(operator, options), tensors)
+    assert gradcheck(function(operator, options), tensors, fast_mode=operator != "conv")
     assert gradgradcheck(function(operator, options), tensors, fast_mode=True)
 
 
@@ -106,7 +107,7 @@ def test_a_bias_per_unit(layout, batched):
     y = bridge.locally_connected(x, w, **options)
     shape = y.shape if not batched else y.shape[1:] if layout != "HWCN" else y.shape[:-1]
     bias = normal(shape, seed=3)
-    assert gradcheck(function("locally_connected", options), (x, w, bias))
+    assert gradcheck(function("locally_connected", options), (x, w, bias), fast_mode=True)
     if layout == "NCHW" and batched:
         last = x.detach().contiguous(memory_format=torch.channels_last)
         assert torch.allclose(bridge.locally_connected(last, w, bias, **options), y + bias)

@@ -232,14 +232,12 @@ def _triples(axis: Axis):
 def _entries(problem: Problem, w):
     """(row, column, value) of every product of a problem without rims: y's index, x's index, the weight."""
     geometry = problem.geometry
+    if geometry.products * (16 + w.itemsize) > sys.maxsize:
+        raise ValueError(f"the matrix would have {geometry.products} entries: more bytes than an address can name")
     loops = [np.arange(n) for n in (geometry.n, geometry.g, geometry.m, geometry.c)]
     met = [_triples(axis) for axis in geometry.axes]
     shape = [len(loop) for loop in loops] + [len(o) for o, _, _ in met]
-    count = prod(shape)
-    largest = max(count, prod(problem.y_shape), prod(problem.x_shape), w.size)
-    if count * (16 + w.itemsize) > sys.maxsize:
-        raise ValueError(f"the matrix would have {count} entries: more bytes than an address can name")
-    index = sparse.get_index_dtype(maxval=largest)
+    index = sparse.get_index_dtype(maxval=max(prod(shape), prod(problem.y_shape), prod(problem.x_shape), w.size))
 
     def spread(places, array_shape, letters):
         """The flat index into an array, broadcast over the loops: letters are (dimension of `shape`, index)."""

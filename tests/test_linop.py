@@ -121,7 +121,6 @@ def test_the_matrix_is_the_operator(operator, data):
     for form in ("csr", "csc", "coo"):
         found = as_sparse(w, x_shape, operator=operator, format=form, **options)
         assert isinstance(found, sparse.sparray) and found.format == form
-        assert found.has_canonical_format
         assert found.dtype == (np.int64 if w.dtype.kind == "i" else w.dtype)
         assert np.array_equal(found.toarray(), want)
 
@@ -182,6 +181,18 @@ def test_the_matrix_is_the_sum_written_out():
         unit = np.eye(prod(x_shape[1:])).reshape(-1, *x_shape[1:])
         one = arrays.plain(unit, w, (4, 4), (2, 1), (1, 0), (1, 2), 2, boundary).reshape(len(unit), -1).T
         assert np.array_equal(as_sparse(w, x_shape, boundary=boundary, **options).toarray(), np.kron(np.eye(2), one))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
+def test_formats(form):
+    w = np.array([[[1.0, 2.0, 4.0]]])
+    matrix = as_sparse(w, (1, 4), padding=2, boundary="edge", format=form)
+    assert matrix.format == form and isinstance(matrix, sparse.sparray)
+    assert matrix.nnz == 12 if form not in ("bsr", "dia") else matrix.nnz >= 12
+    assert matrix.toarray().tolist() == [[7, 0, 0, 0], [3, 4, 0, 0], [1, 2, 4, 0], [0, 1, 2, 4], [0, 0, 1, 6],
+                                         [0, 0, 0, 7]]
+    if form in ("csr", "csc"):
+        assert matrix.has_canonical_format
 
 
 def test_the_structure_follows_the_geometry():

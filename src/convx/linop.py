@@ -128,7 +128,7 @@ class ConvolutionOperator(LinearOperator):
 
     def _apply(self, forward: bool, vector):
         shape = self.x_shape if forward else self.y_shape
-        array = np.asarray(vector).reshape(shape)
+        array = np.ascontiguousarray(vector).reshape(shape)
         return self._plan(forward, (self.x_shape, self.y_shape), array.dtype)(array, workers=self.workers).reshape(-1)
 
     def _batch(self) -> tuple[int, bool]:
@@ -148,6 +148,7 @@ class ConvolutionOperator(LinearOperator):
         many = tuple((*s[:at], s[at] * count, *s[at + 1:]) for s in alone)
         shape, result = alone if forward else alone[::-1]
         array = np.moveaxis(columns.reshape(*shape, count), -1, at + 1).reshape(many[0 if forward else 1])
+        array = np.ascontiguousarray(array)  # kernels want the innermost axis innermost in memory
         y = self._plan(forward, many, array.dtype)(array, workers=self.workers)
         y = y.reshape(*result[:at + 1], count, *result[at + 1:])
         return np.moveaxis(y, at + 1, -1).reshape(prod(result), count)
@@ -322,5 +323,4 @@ def as_sparse(w, x_shape, *, operator="conv", format="csr", dtype=None, **option
     shape = prod(problem.y_shape), prod(problem.x_shape)
     entries = sparse.coo_array((value, (row, column)), shape=shape)
     entries = entries.T if transposed else entries
-    entries.sum_duplicates()
-    return entries.asformat(format)
+    return (entries.tocsc() if format == "csc" else entries.tocsr()).asformat(format)  # these two sum duplicates

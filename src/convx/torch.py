@@ -5,8 +5,8 @@ operand and linear or antilinear in the other, and
 
     <Y(x, w), dy> = <x, X(dy, w)> = <w, W(x, dy)>,     <a, b> = sum a conj(b)
 
-so the gradient of each is the two others: three autograd functions that call each other, any number of times. Tensors
-are seen as NumPy arrays without copies, and results are NumPy's memory seen as tensors.
+so the gradients of each are the two others: three autograd functions that call each other, any number of times.
+Tensors are seen as NumPy arrays, and results are NumPy's memory seen as tensors: nothing is copied on the way.
 """
 
 from __future__ import annotations
@@ -71,9 +71,15 @@ class Layer(NamedTuple):
 
 
 def _array(tensor, axes=None):
-    """The tensor as an array: its own memory, unless a conjugation or a sign is still to be done on it."""
+    """The tensor as an array in this order of its axes: its own memory wherever kernels can walk it at full speed.
+
+    A view without a dense first or last axis (an expanded gradient, one in another memory format) is copied: a pass
+    over the memory, where the kernels would make many. So is one whose conjugation or sign is still to be done.
+    """
     tensor = tensor.detach().resolve_conj().resolve_neg()
-    return (tensor if axes is None else tensor.permute(axes)).numpy()
+    array = (tensor if axes is None else tensor.permute(axes)).numpy()
+    steps = [step for step, size in zip(array.strides, array.shape, strict=True) if size > 1]
+    return array if not steps or array.itemsize in (steps[0], steps[-1]) else np.ascontiguousarray(array)
 
 
 def _tensor(array, axes=None):
@@ -212,7 +218,8 @@ _DOC = """`convx.{name}` of tensors: differentiable with respect to x, w and bia
     Returns
     -------
     y : torch.Tensor
-        In the memory format of x: contiguous, or channels last. Operands are not copied, whatever their strides.
+        In the memory format of x: contiguous, or channels last. Operands in either are not copied, nor are views of
+        them with a dense first or last axis.
 
     Raises
     ------

@@ -20,6 +20,8 @@ import convx
 import convx.linop
 from convx.linop import as_linear_operator, as_sparse
 
+pytestmark = pytest.mark.once  # no matter which kernel row or build
+
 RANKS = (1, 2, 3)
 X_ORDER = {"NCHW": "nc.", "NHWC": "n.c", "HWCN": ".cn"}
 W_ORDER = {"OIHW": "oi.", "OHWI": "o.i", "HWIO": ".io"}
@@ -284,7 +286,6 @@ def test_sizes_of_zero():
         assert np.array_equal(operator.H @ np.ones(operator.shape[0]), matrix.T @ np.ones(operator.shape[0]))
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("function", [as_linear_operator, as_sparse])
 def test_the_examples_run(function):
     examples = doctest.DocTestParser().get_doctest(function.__doc__, {}, function.__name__, None, 0)
@@ -292,7 +293,6 @@ def test_the_examples_run(function):
     assert examples.examples and not doctest.DocTestRunner().run(examples, out=said.append).failed, "".join(said)
 
 
-@pytest.mark.once
 def test_imported_only_when_asked():
     code = "import sys, convx; assert 'scipy.sparse' not in sys.modules; assert not hasattr(convx, 'linop')"
     subprocess.run([sys.executable, "-c", code], check=True)

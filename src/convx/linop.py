@@ -110,7 +110,8 @@ class ConvolutionOperator(LinearOperator):
     def _plan(self, forward: bool, shapes, dtype):
         """The bound plan of one direction."""
         key = forward, shapes, dtype
-        if key not in self._bound:
+        bound = self._bound.get(key)
+        if bound is None:
             x_shape, y_shape = shapes
             w, options = self.w, self.options
             if self.operator in SIGNALS and len(x_shape) > w.ndim:  # a batch: one more axis, not convolved
@@ -123,8 +124,8 @@ class ConvolutionOperator(LinearOperator):
                 made = _adjoint(self.operator, x_shape, y_shape, dtype, w, options)
             if len(self._bound) >= KEPT:
                 self._bound.clear()
-            self._bound[key] = made.bind(w)
-        return self._bound[key]
+            bound = self._bound[key] = made.bind(w)
+        return bound
 
     def _apply(self, forward: bool, vector):
         shape = self.x_shape if forward else self.y_shape

@@ -228,8 +228,8 @@ _DOC = """`convx.{name}` of tensors: differentiable with respect to x, w and bia
 
     Notes
     -----
-    Gradients follow PyTorch's convention for complex numbers, and only those that are needed are computed. Threads are
-    those of convx (`convx.set_num_threads`, workers=), not those of PyTorch.
+    Gradients follow PyTorch's convention for complex numbers; those of operands that require none are not computed.
+    Threads are those of convx (`convx.set_num_threads`, workers=), not those of PyTorch.
 
     Examples
     --------

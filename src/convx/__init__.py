@@ -11,8 +11,12 @@ convolve, correlate              plain arrays, drop-ins for scipy.signal
 plan, explain                    check and choose once; see what is chosen and why
 set_num_threads, get_num_threads, threads, show_config
 
+Rooms of their own, imported when asked for:
+    convx.linop     convolutions as SciPy's linear operators and sparse matrices
+    convx.torch     convolutions of PyTorch tensors, differentiable
+
 The floors, each importing only lower ones:
-    7  __main__  _demo/*
+    7  __main__  _demo/*  linop  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _arguments  _layout
     4  _plan  _select  _exact  _problem

@@ -66,6 +66,13 @@ class Axis:
                     )
                     yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
 
+    def trimmed(self) -> Axis:
+        """Without the taps that no output finds in the array (dilation, stride positive, base 1)."""
+        first = max(0, -((self.stride * (self.out - 1) - self.offset) // self.dilation)) if self.out else 0
+        last = min(self.taps, (self.size - 1 + self.offset) // self.dilation + 1)
+        offset = self.offset - self.dilation * first
+        return Axis(self.size, max(last - first, 0), self.out, 1, self.stride, self.dilation, offset, self.boundary)
+
     def reach(self) -> tuple[int, int]:
         """Smallest and largest base*i that an output asks for (taps and out at least 1)."""
         across, along = self.stride * (self.out - 1), self.dilation * (self.taps - 1)
@@ -97,21 +104,30 @@ class Axis:
         return period - i - (1 if self.boundary == "symmetric" else 0)
 
 
-def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis") -> Axis:
-    """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after)."""
-    span = dilation * (taps - 1) + 1
+def margins(size, taps, stride, dilation, padding) -> tuple[int, int]:
+    """Cells of padding before and after; padding is a name of `NAMED_PADDINGS` or just that."""
+    reach = dilation * (taps - 1)
     if padding == "valid":
-        before = after = 0
-    elif padding == "full":
-        before = after = span - 1
-    elif padding in ("same", "same_lower"):
-        total = max((-(-size // stride) - 1) * stride + span - size, 0) if size else 0
+        return 0, 0
+    if padding == "full":
+        return reach, reach
+    if padding in ("same", "same_lower"):
+        total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0) if size else 0
         before = total // 2 if padding == "same" else total - total // 2
-        after = total - before
-        if size == 0:
-            return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
-    else:
-        before, after = padding
+        return before, total - before
+    return padding
+
+
+def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis",
+                 ceil=False) -> Axis:
+    """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after).
+
+    ceil: one more output where the last stride leaves cells over, unless it would start in the padding after them.
+    """
+    span = dilation * (taps - 1) + 1
+    before, after = margins(size, taps, stride, dilation, padding)
+    if padding in ("same", "same_lower") and size == 0:
+        return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
     room = size + before + after - span
     if room < 0:
         raise ValueError(
@@ -120,10 +136,13 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
         )
     if size == 0 and boundary != "constant":
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
+    out = room // stride + 1
+    if ceil and room % stride and out * stride < size + before:
+        out += 1
     offset = before
     if flip:
         dilation, offset = -dilation, before - dilation * (taps - 1)
-    return Axis(size, taps, room // stride + 1, 1, stride, dilation, offset, boundary)
+    return Axis(size, taps, out, 1, stride, dilation, offset, boundary)
 
 
 @dataclass(frozen=True, slots=True)

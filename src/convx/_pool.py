@@ -252,7 +252,7 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
     given = _windows.laid_out(dy, computed)
     swapped = p.swapped
     if not swapped.counts:  # every output has counts of its own
-        given = given / p.spread_counts(given.real.dtype)
+        given = np.divide(given, p.spread_counts(given.real.dtype), out=np.empty_like(given))
     dx = _windows.empty(p.x_shape, given, computed, out)
     _sums(swapped, given, dx, threads)
     return _given(out, dx.astype(dtype, copy=False))

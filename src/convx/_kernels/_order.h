@@ -3,6 +3,9 @@
 #ifndef CONVX_ORDER_H
 #define CONVX_ORDER_H
 #include <math.h>
+#if defined(__AVX__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 #include "_real.h"
 
 #if defined(CONVX_F32)
@@ -23,7 +26,18 @@ typedef place vplace __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(pl
 static inline vplace p_load(const place *p) { return *(const vplace *)p; }
 static inline void p_store(place *p, vplace v) { *(vplace *)p = v; }
 static inline vplace p_set(place a) { vplace zero = {0}; return zero + a; }
+/* b where m says so, else a */
+#if defined(__AVX__) && !defined(__AVX512F__)
+static inline vplace p_pick(vplace m, vplace a, vplace b) {
+#if defined(CONVX_F32)
+    return (vplace)_mm256_blendv_ps((__m256)a, (__m256)b, (__m256)m);
+#else
+    return (vplace)_mm256_blendv_pd((__m256d)a, (__m256d)b, (__m256d)m);
+#endif
+}
+#else
 static inline vplace p_pick(vplace m, vplace a, vplace b) { return (m & b) | (~m & a); }
+#endif
 static inline vreal v_pick(vplace m, vreal a, vreal b) { return (vreal)p_pick(m, (vplace)a, (vplace)b); }
 /* a where m says so, else 0 */
 static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
@@ -53,10 +67,28 @@ static inline vplace p_even(vplace a, vplace b) { (void)b; return a; }
 static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
 #endif
 
-/* The larger of a and b: a nan wins. */
-static inline vreal v_max(vreal a, vreal b) { return v_pick(CONVX_TRUE(b > a) | CONVX_NAN(b), a, b); }
-/* Whether b, which comes later, takes the place of a. */
-static inline vplace v_wins(vreal a, vreal b) { return CONVX_TRUE(b > a) | (CONVX_NAN(b) & ~CONVX_NAN(a)); }
+/* Whether b, which comes later, takes the place of a: it is larger, or the first nan. */
+#if defined(CONVX_I64)
+static inline vplace v_wins(vreal a, vreal b) { return CONVX_TRUE(b > a); }
+#else
+static inline vplace v_wins(vreal a, vreal b) { return ~CONVX_TRUE(b <= a) & CONVX_TRUE(a == a); }
+#endif
+/* The larger of a and b: a nan wins. The instructions return their second operand where one is a nan: one of the two
+   orders keeps it, and the bits of a nan or-ed with any others are a nan. */
+#if defined(__AVX__) && defined(__GNUC__) && !defined(CONVX_I64)
+#if defined(__AVX512F__) && defined(CONVX_F32)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_ps((__m512)(a), (__m512)(b))
+#elif defined(__AVX512F__)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_pd((__m512d)(a), (__m512d)(b))
+#elif defined(CONVX_F32)
+#define CONVX_MAX(a, b) (vplace)_mm256_max_ps((__m256)(a), (__m256)(b))
+#else
+#define CONVX_MAX(a, b) (vplace)_mm256_max_pd((__m256d)(a), (__m256d)(b))
+#endif
+static inline vreal v_max(vreal a, vreal b) { return (vreal)(CONVX_MAX(a, b) | CONVX_MAX(b, a)); }
+#else
+static inline vreal v_max(vreal a, vreal b) { return v_pick(v_wins(a, b), a, b); }
+#endif
 /* Equal, or nan both. */
 static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CONVX_NAN(a) & CONVX_NAN(b)); }
 static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
@@ -82,34 +114,26 @@ static inline vplace p_every(const place *p, ptrdiff_t step) {
     for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
-/* The first count values of a vector in memory (all of them if count is V or more); no others are touched. */
+/* A vector of which only the first count values are in memory, 0 < count < V; no others are touched. */
 static inline vreal v_part(const real *p, ptrdiff_t count) {
-    real lanes[V];
-    int i;
-    if (count >= V) return v_load(p);
-    for (i = 0; i < V; i++) lanes[i] = i < count ? p[i] : 0;
+    real lanes[V] = {0};
+    v_copy(lanes, p, count);
     return v_load(lanes);
 }
 static inline void v_put(real *p, vreal v, ptrdiff_t count) {
     real lanes[V];
-    int i;
-    if (count >= V) { v_store(p, v); return; }
     v_store(lanes, v);
-    for (i = 0; i < count; i++) p[i] = lanes[i];
+    v_copy(p, lanes, count);
 }
 static inline vplace p_part(const place *p, ptrdiff_t count) {
-    place lanes[V];
-    int i;
-    if (count >= V) return p_load(p);
-    for (i = 0; i < V; i++) lanes[i] = i < count ? p[i] : 0;
+    place lanes[V] = {0};
+    memcpy(lanes, p, count * sizeof(place));
     return p_load(lanes);
 }
 static inline void p_put(place *p, vplace v, ptrdiff_t count) {
     place lanes[V];
-    int i;
-    if (count >= V) { p_store(p, v); return; }
     p_store(lanes, v);
-    for (i = 0; i < count; i++) p[i] = lanes[i];
+    memcpy(p, lanes, count * sizeof(place));
 }
 
 /* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,

@@ -24,6 +24,7 @@ LANES = V
 cdef enum:
     SUM, MAX
     CHUNK = 64  # rows in one list
+    GROUP = 8   # planes at a time
     MOST = 64   # axes of an array
 
 ctypedef struct Walk:
@@ -69,8 +70,11 @@ cdef inline void begin(Walk* walk, const Pool* pool, const Run* const* tables, P
     cdef Py_ssize_t a = pool.rank - 2
     walk.total, walk.done = 1, 0
     while a >= 0:
-        walk.run[a] = tables[a] + row % pool.axis[a].out
-        row = row // pool.axis[a].out
+        if a > 0:
+            walk.run[a] = tables[a] + row % pool.axis[a].out
+            row = row // pool.axis[a].out
+        else:
+            walk.run[a] = tables[a] + row
         walk.k[a] = 0
         walk.total *= walk.run[a].count
         a -= 1
@@ -103,26 +107,26 @@ cdef inline bint more(Walk* walk, const Pool* pool) noexcept nogil:
 cdef inline Py_ssize_t output_row(const Pool* pool, Py_ssize_t row) noexcept nogil:
     """Where output row number `row` starts in a plane of y."""
     cdef Py_ssize_t a = pool.rank - 2, at = 0
-    while a >= 0:
+    while a > 0:
         at += row % pool.axis[a].out * pool.axis[a].ys
         row = row // pool.axis[a].out
         a -= 1
-    return at
+    return at + row*pool.axis[0].ys if a == 0 else at
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
 
 cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssize_t taps, Py_ssize_t step,
                                Py_ssize_t n, bint first, const int op, const int vectors) noexcept nogil:
-    """`vectors` vectors (0: one of n lanes) of a combination of rows x taps."""
+    """`vectors` vectors (0: n lanes of one) of a combination of rows x taps."""
     cdef vreal acc[4]
     cdef Py_ssize_t r, k
     cdef const real* p
     cdef int v
     if vectors == 0:
-        acc[0] = v_part(to, n) if not first else v_set(0 if op == SUM else LOWEST)
+        acc[0] = v_set(0 if op == SUM else LOWEST) if first else v_part(to, n)
     for v in range(vectors):
-        acc[v] = v_load(to + v*V) if not first else v_set(0 if op == SUM else LOWEST)
+        acc[v] = v_set(0 if op == SUM else LOWEST) if first else v_load(to + v*V)
     for r in range(walk.count):
         p = x + walk.at[r]
         for k in range(taps):
@@ -139,7 +143,8 @@ cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssi
 
 cdef inline void combine(real* to, const real* x, const Walk* walk, Py_ssize_t taps, Py_ssize_t step, Py_ssize_t n,
                          bint first, const int op) noexcept nogil:
-    """to[:n] = the combination of the listed rows at `taps` positions `step` apart (and of to, but the first time)."""
+    """to[:n] = the combination of the listed rows at `taps` positions `step` apart (and of to, but the first time).
+    What is left behind whole vectors is done with the last whole one again, where that may be."""
     cdef Py_ssize_t j = 0
     while j + 4*V <= n:
         combine_lanes(to + j, x + j, walk, taps, step, V, first, op, 4)
@@ -147,7 +152,10 @@ cdef inline void combine(real* to, const real* x, const Walk* walk, Py_ssize_t t
     while j + V <= n:
         combine_lanes(to + j, x + j, walk, taps, step, V, first, op, 1)
         j += V
-    if j < n:
+    if j < n and j > 0 and first:
+        j = n - V
+        combine_lanes(to + j, x + j, walk, taps, step, V, True, op, 1)
+    elif j < n:
         combine_lanes(to + j, x + j, walk, taps, step, n - j, first, op, 0)
 
 
@@ -160,31 +168,45 @@ cdef inline vreal every(const real* p, Py_ssize_t stride, const int known) noexc
     return v_every(p, stride)
 
 
-cdef inline void along_by(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const int op,
-                          const int known) noexcept nogil:
-    cdef Py_ssize_t j = 0, k
-    cdef vreal acc
-    cdef const real* q
+cdef inline vreal along_at(const real* p, const PoolPhase* f, const int op, const int known) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef vreal acc = every(p, f.stride, known)
+    for k in range(1, f.taps):
+        p += f.dilation
+        acc = better(acc, every(p, f.stride, known), op)
+    return acc
+
+
+cdef inline void along_by(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const real* many, real times,
+                          const int op, const int known) noexcept nogil:
+    cdef Py_ssize_t j = 0
+    cdef vreal t = v_set(times), acc
     while j < n:
-        q = p + j*f.stride
-        acc = v_set(0)
-        if f.taps > 0:
-            acc = every(q, f.stride, known)
-        for k in range(1, f.taps):
-            q += f.dilation
-            acc = better(acc, every(q, f.stride, known), op)
-        v_put(to + j, acc, n - j)
+        if j + V > n and n >= V:  # the last whole vector again
+            j = n - V
+        acc = along_at(p + j*f.stride, f, op, known)
+        if many != NULL:
+            acc = acc / (v_load(many + j) * t)
+        if n >= V:
+            v_store(to + j, acc)
+        else:
+            v_put(to, acc, n)
         j += V
 
 
-cdef inline void along(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const int op) noexcept nogil:
-    """n outputs of a phase from a padded row."""
-    if f.stride == 1:
-        along_by(to, p, f, n, op, 1)
+cdef inline void along(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const real* many, real times,
+                       const int op) noexcept nogil:
+    """n outputs of a phase from a padded row; divided by many * times, of which a vector may be read everywhere."""
+    cdef Py_ssize_t j
+    if f.taps == 0:
+        for j in range(n):
+            to[j] = 0
+    elif f.stride == 1:
+        along_by(to, p, f, n, many, times, op, 1)
     elif f.stride == 2:
-        along_by(to, p, f, n, op, 2)
+        along_by(to, p, f, n, many, times, op, 2)
     else:
-        along_by(to, p, f, n, op, 0)
+        along_by(to, p, f, n, many, times, op, 0)
 
 
 cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t row, Py_ssize_t outs) noexcept nogil:
@@ -200,51 +222,95 @@ cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t
 
 
 cdef inline void divide(real* y, Py_ssize_t n, const real* many, real times) noexcept nogil:
+    """y /= many * times; a vector of many may be read at every position."""
     cdef Py_ssize_t j = 0
-    while j < n:
-        v_put(y + j, v_part(y + j, n - j) / (v_part(many + j, n - j) * v_set(times)), n - j)
+    cdef vreal t = v_set(times)
+    while j + V <= n:
+        v_store(y + j, v_load(y + j) / (v_load(many + j) * t))
         j += V
+    if j < n:
+        v_put(y + j, v_part(y + j, n - j) / (v_load(many + j) * t), n - j)
 
 
 cdef inline void divide_all(real* y, Py_ssize_t n, real many) noexcept nogil:
     cdef Py_ssize_t j = 0
-    while j < n:
-        v_put(y + j, v_part(y + j, n - j) / v_set(many), n - j)
+    cdef vreal t = v_set(many)
+    while j + V <= n:
+        v_store(y + j, v_load(y + j) / t)
         j += V
+    if j < n:
+        v_put(y + j, v_part(y + j, n - j) / t, n - j)
 
 
-cdef inline Py_ssize_t padded(const Pool* pool, Py_ssize_t block, Py_ssize_t* low, Py_ssize_t* high) noexcept nogil:
-    """Where a block's padded row starts, and which of its positions [low, high) are in the array."""
-    cdef Py_ssize_t start = pool.low + block*pool.block*(<const PoolPhase*>&pool.axis[pool.rank]).stride
-    low[0] = min(max(start, 0), start + pool.width)
-    high[0] = max(min(start + pool.width, pool.axis[pool.rank - 1].size), low[0])
-    return start
+ctypedef struct Part:
+    # A block of a row: which outputs, and which positions of x its padded row has: start on, [low, high) in the array.
+    Py_ssize_t first, outs, start, low, high
 
 
-cdef void row_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t row,
-                     Py_ssize_t block, real* scratch, const int op) noexcept nogil:
-    """One block of one output row, lanes along the row."""
+cdef inline void begin_block(const Pool* pool, Py_ssize_t block, Part* part) noexcept nogil:
+    cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
+    part.first = block*pool.block*pool.step
+    part.outs = min(pool.block*pool.step, d.out - part.first)
+    part.start = pool.low + block*pool.block*(<const PoolPhase*>&pool.axis[pool.rank]).stride
+    part.low = min(max(part.start, 0), part.start + pool.width)
+    part.high = max(min(part.start + pool.width, d.size), part.low)
+
+
+cdef void pad(const Pool* pool, const Part* part, real* scratch, const real value) noexcept nogil:
+    """Fill the padding of a padded row; it is the same for all rows of a block."""
+    cdef Py_ssize_t j
+    for j in range(part.low - part.start):
+        scratch[j] = value
+    for j in range(part.high - part.start, pool.width):
+        scratch[j] = value
+
+
+ctypedef struct Group:
+    # Planes that are walked over together: one list of rows serves them all, and when a padded row is read, the writes
+    # to it have long left the processor's store queue.
+    Py_ssize_t count
+    Py_ssize_t x[GROUP]
+    Py_ssize_t y[GROUP]
+
+
+cdef inline Py_ssize_t group_size(const Pool* pool, Py_ssize_t planes, int threads) noexcept nogil:
+    return max(1, min(GROUP, min(8192 // pool.width, planes // (2*threads)))) if pool.along_row else 1
+
+
+cdef inline void begin_group(const Pool* pool, Py_ssize_t first, Py_ssize_t size, Group* group) noexcept nogil:
+    cdef Py_ssize_t t
+    group.count = min(size, pool.n*pool.g - first)
+    for t in range(group.count):
+        group.x[t] = (first + t) // pool.g * pool.xn + (first + t) % pool.g * pool.xg
+        group.y[t] = (first + t) // pool.g * pool.yn + (first + t) % pool.g * pool.yg
+
+
+cdef void row_values(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
+                     const real* many, real times, Py_ssize_t row, const Part* part, real* scratch,
+                     const int op) noexcept nogil:
+    """One block of one output row of a group of planes, lanes along the row."""
     cdef Walk walk
     cdef const PoolPhase* f = <const PoolPhase*>&pool.axis[pool.rank]
-    cdef Py_ssize_t low, high, start = padded(pool, block, &low, &high), j, size = pool.block + V
-    cdef Py_ssize_t outs = min(pool.block*pool.step, pool.axis[pool.rank - 1].out - block*pool.block*pool.step)
-    cdef real* tmp = scratch + pool.width
+    cdef Py_ssize_t j, p, size = pool.block + V, to = part.low - part.start
+    cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
-    for j in range(low - start):
-        scratch[j] = 0 if op == SUM else LOWEST
-    for j in range(high - start, pool.width):
-        scratch[j] = 0 if op == SUM else LOWEST
     begin(&walk, pool, tables, row)
     while left:
         left = more(&walk, pool)
-        combine(scratch + low - start, x + low, &walk, 1, 0, high - low, first, op)
+        for p in range(group.count):
+            combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first,
+                    op)
         first = False
-    if pool.step == 1:
-        along(y, scratch + f.start, f, outs, op)
-        return
-    for j in range(pool.step):
-        along(tmp + j*size, scratch + f[j].start, f + j, (outs - j + pool.step - 1) // pool.step, op)
-    spread(pool, y, tmp, size, outs)
+    for p in range(group.count):
+        if pool.step == 1:
+            along(y + group.y[p], scratch + f.start, f, part.outs, many, times, op)
+        else:  # whole vectors: scratch has room for them
+            for j in range(pool.step):
+                along(tmp + j*size, scratch + f[j].start, f + j, (part.outs // pool.step + V) // V * V, NULL, 0, op)
+            spread(pool, y + group.y[p], tmp, size, part.outs)
+            if many != NULL:
+                divide(y + group.y[p], part.outs, many, times)
+        scratch += pool.width
 
 
 cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t step,
@@ -267,30 +333,35 @@ cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x,
 # Where the largest value is -------------------------------------------------------------------------------------------
 
 cdef inline void find_lanes(real* to, place* at, const real* x, const Walk* walk, place id, Py_ssize_t taps,
-                            Py_ssize_t step, place id_step, vplace line, Py_ssize_t n, bint first) noexcept nogil:
-    """One vector of n lanes: the larger values of rows x taps and their places."""
+                            Py_ssize_t step, place id_step, vplace line, Py_ssize_t n, bint first,
+                            const bint whole) noexcept nogil:
+    """One vector (or n lanes of it): the larger values of rows x taps and their places."""
     cdef vreal best, b
-    cdef vplace where, here, m
+    cdef vplace where, here, m, one = p_set(id_step)
     cdef Py_ssize_t r, k
     cdef const real* p
     if first:
-        best = v_part(x + walk.at[0], n)
+        best = v_load(x + walk.at[0]) if whole else v_part(x + walk.at[0], n)
         where = line + p_set(walk.id[0] + id)
     else:
-        best = v_part(to, n)
-        where = p_part(at, n)
+        best = v_load(to) if whole else v_part(to, n)
+        where = p_load(at) if whole else p_part(at, n)
     for r in range(walk.count):
         p = x + walk.at[r]
         here = line + p_set(walk.id[r] + id)
         for k in range(taps):
-            b = v_part(p, n)
+            b = v_load(p) if whole else v_part(p, n)
             m = v_wins(best, b)
             best = v_pick(m, best, b)
             where = p_pick(m, where, here)
-            here = here + p_set(id_step)
+            here = here + one
             p += step
-    v_put(to, best, n)
-    p_put(at, where, n)
+    if whole:
+        v_store(to, best)
+        p_store(at, where)
+    else:
+        v_put(to, best, n)
+        p_put(at, where, n)
 
 
 cdef inline void find(real* to, place* at, const real* x, const Walk* walk, place id, Py_ssize_t taps, Py_ssize_t step,
@@ -299,10 +370,13 @@ cdef inline void find(real* to, place* at, const real* x, const Walk* walk, plac
     cdef Py_ssize_t j = 0
     cdef vplace line = p_line(lane)
     while j + V <= n:
-        find_lanes(to + j, at + j, x + j, walk, id + <place>j*lane, taps, step, id_step, line, V, first)
+        find_lanes(to + j, at + j, x + j, walk, id + <place>j*lane, taps, step, id_step, line, V, first, True)
         j += V
-    if j < n:
-        find_lanes(to + j, at + j, x + j, walk, id + <place>j*lane, taps, step, id_step, line, n - j, first)
+    if j < n and j > 0 and first:
+        j = n - V
+        find_lanes(to + j, at + j, x + j, walk, id + <place>j*lane, taps, step, id_step, line, V, True, True)
+    elif j < n:
+        find_lanes(to + j, at + j, x + j, walk, id + <place>j*lane, taps, step, id_step, line, n - j, first, False)
 
 
 cdef inline vplace every_place(const place* p, Py_ssize_t stride, const int known) noexcept nogil:
@@ -319,6 +393,8 @@ cdef inline void find_along_by(real* to, place* at, const real* p, const place* 
     cdef vreal best, b
     cdef vplace where, here, m
     while j < n:
+        if j + V > n and n >= V:
+            j = n - V
         i = j*f.stride
         best = every(p + i, f.stride, known)
         where = every_place(q + i, f.stride, known)
@@ -331,8 +407,12 @@ cdef inline void find_along_by(real* to, place* at, const real* p, const place* 
                 m = m | (v_same(best, b) & p_less(here, where))
             best = v_pick(m, best, b)
             where = p_pick(m, where, here)
-        v_put(to + j, best, n - j)
-        p_put(at + j, where, n - j)
+        if n >= V:
+            v_store(to + j, best)
+            p_store(at + j, where)
+        else:
+            v_put(to, best, n)
+            p_put(at, where, n)
         j += V
 
 
@@ -347,28 +427,33 @@ cdef inline void find_along(real* to, place* at, const real* p, const place* q, 
         find_along_by(to, at, p, q, f, n, by_place, 0)
 
 
-cdef void row_places(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at, Py_ssize_t row,
-                     Py_ssize_t block, real* scratch, place* ids) noexcept nogil:
-    """One block of one output row and its places, lanes along the row. Padding is below all values, at no place."""
+cdef void pad_places(const Pool* pool, const Part* part, place* ids) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(part.low - part.start):
+        ids[j] = NOWHERE
+    for j in range(part.high - part.start, pool.width):
+        ids[j] = NOWHERE
+
+
+cdef void row_places(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y, place* at,
+                     Py_ssize_t row, const Part* part, real* scratch, place* ids) noexcept nogil:
+    """One block of one output row of a group of planes and its places, lanes along the row. Padding is below all
+    values, at no place."""
     cdef Walk walk
     cdef const PoolPhase* f = <const PoolPhase*>&pool.axis[pool.rank]
-    cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
-    cdef Py_ssize_t low, high, start = padded(pool, block, &low, &high), j
-    cdef Py_ssize_t outs = min(pool.block, d.out - block*pool.block)
+    cdef place step = <place>pool.axis[pool.rank - 1].ps
+    cdef Py_ssize_t p, to = part.low - part.start
     cdef bint left = True, first = True
-    for j in range(low - start):
-        scratch[j] = LOWEST
-        ids[j] = NOWHERE
-    for j in range(high - start, pool.width):
-        scratch[j] = LOWEST
-        ids[j] = NOWHERE
     begin(&walk, pool, tables, row)
     while left:
         left = more(&walk, pool)
-        find(scratch + low - start, ids + low - start, x + low, &walk, <place>(low*d.ps), 1, 0, 0, <place>d.ps,
-             high - low, first)
+        for p in range(group.count):
+            find(scratch + p*pool.width + to, ids + p*pool.width + to, x + group.x[p] + part.low, &walk,
+                 <place>part.low*step, 1, 0, 0, step, part.high - part.low, first)
         first = False
-    find_along(y, at, scratch + f.start, ids + f.start, f, outs, pool.tie_by_place)
+    for p in range(group.count):
+        find_along(y + group.y[p], at + group.y[p], scratch + p*pool.width + f.start, ids + p*pool.width + f.start, f,
+                   part.outs, pool.tie_by_place)
 
 
 cdef void lane_places(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at, Py_ssize_t step,
@@ -393,20 +478,36 @@ cdef void lane_places(const Pool* pool, const Run* const* tables, const real* x,
 
 cdef inline void add_lanes(real* dx, const real* x, const real* dy, const real* best, const place* at,
                            const Walk* walk, place id, Py_ssize_t taps, Py_ssize_t step, place id_step, Py_ssize_t n,
-                           bint ties_all) noexcept nogil:
-    """dx += dy at the cells that are the place of the largest value, or (ties_all) equal to it: one vector of n lanes."""
-    cdef vreal g = v_part(dy, n), top = v_part(best, n)
-    cdef vplace where = p_part(at, n), m
+                           const bint ties_all, const bint whole) noexcept nogil:
+    """dx += dy at the cells that are the place of the largest value, or (ties_all) equal to it: one vector."""
+    cdef vreal g = v_load(dy) if whole else v_part(dy, n), top = v_load(best) if whole else v_part(best, n)
+    cdef vplace where = p_load(at) if whole else p_part(at, n), here, m, one = p_set(id_step)
     cdef Py_ssize_t r, k, i
-    cdef place here
     for r in range(walk.count):
         i = walk.at[r]
-        here = walk.id[r] + id
+        here = p_set(walk.id[r] + id)
         for k in range(taps):
-            m = v_same(v_part(x + i, n), top) if ties_all else p_same(where, p_set(here))
-            v_put(dx + i, v_part(dx + i, n) + v_only(m, g), n)
+            if ties_all:
+                m = v_same(v_load(x + i) if whole else v_part(x + i, n), top)
+            else:
+                m = p_same(where, here)
+            if whole:
+                v_store(dx + i, v_load(dx + i) + v_only(m, g))
+            else:
+                v_put(dx + i, v_part(dx + i, n) + v_only(m, g), n)
             i += step
-            here += id_step
+            here = here + one
+
+
+cdef inline void add(real* dx, const real* x, const real* dy, const real* best, const place* at, const Walk* walk,
+                     place id, Py_ssize_t taps, Py_ssize_t step, place id_step, Py_ssize_t n,
+                     const bint ties_all) noexcept nogil:
+    cdef Py_ssize_t j = 0
+    while j + V <= n:
+        add_lanes(dx + j, x + j, dy + j, best + j, at + j, walk, id, taps, step, id_step, V, ties_all, True)
+        j += V
+    if j < n:
+        add_lanes(dx + j, x + j, dy + j, best + j, at + j, walk, id, taps, step, id_step, n - j, ties_all, False)
 
 
 cdef void lane_gradient(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx,
@@ -416,19 +517,20 @@ cdef void lane_gradient(const Pool* pool, const Run* const* tables, const real* 
     cdef Walk walk
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
     cdef const Run* run
-    cdef Py_ssize_t o, j
+    cdef Py_ssize_t o, i
     cdef bint left = True
     begin(&walk, pool, tables, row)
     while left:
         left = more(&walk, pool)
         for o in range(d.out):
             run = &tables[pool.rank - 1][o]
-            j = 0
-            while j < n:
-                add_lanes(dx + run.i*d.xs + j, x + run.i*d.xs + j, dy + o*d.ys + j, best + o*step + j,
-                          at + o*step + j, &walk, <place>(run.i*d.ps), run.count, run.step*d.xs,
-                          <place>(run.step*d.ps), n - j, ties_all)
-                j += V
+            i = run.i*d.xs
+            if ties_all:
+                add(dx + i, x + i, dy + o*d.ys, best + o*step, at + o*step, &walk, <place>(run.i*d.ps), run.count,
+                    run.step*d.xs, <place>(run.step*d.ps), n, True)
+            else:
+                add(dx + i, x + i, dy + o*d.ys, best + o*step, at + o*step, &walk, <place>(run.i*d.ps), run.count,
+                    run.step*d.xs, <place>(run.step*d.ps), n, False)
 
 
 # The calls ------------------------------------------------------------------------------------------------------------
@@ -461,46 +563,58 @@ cdef inline Py_ssize_t blocks_of(const Pool* pool) noexcept nogil:
     return (pool.axis[pool.rank - 1].out + outs - 1) // outs if pool.along_row else 1
 
 
-cdef void average(const Pool* pool, real* y, const real* counts, Py_ssize_t row, Py_ssize_t o, Py_ssize_t outs) noexcept nogil:
-    """Divide `outs` outputs from o on by the product of their axes' counts."""
+cdef inline real outer_count(const Pool* pool, const real** counts, Py_ssize_t row) noexcept nogil:
+    """What row number `row` is divided by, and (in counts) the factors along the inner axis; 0 without counts."""
     cdef Py_ssize_t a, at = 0
     cdef real many = 1
+    if counts[0] == NULL:
+        return 0
     for a in range(pool.rank - 1):
         at += pool.axis[a].out
-    cdef const real* inner = counts + at
+    cdef const real* inner = counts[0] + at
     a = pool.rank - 2
     while a >= 0:
         at -= pool.axis[a].out
-        many *= counts[at + row % pool.axis[a].out]
-        row = row // pool.axis[a].out
+        many *= counts[0][at + (row % pool.axis[a].out if a > 0 else row)]
+        if a > 0:
+            row = row // pool.axis[a].out
         a -= 1
-    if pool.along_row:
-        divide(y, outs, inner + o, many)
-    else:
-        for a in range(outs):
-            divide_all(y + a*pool.axis[pool.rank - 1].ys, pool.lanes, inner[o + a]*many)
+    counts[0] = inner
+    return many
+
+
+cdef Py_ssize_t bands_of(Py_ssize_t planes, Py_ssize_t rows, int threads) noexcept nogil:
+    """Into how many bands of rows a plane is cut so that all threads have work."""
+    return max(1, min(rows, (4*threads + planes - 1) // max(planes, 1))) if planes < 4*threads else 1
 
 
 cdef void values_task(const Pool* pool, const Run* const* tables, const real* x, real* y, const real* counts,
-                      Py_ssize_t t, real* scratch, const int op) noexcept nogil:
+                      Py_ssize_t t, Py_ssize_t bands, Py_ssize_t size, real* scratch, const int op) noexcept nogil:
+    """A band of the rows of a group of planes."""
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
-    cdef Py_ssize_t blocks = blocks_of(pool), rows = rows_of(pool), block, row, outs, o
-    block = t % blocks
-    t = t // blocks
-    row = t % rows
-    t = t // rows
-    x = x + t // pool.g * pool.xn + t % pool.g * pool.xg
-    y = y + t // pool.g * pool.yn + t % pool.g * pool.yg + output_row(pool, row)
-    if pool.along_row:
-        o = block*pool.block*pool.step
-        outs = min(pool.block*pool.step, d.out - o)
-        y = y + o
-        row_values(pool, tables, x, y, row, block, scratch, op)
-    else:
-        o, outs = 0, d.out
-        lane_values(pool, tables, x, y, d.ys, row, pool.lanes, op)
-    if counts != NULL:
-        average(pool, y, counts, row, o, outs)
+    cdef Py_ssize_t rows = rows_of(pool), block, row, at, o, band = t % bands
+    cdef const real* many
+    cdef real times
+    cdef Part part
+    cdef Group group
+    begin_group(pool, t // bands * size, size, &group)
+    for block in range(blocks_of(pool)):
+        if pool.along_row:
+            begin_block(pool, block, &part)
+            for o in range(group.count):
+                pad(pool, &part, scratch + o*pool.width, 0 if op == SUM else LOWEST)
+        for row in range(rows*band // bands, rows*(band + 1) // bands):
+            at = output_row(pool, row)
+            many = counts
+            times = outer_count(pool, &many, row)
+            if pool.along_row:
+                row_values(pool, tables, &group, x, y + at + part.first, many + part.first if many != NULL else NULL,
+                           times, row, &part, scratch, op)
+                continue
+            lane_values(pool, tables, x + group.x[0], y + group.y[0] + at, d.ys, row, pool.lanes, op)
+            if many != NULL:
+                for o in range(d.out):
+                    divide_all(y + group.y[0] + at + o*d.ys, pool.lanes, many[o]*times)
 
 
 def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads):
@@ -512,8 +626,9 @@ def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads
     cdef const Run* tables[MOST]
     if counts_array is not None:
         counts = address(counts_array)
-    cdef Py_ssize_t tasks = pool.n*pool.g*rows_of(pool)*blocks_of(pool), t
-    cdef Py_ssize_t size = pool.width + pool.step*(pool.block + V) if pool.along_row else 1
+    cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
+    cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
+    cdef Py_ssize_t size = group*pool.width + pool.step*(pool.block + V) if pool.along_row else 1
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")
@@ -525,27 +640,41 @@ def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads
         raise
     for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
         if largest:
-            values_task(pool, tables, x, y, counts, t, scratch + size*threadid(), MAX)
+            values_task(pool, tables, x, y, counts, t, bands, group, scratch + size*threadid(), MAX)
         else:
-            values_task(pool, tables, x, y, counts, t, scratch + size*threadid(), SUM)
+            values_task(pool, tables, x, y, counts, t, bands, group, scratch + size*threadid(), SUM)
     free(scratch)
     free(made)
 
 
+cdef void begin_rows(const Pool* pool, const Group* group, const Part* part, real* scratch, place* ids) noexcept nogil:
+    """Fill the padding of the padded rows of a group."""
+    cdef Py_ssize_t p
+    for p in range(group.count):
+        pad(pool, part, scratch + p*pool.width, LOWEST)
+        pad_places(pool, part, ids + p*pool.width)
+
+
 cdef void places_task(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at, Py_ssize_t t,
-                      real* scratch, place* ids) noexcept nogil:
-    cdef Py_ssize_t blocks = blocks_of(pool), rows = rows_of(pool), block, row, start
-    block = t % blocks
-    t = t // blocks
-    row = t % rows
-    t = t // rows
-    x = x + t // pool.g * pool.xn + t % pool.g * pool.xg
-    start = t // pool.g * pool.yn + t % pool.g * pool.yg + output_row(pool, row)
-    if pool.along_row:
-        start += block*pool.block
-        row_places(pool, tables, x, y + start, at + start, row, block, scratch, ids)
-    else:
-        lane_places(pool, tables, x, y + start, at + start, pool.axis[pool.rank - 1].ys, row, pool.lanes)
+                      Py_ssize_t bands, Py_ssize_t size, real* scratch, place* ids) noexcept nogil:
+    """A band of the rows of a group of planes."""
+    cdef Py_ssize_t rows = rows_of(pool), block, row, to, band = t % bands
+    cdef Part part
+    cdef Group group
+    begin_group(pool, t // bands * size, size, &group)
+    for block in range(blocks_of(pool)):
+        if pool.along_row:
+            begin_block(pool, block, &part)
+            begin_rows(pool, &group, &part, scratch, ids)
+        for row in range(rows*band // bands, rows*(band + 1) // bands):
+            to = output_row(pool, row)
+            if pool.along_row:
+                to += part.first
+                row_places(pool, tables, &group, x, y + to, at + to, row, &part, scratch, ids)
+            else:
+                to += group.y[0]
+                lane_places(pool, tables, x + group.x[0], y + to, at + to, pool.axis[pool.rank - 1].ys, row,
+                            pool.lanes)
 
 
 def places(x_array, y_array, places_array, pool_bytes, int threads):
@@ -555,8 +684,9 @@ def places(x_array, y_array, places_array, pool_bytes, int threads):
     cdef real* y = address(y_array)
     cdef place* at = <place*>address(places_array)
     cdef const Run* tables[MOST]
-    cdef Py_ssize_t tasks = pool.n*pool.g*rows_of(pool)*blocks_of(pool), t
-    cdef Py_ssize_t size = pool.width if pool.along_row else 1
+    cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
+    cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
+    cdef Py_ssize_t size = group*pool.width if pool.along_row else 1
     cdef real* scratch = <real*>malloc(2*size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")
@@ -568,33 +698,51 @@ def places(x_array, y_array, places_array, pool_bytes, int threads):
         free(scratch)
         raise
     for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
-        places_task(pool, tables, x, y, at, t, scratch + size*threadid(), ids + size*threadid())
+        places_task(pool, tables, x, y, at, t, bands, group, scratch + size*threadid(), ids + size*threadid())
     free(scratch)
     free(made)
 
 
-cdef void gradient_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx,
-                        bint ties_all, Py_ssize_t t, Py_ssize_t lanes, real* scratch, place* ids) noexcept nogil:
-    """All outputs of a plane, or of a block of lanes of a plane. scratch, ids: a row of outputs, then padded rows."""
-    cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
-    cdef Py_ssize_t parts = (pool.lanes + lanes - 1) // lanes, part = t % parts, n, row, block, j, outs
-    cdef const real* q
-    t = t // parts
-    n = min(lanes, pool.lanes - part*lanes)
-    x = x + t // pool.g * pool.xn + t % pool.g * pool.xg + part*lanes
-    dx = dx + t // pool.g * pool.xn + t % pool.g * pool.xg + part*lanes
-    dy = dy + t // pool.g * pool.yn + t % pool.g * pool.yg + part*lanes
+cdef void lanes_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx, bint ties_all,
+                     Py_ssize_t t, Py_ssize_t lanes, real* best, place* at) noexcept nogil:
+    """All outputs of a block of lanes of a plane. best, at: room for a row of outputs."""
+    cdef Py_ssize_t parts = (pool.lanes + lanes - 1) // lanes, p = t % parts, n = min(lanes, pool.lanes - p*lanes), row
+    cdef Group group
+    begin_group(pool, t // parts, 1, &group)
+    x = x + group.x[0] + p*lanes
+    dx = dx + group.x[0] + p*lanes
+    dy = dy + group.y[0] + p*lanes
     for row in range(rows_of(pool)):
-        q = dy + output_row(pool, row)
-        if not pool.along_row:
-            lane_places(pool, tables, x, scratch, ids, n, row, n)
-            lane_gradient(pool, tables, x, q, dx, scratch, ids, n, row, n, ties_all)
-            continue
-        for block in range(blocks_of(pool)):
-            outs = min(pool.block, d.out - block*pool.block)
-            row_places(pool, tables, x, scratch, ids, row, block, scratch + pool.block, ids + pool.block)
-            for j in range(outs):
-                dx[ids[j]] += q[block*pool.block + j]
+        lane_places(pool, tables, x, best, at, n, row, n)
+        lane_gradient(pool, tables, x, dy + output_row(pool, row), dx, best, at, n, row, n, ties_all)
+
+
+cdef void planes_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx, Py_ssize_t t,
+                      Py_ssize_t size, real* best, place* at) noexcept nogil:
+    """All outputs of a group of planes. best, at: room for a block of a row of outputs of each, then padded rows."""
+    cdef Py_ssize_t row, block, p, j
+    cdef real* scratch = best + size*pool.block
+    cdef place* ids = at + size*pool.block
+    cdef const place* found
+    cdef const real* g
+    cdef real* to
+    cdef Part part
+    cdef Group group, rows
+    begin_group(pool, t*size, size, &group)
+    rows = group
+    for p in range(group.count):
+        rows.y[p] = p*pool.block
+    for block in range(blocks_of(pool)):
+        begin_block(pool, block, &part)
+        begin_rows(pool, &group, &part, scratch, ids)
+        for row in range(rows_of(pool)):
+            row_places(pool, tables, &rows, x, best, at, row, &part, scratch, ids)
+            for p in range(group.count):
+                found = at + p*pool.block
+                g = dy + group.y[p] + output_row(pool, row) + part.first
+                to = dx + group.x[p]
+                for j in range(part.outs):
+                    to[found[j]] += g[j]
 
 
 def gradient(x_array, dy_array, dx_array, pool_bytes, bint ties_all, Py_ssize_t lanes, int threads):
@@ -604,8 +752,11 @@ def gradient(x_array, dy_array, dx_array, pool_bytes, bint ties_all, Py_ssize_t 
     cdef const real* dy = address(dy_array)
     cdef real* dx = address(dx_array)
     cdef const Run* tables[MOST]
-    cdef Py_ssize_t tasks = pool.n*pool.g*((pool.lanes + lanes - 1) // lanes), t
-    cdef Py_ssize_t size = pool.block + pool.width if pool.along_row else pool.axis[pool.rank - 1].out*lanes
+    cdef Py_ssize_t planes = pool.n*pool.g, group = group_size(pool, planes, threads), t, tasks, size
+    if pool.along_row:
+        tasks, size = (planes + group - 1) // group, group*(pool.block + pool.width)
+    else:
+        tasks, size = planes*((pool.lanes + lanes - 1) // lanes), pool.axis[pool.rank - 1].out*lanes
     cdef real* scratch = <real*>malloc(2*size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")
@@ -617,6 +768,9 @@ def gradient(x_array, dy_array, dx_array, pool_bytes, bint ties_all, Py_ssize_t 
         free(scratch)
         raise
     for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
-        gradient_task(pool, tables, x, dy, dx, ties_all, t, lanes, scratch + size*threadid(), ids + size*threadid())
+        if pool.along_row:
+            planes_task(pool, tables, x, dy, dx, t, group, scratch + size*threadid(), ids + size*threadid())
+        else:
+            lanes_task(pool, tables, x, dy, dx, ties_all, t, lanes, scratch + size*threadid(), ids + size*threadid())
     free(scratch)
     free(made)

@@ -10,9 +10,8 @@ import numpy as np
 from . import _layout, _threads, _windows
 from ._arguments import LIMIT, _is_key, _plain, checked_shape, paddings, per_axis, whole
 from ._geometry import forward_axis, margins
-from ._plan import _shares, accept_operand, accept_out
+from ._plan import _shares, accept_out
 from ._windows import Pooling
-
 
 # Arguments ------------------------------------------------------------------------------------------------------------
 
@@ -22,8 +21,8 @@ def _spatial(window, layout, ndim: int) -> int:
     if hasattr(window, "__iter__") and not isinstance(window, (str, bytes)):
         rank = len(tuple(window))
         if ndim not in (rank + 1, rank + 2) or rank < 1:
-            raise ValueError(f"x has {ndim} axes; window has {rank} entries, one per spatial axis, so x needs {rank + 2}, "
-                             f"or {rank + 1} without a batch, and at least one spatial axis")
+            raise ValueError(f"x has {ndim} axes; window has {rank} entries, one per spatial axis, so x needs "
+                             f"{rank + 2}, or {rank + 1} without a batch, and at least one spatial axis")
         return rank
     batched = not isinstance(layout, str) or "N" in layout
     if ndim < 2 + batched:
@@ -73,8 +72,8 @@ def _divisor(value):
     return float(value)
 
 
-def _pooling(x_shape, window, average, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
-             count_include_pad=False, divisor=None) -> Pooling:
+def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, layout, count_include_pad=False,
+             divisor=None) -> Pooling:
     """The pooling of checked arguments."""
     rank = _spatial(window, layout, len(x_shape))
     n_at, c_at, s_at = _layout.x_places(_layout.family(layout, rank), rank, len(x_shape) == rank + 2)
@@ -111,18 +110,20 @@ def _pooling(x_shape, window, average, stride=None, padding="valid", dilation=1,
 
 
 _cached = lru_cache(maxsize=1024, typed=True)(_pooling)
+_SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
 
 
-def _planned(x_shape, window, average: bool, options) -> Pooling:
-    window = _plain(window)
-    options = {name: _plain(value) for name, value in options.items()}
-    try:
-        if not all(map(_is_key, (window, *options.values()))):
-            raise TypeError
-        hash((window, *options.values()))
-    except TypeError:
-        return _pooling(x_shape, window, average, **options)  # the checks give the sentence
-    return _cached(x_shape, window, average, **options)
+def _planned(x_shape, *arguments) -> Pooling:
+    """`_pooling`, made on first use: the cache's key is what was passed."""
+    if not {type(value) for value in arguments} <= _SIMPLE:
+        arguments = tuple(map(_plain, arguments))
+        try:
+            if not all(map(_is_key, arguments)):
+                raise TypeError
+            hash(arguments)
+        except TypeError:
+            return _pooling(x_shape, *arguments)  # the checks give the sentence
+    return _cached(x_shape, *arguments)
 
 
 def _real(dtype, name: str):
@@ -160,11 +161,69 @@ def _given(out, y):
 
 def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
              return_indices=False, out=None, workers=None):
-    """The largest value of every window."""
+    """The largest value of every window.
+
+    A nan is larger than any number: a window that holds one gives nan.
+
+    Parameters
+    ----------
+    x : array_like
+        Bool, integer or real floating.
+    window : int, tuple of int, or "global"
+        Taps, for all spatial axes or one per axis; "global" takes each axis whole, and gives one output. A tuple tells
+        the number of spatial axes, and x may then come without a batch; otherwise x has a batch, (N, C, *S) in the
+        default layout, unless layout leaves N out (as "CHW" or "HWC").
+    stride : int or tuple of int, optional
+        Step between windows. Default: the window, so that windows do not overlap.
+    padding : str, int, or tuple, optional
+        As in `conv`: "valid" (none), "same", "same_lower", "full", a number of cells, one per axis, or (before, after)
+        pairs. Padded cells are absent: they never win. A window of padding alone is an error.
+    dilation : int or tuple of int, optional
+        Step between taps.
+    ceil_mode : bool, optional
+        One more window where the last stride leaves cells over, unless it would start in the padding behind them; for
+        padding="valid" or numbers.
+    layout : str, optional
+        As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
+    return_indices : bool, optional
+        Also return where the values were found: flat indices into the spatial axes of x, row by row in the order in
+        which layout names these axes. Of equal values the first counts, of several nan the first.
+    out : ndarray, optional
+        Array for the result: its exact shape and dtype, any strides, not overlapping an input.
+    workers : int, optional
+        Threads of this call; default `get_num_threads()`. The bits do not depend on it.
+
+    Returns
+    -------
+    y : ndarray
+        Of the dtype of x, in the layout of x; in Fortran order where x is.
+    indices : ndarray of int64
+        Only with return_indices: shaped as y. See `max_unpool`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is computed or written; the message names the argument, the numbers and the rule.
+
+    Notes
+    -----
+    float32, float64 and 64-bit integers have compiled kernels. Narrower dtypes are widened to the next of them, long
+    double is replaced by its ranks (a sort): the result is exact in every case.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x = np.array([[[[1, 3, 2, 0], [4, 2, 5, 5]]]])
+    >>> y, indices = convx.max_pool(x, 2, return_indices=True)
+    >>> y, indices
+    (array([[[[4, 5]]]]), array([[[[4, 6]]]]))
+    >>> convx.max_pool(x[0], (1, 3), stride=1)
+    array([[[3, 3],
+            [5, 5]]])
+    """
     x = np.asarray(x)
     dtype = _real(x.dtype, "x")
-    p = _planned(x.shape, window, False, {"stride": stride, "padding": padding, "dilation": dilation,
-                                          "ceil_mode": ceil_mode, "layout": layout})
+    p = _planned(x.shape, window, False, stride, padding, dilation, ceil_mode, layout)
     threads = _threads.team(workers)
     _accept_out(out, p.y_shape, dtype, x=x)
     keys, back = _windows.ordered(x, prod(p.x_shape[s] for s in p.s_at))
@@ -200,12 +259,68 @@ def _sums(p: Pooling, x, y, threads: int) -> None:
 
 def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, count_include_pad=False,
              divisor=None, layout=None, out=None, workers=None):
-    """The average of every window."""
+    """The average of every window.
+
+    Parameters
+    ----------
+    x : array_like
+        Bool, integer, floating or complex.
+    window : int, tuple of int, or "global"
+        Taps, for all spatial axes or one per axis; "global" takes each axis whole, and gives one output. A tuple tells
+        the number of spatial axes, and x may then come without a batch; otherwise x has a batch, (N, C, *S) in the
+        default layout, unless layout leaves N out (as "CHW" or "HWC").
+    stride : int or tuple of int, optional
+        Step between windows. Default: the window, so that windows do not overlap.
+    padding : str, int, or tuple, optional
+        As in `conv`: "valid" (none), "same", "same_lower", "full", a number of cells, one per axis, or (before, after)
+        pairs. Padded cells are absent: they are not summed, and not
+        counted unless count_include_pad says so.
+    dilation : int or tuple of int, optional
+        Step between taps.
+    ceil_mode : bool, optional
+        One more window where the last stride leaves cells over, unless it would start in the padding behind them; for
+        padding="valid" or numbers.
+    layout : str, optional
+        As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
+    count_include_pad : bool, optional
+        Divide by all cells of the window that lie in the padded area. Default: by those that lie in x, of which there
+        must be one.
+    divisor : float, optional
+        Divide by this instead.
+    out : ndarray, optional
+        Array for the result: its exact shape and dtype, any strides, not overlapping an input.
+    workers : int, optional
+        Threads of this call; default `get_num_threads()`. The bits do not depend on it.
+
+    Returns
+    -------
+    y : ndarray
+        Of the dtype of x, integers give float64; in the layout of x; in Fortran order where x is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is computed or written; the message names the argument, the numbers and the rule.
+
+    Notes
+    -----
+    float16 is computed in float32. Sums of integers are exact below 2**53. Long double has no compiled kernel: it goes
+    through the reference convolution with a scalar weight.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x = np.array([[[1.0, 3.0, 5.0, 7.0]]])
+    >>> convx.avg_pool(x, 2)
+    array([[[2., 6.]]])
+    >>> convx.avg_pool(x, 3, stride=1, padding="same")
+    array([[[2., 3., 5., 6.]]])
+    >>> convx.avg_pool(x, 3, stride=3, padding=1, count_include_pad=True)
+    array([[[1.33333333, 4.        ]]])
+    """
     x = np.asarray(x)
     dtype, computed = _average_dtype(x.dtype, "x")
-    p = _planned(x.shape, window, True, {
-        "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode, "layout": layout,
-        "count_include_pad": bool(count_include_pad), "divisor": divisor})
+    p = _planned(x.shape, window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad, divisor)
     threads = _threads.team(workers)
     _accept_out(out, p.y_shape, dtype, x=x)
     given = _windows.laid_out(x, computed)
@@ -216,7 +331,43 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
 
 def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
                   ties="first", out=None, workers=None):
-    """The gradient of `max_pool` with respect to x."""
+    """The gradient of `max_pool` with respect to x: dy, added where the largest values are.
+
+    Parameters
+    ----------
+    x : array_like
+        What was pooled.
+    dy : array_like
+        The gradient with respect to y, shaped as `max_pool` of x.
+    window, stride, padding, dilation, ceil_mode, layout
+        As they were in `max_pool`.
+    ties : str, optional
+        "first" (default): the first of several largest values in scan order gets dy (of several nan the first), as
+        return_indices tells. "all": each of them gets dy in full, dx += dy * (x == max).
+    out : ndarray, optional
+        Array for the result: its exact shape and dtype, any strides, not overlapping an input.
+    workers : int, optional
+        Threads of this call; default `get_num_threads()`. The bits do not depend on it.
+
+    Returns
+    -------
+    dx : ndarray
+        Shaped and laid out as x, of the dtype of dy (float64 for integers); sums over overlapping windows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is computed or written; the message names the argument, the numbers and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> x = np.array([[[1.0, 3.0, 3.0, 2.0]]])
+    >>> convx.max_pool_grad(x, np.array([[[10.0, 1.0]]]), 3, stride=1)
+    array([[[ 0., 11.,  0.,  0.]]])
+    >>> convx.max_pool_grad(x, np.array([[[10.0, 1.0]]]), 3, stride=1, ties="all")
+    array([[[ 0., 11., 11.,  0.]]])
+    """
     x, dy = np.asarray(x), np.asarray(dy)
     _real(x.dtype, "x")
     dtype = _real(dy.dtype, "dy")
@@ -226,8 +377,7 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
         dtype = np.dtype(np.float64)
     if ties not in ("first", "all"):
         raise ValueError(f"ties={ties!r} is none of first, all")
-    p = _planned(x.shape, window, False, {"stride": stride, "padding": padding, "dilation": dilation,
-                                          "ceil_mode": ceil_mode, "layout": layout})
+    p = _planned(x.shape, window, False, stride, padding, dilation, ceil_mode, layout)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     _accept_out(out, p.x_shape, dtype, x=x, dy=dy)
@@ -240,12 +390,41 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
 
 def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,
                   count_include_pad=False, divisor=None, layout=None, out=None, workers=None):
-    """The gradient of `avg_pool` with respect to x."""
+    """The gradient of `avg_pool` with respect to x: dy divided as the averages were, and spread over the windows.
+
+    Parameters
+    ----------
+    x_shape : tuple of int
+        The shape of what was pooled.
+    dy : array_like
+        The gradient with respect to y, shaped as `avg_pool` of x.
+    window, stride, padding, dilation, ceil_mode, count_include_pad, divisor, layout
+        As they were in `avg_pool`.
+    out : ndarray, optional
+        Array for the result: its exact shape and dtype, any strides, not overlapping an input.
+    workers : int, optional
+        Threads of this call; default `get_num_threads()`. The bits do not depend on it.
+
+    Returns
+    -------
+    dx : ndarray
+        Of shape x_shape and the dtype of dy (float64 for integers); in Fortran order where dy is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is computed or written; the message names the argument, the numbers and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> convx.avg_pool_grad((1, 1, 4), np.array([[[2.0, 6.0]]]), 2)
+    array([[[1., 1., 3., 3.]]])
+    """
     dy = np.asarray(dy)
     dtype, computed = _average_dtype(dy.dtype, "dy")
-    p = _planned(_shape(x_shape), window, True, {
-        "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode, "layout": layout,
-        "count_include_pad": bool(count_include_pad), "divisor": divisor})
+    p = _planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
+                 divisor)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     _accept_out(out, p.x_shape, dtype, dy=dy)
@@ -259,7 +438,39 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
 
 
 def max_unpool(y, indices, x_shape, *, layout=None, out=None):
-    """Values put back where `max_pool` found them."""
+    """Values put back where `max_pool` found them, zeros elsewhere.
+
+    Parameters
+    ----------
+    y : array_like
+        Values, one per index.
+    indices : array_like of int
+        Flat indices into the spatial axes, shaped as y, as `max_pool` with return_indices gives them. Where one occurs
+        several times for a channel, one of its values is kept.
+    x_shape : tuple of int
+        The shape of the result.
+    layout : str, optional
+        As in `max_pool`; x_shape has a batch unless layout leaves N out.
+    out : ndarray, optional
+        Array for the result: its exact shape and dtype, any strides, not overlapping an input.
+
+    Returns
+    -------
+    x : ndarray
+        Of shape x_shape and the dtype of y; in Fortran order where y is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is written, and for an index that is no cell of x.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> y, indices = convx.max_pool(np.array([[[1.0, 3.0, 5.0, 4.0]]]), 2, return_indices=True)
+    >>> convx.max_unpool(y, indices, (1, 1, 4))
+    array([[[0., 3., 5., 0.]]])
+    """
     y, indices = np.asarray(y), np.asarray(indices)
     x_shape = _shape(x_shape)
     if y.dtype.kind not in "biufc":

@@ -12,7 +12,7 @@ Assumes:       the lanes, or the inner axis, have stride 1 in x and y; places in
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, v_load, v_store, v_set
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy
 from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_even, p_even, v_mix, v_max, v_wins,
@@ -26,6 +26,7 @@ cdef enum:
     CHUNK = 64  # rows in one list
     GROUP = 8   # planes at a time
     MOST = 64   # axes of an array
+    SPAN = 16   # the longest vector
 
 ctypedef struct Walk:
     # The rows of one window: a counter over the taps of all axes but the inner one, and the list that it fills.
@@ -210,14 +211,19 @@ cdef inline void along(real* to, const real* p, const PoolPhase* f, Py_ssize_t n
 
 
 cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t row, Py_ssize_t outs) noexcept nogil:
-    """The phases' outputs, in turn."""
+    """The phases' outputs, in turn; whole vectors of rows may be read."""
     cdef Py_ssize_t j = 0, f, k
+    cdef real last[2*SPAN]
     if pool.step == 2:
         while 2*(j + V) <= outs:
             v_mix(to + 2*j, v_load(rows + j), v_load(rows + row + j))
             j += V
+        if 2*j < outs:
+            v_mix(last, v_load(rows + j), v_load(rows + row + j))
+            v_copy(to + 2*j, last, outs - 2*j)
+        return
     for f in range(pool.step):
-        for k in range(j, (outs - f + pool.step - 1) // pool.step):
+        for k in range((outs - f + pool.step - 1) // pool.step):
             to[pool.step*k + f] = rows[f*row + k]
 
 

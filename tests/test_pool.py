@@ -91,7 +91,8 @@ def poolings(draw, most=9):
     return {
         "sizes": sizes, "k": k, "s": s, "d": d, "pads": pads, "ceil_mode": draw(st.booleans()),
         "n": draw(st.integers(1, 2)), "c": draw(st.sampled_from([1, 2, 9, 17])),
-        "layout": draw(st.sampled_from(LAYOUTS)), "order": draw(st.sampled_from("CF")), "seed": draw(st.integers(0, 99)), "nan": draw(st.booleans()),
+        "layout": draw(st.sampled_from(LAYOUTS)), "order": draw(st.sampled_from("CF")),
+        "seed": draw(st.integers(0, 99)), "nan": draw(st.booleans()),
         "dtype": draw(st.sampled_from([np.float32, np.float64])),
     }
 

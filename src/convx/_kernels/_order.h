@@ -41,7 +41,6 @@ static inline vplace p_pick(vplace m, vplace a, vplace b) { return (m & b) | (~m
 static inline vreal v_pick(vplace m, vreal a, vreal b) { return (vreal)p_pick(m, (vplace)a, (vplace)b); }
 /* a where m says so, else 0 */
 static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
-static inline vplace p_even(vplace a, vplace b) { return (vplace)v_even((vreal)a, (vreal)b); }
 #if !defined(CONVX_I64)
 #define CONVX_NAN(v) ((vplace)((v) != (v)))
 #else
@@ -61,7 +60,6 @@ static inline vplace p_set(place a) { return a; }
 static inline vplace p_pick(vplace m, vplace a, vplace b) { return m ? b : a; }
 static inline vreal v_pick(vplace m, vreal a, vreal b) { return m ? b : a; }
 static inline vreal v_only(vplace m, vreal a) { return m ? a : 0; }
-static inline vplace p_even(vplace a, vplace b) { (void)b; return a; }
 #define CONVX_NAN(v) (-(place)((v) != (v)))
 #define CONVX_TRUE(condition) (-(place)(condition))
 static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
@@ -93,6 +91,30 @@ static inline vreal v_max(vreal a, vreal b) { return v_pick(v_wins(a, b), a, b);
 static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CONVX_NAN(a) & CONVX_NAN(b)); }
 static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
 static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
+
+/* p[0], p[2], ...; p[2*V - 1] is read too */
+#if defined(__GNUC__)
+#if CONVX_VBYTES == 64
+#define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
+#elif CONVX_VBYTES == 32
+#define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
+#define CONVX_PAIRS_8 0, 2, 4, 6
+#else
+#define CONVX_PAIRS_4 0, 2, 4, 6
+#define CONVX_PAIRS_8 0, 2
+#endif
+#if defined(CONVX_F32)
+#define CONVX_PAIRS CONVX_PAIRS_4
+#else
+#define CONVX_PAIRS CONVX_PAIRS_8
+#endif
+static inline vreal v_second(const real *p) { return CONVX_MIX(v_load(p), v_load(p + V), CONVX_PAIRS); }
+static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
+#else
+static inline vreal v_second(const real *p) { return *p; }
+static inline vplace p_second(const place *p) { return *p; }
+#endif
 
 /* 0, step, 2*step, ... */
 static inline vplace p_line(place step) {

@@ -12,11 +12,11 @@ Assumes:       the lanes, or the inner axis, have stride 1 in x and y; places in
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy
+from _real cimport real, vreal, V, v_load, v_store, v_set
 from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
-    place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_even, p_even, v_mix, v_max, v_wins,
-    v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, Pool, PoolAxis, PoolPhase, Run,
+    place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_second, p_second, v_mix, v_max,
+    v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, Pool, PoolAxis, PoolPhase, Run,
 )
 
 LANES = V
@@ -26,7 +26,6 @@ cdef enum:
     CHUNK = 64  # rows in one list
     GROUP = 8   # planes at a time
     MOST = 64   # axes of an array
-    SPAN = 16   # the longest vector
 
 ctypedef struct Walk:
     # The rows of one window: a counter over the taps of all axes but the inner one, and the list that it fills.
@@ -121,21 +120,28 @@ cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssi
                                Py_ssize_t n, bint first, const int op, const int vectors) noexcept nogil:
     """`vectors` vectors (0: n lanes of one) of a combination of rows x taps."""
     cdef vreal acc[4]
-    cdef Py_ssize_t r, k
+    cdef Py_ssize_t r, k, done = 0
     cdef const real* p
     cdef int v
+    if not first:
+        p = to
+    elif walk.count > 0 and taps > 0:
+        p, done = x + walk.at[0], 1
+    else:
+        p = NULL
     if vectors == 0:
-        acc[0] = v_set(0 if op == SUM else LOWEST) if first else v_part(to, n)
+        acc[0] = v_set(0) if p == NULL else v_part(p, n)
     for v in range(vectors):
-        acc[v] = v_set(0 if op == SUM else LOWEST) if first else v_load(to + v*V)
+        acc[v] = v_set(0) if p == NULL else v_load(p + v*V)
     for r in range(walk.count):
-        p = x + walk.at[r]
-        for k in range(taps):
+        p = x + walk.at[r] + done*step
+        for k in range(done, taps):
             if vectors == 0:
                 acc[0] = better(acc[0], v_part(p, n), op)
             for v in range(vectors):
                 acc[v] = better(acc[v], v_load(p + v*V), op)
             p += step
+        done = 0
     if vectors == 0:
         v_put(to, acc[0], n)
     for v in range(vectors):
@@ -165,7 +171,7 @@ cdef inline vreal every(const real* p, Py_ssize_t stride, const int known) noexc
     if known == 1:
         return v_load(p)
     if known == 2:
-        return v_even(v_load(p), v_load(p + V - 1))
+        return v_second(p)
     return v_every(p, stride)
 
 
@@ -211,34 +217,24 @@ cdef inline void along(real* to, const real* p, const PoolPhase* f, Py_ssize_t n
 
 
 cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t row, Py_ssize_t outs) noexcept nogil:
-    """The phases' outputs, in turn; whole vectors of rows may be read."""
+    """The phases' outputs, in turn; of two phases in vectors, the last one again."""
     cdef Py_ssize_t j = 0, f, k
-    cdef real last[2*SPAN]
-    if pool.step == 2:
-        while 2*(j + V) <= outs:
+    if pool.step == 2 and outs >= 2*V:
+        while j + V < outs // 2:
             v_mix(to + 2*j, v_load(rows + j), v_load(rows + row + j))
             j += V
-        if 2*j < outs:
-            v_mix(last, v_load(rows + j), v_load(rows + row + j))
-            v_copy(to + 2*j, last, outs - 2*j)
+        j = outs // 2 - V
+        v_mix(to + 2*j, v_load(rows + j), v_load(rows + row + j))
+        if outs % 2:
+            to[outs - 1] = rows[outs // 2]
         return
     for f in range(pool.step):
         for k in range((outs - f + pool.step - 1) // pool.step):
             to[pool.step*k + f] = rows[f*row + k]
 
 
-cdef inline void divide(real* y, Py_ssize_t n, const real* many, real times) noexcept nogil:
-    """y /= many * times; a vector of many may be read at every position."""
-    cdef Py_ssize_t j = 0
-    cdef vreal t = v_set(times)
-    while j + V <= n:
-        v_store(y + j, v_load(y + j) / (v_load(many + j) * t))
-        j += V
-    if j < n:
-        v_put(y + j, v_part(y + j, n - j) / (v_load(many + j) * t), n - j)
-
-
 cdef inline void divide_all(real* y, Py_ssize_t n, real many) noexcept nogil:
+    """y /= many."""
     cdef Py_ssize_t j = 0
     cdef vreal t = v_set(many)
     while j + V <= n:
@@ -308,14 +304,14 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
                     op)
         first = False
     for p in range(group.count):
+        if pool.step > 1 and many != NULL:  # the gradient of an average by one number
+            divide_all(scratch + to, part.high - part.low, many[0]*times)
         if pool.step == 1:
             along(y + group.y[p], scratch + f.start, f, part.outs, many, times, op)
         else:  # whole vectors: scratch has room for them
             for j in range(pool.step):
                 along(tmp + j*size, scratch + f[j].start, f + j, (part.outs // pool.step + V) // V * V, NULL, 0, op)
             spread(pool, y + group.y[p], tmp, size, part.outs)
-            if many != NULL:
-                divide(y + group.y[p], part.outs, many, times)
         scratch += pool.width
 
 
@@ -389,7 +385,7 @@ cdef inline vplace every_place(const place* p, Py_ssize_t stride, const int know
     if known == 1:
         return p_load(p)
     if known == 2:
-        return p_even(p_load(p), p_load(p + V - 1))
+        return p_second(p)
     return p_every(p, stride)
 
 

@@ -118,7 +118,7 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     lanes = 1
     if role in loops:
         lanes, loops[role] = loops[role][0], (1, 0, 0)
-    step, block, width, low, phases = row or (1, 1, 1, 0, [])
+    step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
     by_place = row is not None and role == rank - 1
     numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, step, block, width, low]

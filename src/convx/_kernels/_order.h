@@ -172,6 +172,9 @@ typedef struct {
     ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low;
     PoolAxis axis[];
 } Pool;
+static inline const PoolPhase *phases_of(const Pool *pool) {
+    return (const PoolPhase *)(const void *)(pool->axis + pool->rank);
+}
 /* What one output reads along one axis: count positions from i on, step apart. */
 typedef struct {
     ptrdiff_t i, count, step;

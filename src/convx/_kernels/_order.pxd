@@ -37,3 +37,4 @@ cdef extern from "_order.h" nogil:
         PoolAxis axis[1]
     ctypedef struct Run:
         Py_ssize_t i, count, step
+    const PoolPhase* phases_of(const Pool*)

@@ -17,6 +17,7 @@ from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_second, p_second, v_mix, v_max,
     v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, Pool, PoolAxis, PoolPhase, Run,
+    phases_of,
 )
 
 LANES = V
@@ -253,7 +254,7 @@ cdef inline void begin_block(const Pool* pool, Py_ssize_t block, Part* part) noe
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
     part.first = block*pool.block*pool.step
     part.outs = min(pool.block*pool.step, d.out - part.first)
-    part.start = pool.low + block*pool.block*(<const PoolPhase*>&pool.axis[pool.rank]).stride
+    part.start = pool.low + block*pool.block*phases_of(pool).stride
     part.low = min(max(part.start, 0), part.start + pool.width)
     part.high = max(min(part.start + pool.width, d.size), part.low)
 
@@ -282,6 +283,7 @@ cdef inline Py_ssize_t group_size(const Pool* pool, Py_ssize_t planes, int threa
 cdef inline void begin_group(const Pool* pool, Py_ssize_t first, Py_ssize_t size, Group* group) noexcept nogil:
     cdef Py_ssize_t t
     group.count = min(size, pool.n*pool.g - first)
+    group.x[0] = group.y[0] = 0
     for t in range(group.count):
         group.x[t] = (first + t) // pool.g * pool.xn + (first + t) % pool.g * pool.xg
         group.y[t] = (first + t) // pool.g * pool.yn + (first + t) % pool.g * pool.yg
@@ -292,7 +294,7 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
                      const int op) noexcept nogil:
     """One block of one output row of a group of planes, lanes along the row."""
     cdef Walk walk
-    cdef const PoolPhase* f = <const PoolPhase*>&pool.axis[pool.rank]
+    cdef const PoolPhase* f = phases_of(pool)
     cdef Py_ssize_t j, p, size = pool.block + V, to = part.low - part.start
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
@@ -442,7 +444,7 @@ cdef void row_places(const Pool* pool, const Run* const* tables, const Group* gr
     """One block of one output row of a group of planes and its places, lanes along the row. Padding is below all
     values, at no place."""
     cdef Walk walk
-    cdef const PoolPhase* f = <const PoolPhase*>&pool.axis[pool.rank]
+    cdef const PoolPhase* f = phases_of(pool)
     cdef place step = <place>pool.axis[pool.rank - 1].ps
     cdef Py_ssize_t p, to = part.low - part.start
     cdef bint left = True, first = True
@@ -601,8 +603,8 @@ cdef void values_task(const Pool* pool, const Run* const* tables, const real* x,
     cdef Group group
     begin_group(pool, t // bands * size, size, &group)
     for block in range(blocks_of(pool)):
+        begin_block(pool, block, &part)
         if pool.along_row:
-            begin_block(pool, block, &part)
             for o in range(group.count):
                 pad(pool, &part, scratch + o*pool.width, 0 if op == SUM else LOWEST)
         for row in range(rows*band // bands, rows*(band + 1) // bands):
@@ -665,8 +667,8 @@ cdef void places_task(const Pool* pool, const Run* const* tables, const real* x,
     cdef Group group
     begin_group(pool, t // bands * size, size, &group)
     for block in range(blocks_of(pool)):
+        begin_block(pool, block, &part)
         if pool.along_row:
-            begin_block(pool, block, &part)
             begin_rows(pool, &group, &part, scratch, ids)
         for row in range(rows*band // bands, rows*(band + 1) // bands):
             to = output_row(pool, row)

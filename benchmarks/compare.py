@@ -5,6 +5,7 @@ P3   the same layers, dX and dW                                        against P
 P4   the same layers in float64, forward, and dX and dW                against PyTorch
 P5   one-channel filters 512^2 to 4096^2, 3 to 31 taps, both dtypes     against OpenCV filter2D
 P9   depthwise, grouped, 3-D, dilated, strided, transposed layers       against PyTorch, forward, and dX and dW
+P10  pooling, float32, NCHW and NHWC; the gradient of max starts from x    against PyTorch (best of its two layouts)
 P11  peak extra memory of one call, in a process of its own            against max(a quarter of the arrays, 16 MB)
 P12  the smallest calls (for information)                              against numpy.convolve and OpenCV
 P13  compute-bound work on two threads                                 against convx on one thread
@@ -41,9 +42,10 @@ DENSE = ("first-3x3", "body-64x224", "body-128x56", "body-512x14", "head-1x1", "
 OTHERS = ("depthwise-3x3", "depthwise-s2", "grouped-3x3", "dilated-3x3", "strided-3x3", "volume-3x3x3",
           "transposed-4x4")
 FILTERS = tuple(f"filter-{h}-k{k}" for h in (512, 1024, 2048, 4096) for k in (3, 5, 7, 9, 11, 15, 21, 31))
+POOLS = tuple(f"pool-{image}-{window}" for image in ("n8-56", "112", "28") for window in ("k2-s2", "k3-s2", "k3-s1"))
 BOUND = ("body-128x56", "body-512x14", "batch-3x3", "filter-2048-k15")
 QUICK = ("first-3x3", "body-512x14", "head-1x1", "reduce-1x1", "stem-7x7", *OTHERS, "filter-512-k3",
-         "filter-512-k9", "filter-512-k31", "filter-1024-k15")
+         "filter-512-k9", "filter-512-k31", "filter-1024-k15", "pool-28-k2-s2", "pool-28-k3-s1")
 F32, F64 = "float32", "float64"
 
 
@@ -55,7 +57,7 @@ class Section:
     title: str
     tags: tuple[str, ...]
     dtypes: tuple[str, ...]
-    peer: str  # torch, cv2, threads, memory, small
+    peer: str  # torch, cv2, threads, memory, small, or what is pooled
     mean: float | None = None
     floor: float | None = None
     layouts: tuple[str, ...] = ("NCHW", "NHWC")
@@ -74,6 +76,8 @@ SECTIONS = (
     Section("P9", "other layers, float32", OTHERS, (F32,), "torch", 1.2, 0.9),
     Section("P9", "other layers, float32, dX and dW", OTHERS, (F32,), "torch", 1.2, 0.9, backward=True),
     Section("P5", "one-channel filters", FILTERS, (F32, F64), "cv2", 2.5, 1.0, layouts=("NCHW",)),
+    *(Section("P10", f"pooling: {name.replace('_', ' ')}", POOLS, (F32,), name, 1.5, 0.9)
+      for name in ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")),
     Section("P13", "two threads against one", BOUND, (F32,), "threads", 1.85, layouts=("NCHW",)),
     Section("P11", "peak extra memory of one call", (*DENSE, *OTHERS, "filter-2048-k3", "filter-2048-k31"),
             (F32,), "memory"),
@@ -178,6 +182,49 @@ def torch_calls(case: Case, backward=False) -> dict:
     return calls
 
 
+def pool_options(case: Case) -> dict:
+    return {"stride": case.s, "padding": case.p, "layout": case.layout}
+
+
+@cache
+def pool_gradient(tag: str, dtype: str):
+    """dy, channels first."""
+    return np.random.default_rng(8).standard_normal(Case(tag, dtype, "NCHW").shapes[2], dtype=dtype)
+
+
+def pool_call(case: Case, name: str):
+    """The pooling or gradient of this name; averages count padded cells, as PyTorch's do by default."""
+    x, dy = (laid_out(a, case.layout) for a in (operands(case.tag, case.dtype)[0], pool_gradient(case.tag, case.dtype)))
+    options, call = pool_options(case), getattr(convx, name)
+    if name.startswith("avg"):
+        options["count_include_pad"] = True
+    given = {"max_pool": (x,), "avg_pool": (x,), "max_pool_grad": (x, dy), "avg_pool_grad": (x.shape, dy)}[name]
+    return lambda: call(*given, case.k, **options)
+
+
+def torch_pool_calls(case: Case, name: str) -> dict:
+    import torch
+
+    aten, functional = torch.ops.aten, torch.nn.functional
+    k, s, p = list(case.k), list(case.s), list(case.p)
+    calls = {}
+    for order in (torch.contiguous_format, torch.channels_last):
+        x, dy = (torch.from_numpy(a).clone(memory_format=order)
+                 for a in (operands(case.tag, case.dtype)[0], pool_gradient(case.tag, case.dtype)))
+
+        def gradient(x=x, dy=dy):
+            _, indices = functional.max_pool2d(x, k, s, p, return_indices=True)
+            return aten.max_pool2d_with_indices_backward(dy, x, k, s, p, [1, 1], False, indices)
+
+        calls[f"torch {str(order).split('.')[-1].removesuffix('_format')}"] = {
+            "max_pool": lambda x=x: functional.max_pool2d(x, k, s, p),
+            "avg_pool": lambda x=x: functional.avg_pool2d(x, k, s, p),
+            "max_pool_grad": gradient,
+            "avg_pool_grad": lambda x=x, dy=dy: aten.avg_pool2d_backward(dy, x, k, s, p, False, True, None),
+        }[name]
+    return calls
+
+
 def opencv_calls(case: Case, backward=False) -> dict:
     import cv2
 
@@ -209,6 +256,7 @@ def small_calls(case: Case) -> list[tuple[str, dict]]:
     ]
 
 
+POOLING = ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")
 PEERS = {"torch": torch_calls, "cv2": opencv_calls, "threads": thread_calls}
 
 
@@ -268,9 +316,11 @@ def rows_of(section: Section, rounds: int, quick: bool):
                 for name, sides in small_calls(case):
                     yield row(name, "convx", measured(sides, rounds), None)
                 continue
-            ours = {f"convx {layout}": convx_call(Case(tag, dtype, layout), section.backward)
-                    for layout in section.layouts}
-            sides = {**ours, **PEERS[section.peer](case, section.backward)}
+            pools = section.peer in POOLING
+            ours = {f"convx {layout}": pool_call(Case(tag, dtype, layout), section.peer) if pools
+                    else convx_call(Case(tag, dtype, layout), section.backward) for layout in section.layouts}
+            sides = {**ours, **(torch_pool_calls(case, section.peer) if pools
+                                else PEERS[section.peer](case, section.backward))}
             wrong = agree(sides, dtype)
             if wrong:
                 yield {"case": f"{tag} {dtype}", "tag": tag, "wrong": wrong}
@@ -279,9 +329,10 @@ def rows_of(section: Section, rounds: int, quick: bool):
             peers = {name: s for name, s in samples.items() if name not in ours}
             for name in ours:
                 label = f"{tag} {dtype}" + (f" {name.split()[1]}" if len(ours) > 1 else "")
-                products = case.products * (2 if section.backward else 1)
+                products = None if pools else case.products * (2 if section.backward else 1)
                 yield {**row(label, name, {name: samples[name], **peers}, products), "tag": tag}
             operands.cache_clear()
+            pool_gradient.cache_clear()
 
 
 def row(label: str, ours: str, samples: dict, products: int | None) -> dict:
@@ -455,8 +506,9 @@ def run(section: Section, rounds: int, quick: bool) -> dict:
 
 def missing(section: Section, threads: int) -> str | None:
     """Why a section cannot run here."""
-    if section.peer in ("torch", "cv2") and not find_spec(section.peer):
-        return f"{section.peer} is not installed"
+    peer = "torch" if section.peer in POOLING else section.peer
+    if peer in ("torch", "cv2") and not find_spec(peer):
+        return f"{peer} is not installed"
     if section.peer == "threads" and threads < 2:
         return "it needs two threads"
     if section.peer == "memory" and not Path("/proc/self/status").exists():

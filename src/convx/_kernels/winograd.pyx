@@ -23,10 +23,10 @@ from _pack cimport NV, panels, panel_start, turn
 
 cdef enum:
     Q = 36          # products of a tile and channel
-    KC = 256        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
-    RUN = 16        # neighbouring tiles that are transformed together: their strip stays in L1
+    KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
+    RUN = 8        # neighbouring tiles that are transformed together: their strip stays in L1
     WIDE = 4*RUN + 2
-    CHUNK = 16      # input channels whose weights are gathered together
+    CHUNK = 64      # input channels whose weights are gathered together
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
     LEAST = 16      # tiles of a block at least, or U is read too often
     LIMIT = 12582912  # bytes of U or of V that exist at a time

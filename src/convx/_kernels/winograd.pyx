@@ -482,7 +482,7 @@ cdef void transform_output(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssi
             m = m0 + v*V
             lanes = min(<Py_ssize_t>V, nest.m - m)
             for i in range(V):
-                init[i] = job.bias[g*nest.m + m + i] if job.bias != NULL and i < lanes else 0
+                init[i] = job.bias[g*nest.m + m + i] if job.bias != NULL and job.first and i < lanes else 0
             for t in range(run.length):
                 if not back(p + (done + t)*width + v*V, plane, init, strip + 4*t*V):
                     mend(job, g, &run, t, m, lanes, init, strip + 4*t*V)

@@ -24,14 +24,15 @@ from _pack cimport NV, panels, panel_start, turn
 cdef enum:
     Q = 36          # products of a tile and channel
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
-    RUN = 8        # neighbouring tiles that are transformed together: their strip stays in L1
+    RUN = 16        # neighbouring tiles that are transformed together: their strip stays in L1
     WIDE = 4*RUN + 2
     CHUNK = 64      # input channels whose weights are gathered together
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
-    LEAST = 16      # tiles of a block at least, or U is read too often
+    LEAST = 16      # tiles of a block at least, or U is read too often;
+    MOST = 256      # and at most, or products fill too much memory
     LIMIT = 12582912  # bytes of U or of V that exist at a time
 
-LANES, ROWS = V, MR
+LANES, ROWS, SLICE = V, MR, KC
 
 
 ctypedef struct Job:
@@ -554,9 +555,10 @@ cdef void transform_some(const Job* job, real* to, Py_ssize_t g, Py_ssize_t pane
 cdef int many(Job* job, int threads) noexcept nogil:
     """Blocks of tiles that stay in L2, with U made before; 1 if there was no memory."""
     cdef Py_ssize_t each = Q*job.row*job.slices*<Py_ssize_t>sizeof(real), units = (job.tiles + MR - 1) // MR
-    cdef Py_ssize_t blocks, splits = 1, channels = panels(job.nest.m), t, g, b, s, t0, t1
+    cdef Py_ssize_t block, blocks, splits = 1, channels = panels(job.nest.m), t, g, b, s, t0, t1
     cdef Sizes sizes
-    blocks = (job.tiles + max(ROOM // each, <Py_ssize_t>LEAST) - 1) // max(ROOM // each, <Py_ssize_t>LEAST)
+    block = min(max(ROOM // each, <Py_ssize_t>LEAST), <Py_ssize_t>MOST)
+    blocks = (job.tiles + block - 1) // block
     if blocks*job.nest.g < 8*threads:
         blocks = (blocks + threads - 1) // threads*threads
     blocks = min(blocks, units)
@@ -585,7 +587,7 @@ cdef int few(Job* job, int threads) noexcept nogil:
     cdef Py_ssize_t each = Q*job.row*job.slices*<Py_ssize_t>sizeof(real), blocks, parts, channels = panels(job.nest.m)
     cdef Py_ssize_t t, g, b, t0, count
     cdef Sizes sizes
-    blocks = (job.tiles*each + LIMIT - 1) // LIMIT
+    blocks = max((job.tiles*each + LIMIT - 1) // LIMIT, (job.tiles + MOST - 1) // MOST)
     job.grain = ((job.tiles + blocks - 1) // blocks + MR - 1) // MR*MR
     job.plane = odd_lines(job.grain*job.row)
     measure(job, False, job.u == NULL, job.grain, &sizes)

@@ -1,4 +1,4 @@
-"""The rounding error of the Winograd solver, in units of its bound: where `error_factor` in `_solvers/winograd.py` comes from.
+"""The rounding error of the Winograd solver, in units of its bound: what its `error_factor` comes from.
 
     python benchmarks/winograd_error.py
 

@@ -1,5 +1,6 @@
 """What is special about Winograd tiles: what one infinity spoils, sums whose order must not move, errors by norms."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -180,6 +181,17 @@ def test_bits_do_not_depend_on_how_the_arrays_lie(dtype):
     last = by_tiles(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0).copy(), bias, padding=1, layout="NHWC",
                     w_layout="HWIO")
     assert np.array_equal(last.transpose(0, 3, 1, 2), plain)
+
+
+def test_many_threads_on_one_plan():
+    w = layer(1, 4, 8, (1, 1), "f4")[1]
+    inputs = [layer(1, 4, 1, (40, 40), "f4", seed)[0] for seed in range(8)]
+    p = convx.plan("conv", inputs[0], w, padding=1, algorithm="winograd")
+    q, want = p.bind(w), [by_tiles(x, w, padding=1, workers=1) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for call in (lambda x: p(x, w), lambda x: p(x, w, workers=2), q, lambda x: q(x, workers=2)):
+            for got, y in zip(pool.map(call, inputs * 3), want * 3, strict=True):
+                assert np.array_equal(got, y)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

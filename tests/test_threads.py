@@ -210,7 +210,7 @@ else:
     raise SystemExit("the child hangs")
 assert os.waitstatus_to_exitcode(status) == 0, status
 assert convx.get_num_threads() == 2
-assert (convx.conv(x, w) == 144).all()
+assert right(convx.conv(x, w))
 print("fine")
 """
     assert python(code) == "fine"

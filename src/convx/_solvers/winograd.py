@@ -37,17 +37,17 @@ def _tiles(nest):
 def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: int) -> float:
     """Cycles that carry a tile's values of all channels between x or y and the strip, beyond whole vectors."""
     if channel_step == 1:
-        loose = channels % lanes * 0.5
+        loose = 12.0 if channels % lanes else 0.0
     elif row_step == 1:
-        loose = channels // lanes * 4.0 + channels % lanes * 3.0
+        loose = channels // lanes * 8.0 + channels % lanes * 3.0
     else:
         loose = channels * 4.0
     return values * loose
 
 
 def _cycles(nest, kind, bound: bool) -> float:
-    """Cost in the units of gemm: a product of a vector 1 (2 where a panel has one vector only), 420 to transform a tile
-    of a vector of x, 400 of y, 300 of w (450 where neither its taps nor its channels adjoin), 20 around a product.
+    """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
+    of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
 
     One core of a Zen 3 server (`python benchmarks/costs.py`), where a unit is about half a cycle.
     """
@@ -58,11 +58,11 @@ def _cycles(nest, kind, bound: bool) -> float:
     last = nest.windows[-1]
     groups = -(-tiles // rows)
     adjoin = sorted(abs(w.ws) for w in nest.windows[-2:]) == [1, 3] or 1 in nest.w[1:]
-    work = groups * rows * 36.0 * max(u, 2) * nest.c * planes
-    around = 36.0 * groups * -(-u // 3) * -(-nest.c * planes // kernel.SLICE) * 20 * rows
-    x_cost = tiles * planes * (420.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
-    y_cost = tiles * (400.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
-    w_cost = 0 if bound else nest.c * planes * u * (300.0 if adjoin else 450.0)
+    work = groups * rows * 36.0 * (u if u > 1 else 3) * nest.c * planes
+    around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
+    x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
+    y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
+    w_cost = 0 if bound else nest.c * planes * u * (350.0 if adjoin else 500.0)
     return (work + around + x_cost + y_cost + w_cost) * nest.g
 
 

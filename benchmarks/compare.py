@@ -66,7 +66,6 @@ class Section:
 
 
 SECTIONS = (
-    # The Winograd solver, not there yet, is to raise P1 to 1.5 with no row below 0.9.
     Section("P1", "layers, float32, dense", DENSE, (F32,), "torch", 0.95, 0.85,
             counts=tuple(t for t in DENSE if t not in ("first-3x3", "stem-7x7"))),
     Section("P1", "layers, float32, depthwise (apart)", ("depthwise-3x3",), (F32,), "torch"),

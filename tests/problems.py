@@ -57,6 +57,10 @@ n2 g1 c2 m2 i5x6 k5x6 o1x1
 n1 g1 c2 m2 i4x5 k4x5 o3x3 p1
 n0 g1 c2 m2 i5 k3 o3
 n2 g1 c0 m2 i5x5 k3x3 o3x3
+n2 g1 c9 m5 i5x6 k3x3 o5x6 p1
+n1 g1 c17 m40 i9x13 k3x3 o9x13 p1 reflect
+n1 g2 c8 m25 i6x10 k3x3 o4x8
+n1 g1 c2 m9 i4x6x7 k2x3x3 o3x6x7 p0x1x1
 n1 g1 c1 m0 i5 k3 o3
 n1 g1 c1 m1 i0 k1 o2 p2
 """.strip().splitlines()

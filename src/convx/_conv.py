@@ -54,7 +54,7 @@ _CONV_DOC = """{first}
     out : ndarray, optional
         Array for the result: its exact shape and dtype, any strides, not overlapping an input.
     algorithm : str, optional
-        "auto" (default), "stencil", "gemm", "direct" or "reference". See `explain`.
+        "auto" (default), "stencil", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`. The result does not depend on it.
 
@@ -73,7 +73,10 @@ _CONV_DOC = """{first}
     Notes
     -----
     Outputs are partitioned over threads and sums never are, so the bits do not depend on `workers` or on how a
-    batch is split. Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output.
+    batch is split. Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; "fft", which "auto"
+    takes for large kernels of floats, holds four times that with max|x| * sum|w| in the place of (|x| conv |w|):
+    outputs that are small beside what the largest inputs near them would give lose relative accuracy. Another
+    `algorithm` avoids it.
 
     Examples
     --------

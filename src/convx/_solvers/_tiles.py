@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -84,21 +86,18 @@ def edge(cut: Cut, tile: int) -> Edge:
     return Edge(needed, slice(0, needed), reads)
 
 
-def gather(view, cuts, runs, cval):
-    """Tiles as a new array, by the boundary rules. The last axes of `view` are one per cut: the whole array along an
-    edge tile's axis, the tile's own positions along the others."""
+def gather(view, cuts, runs, cval, patch):
+    """Tiles copied by the boundary rules into `patch`, which is zero. The last axes of `view` are one per cut: the
+    whole array along an edge tile's axis, the tile's own positions along the others."""
     rank = len(cuts)
-    lead = (slice(None),) * (view.ndim - rank)
     edges = [None if run.inside else edge(cut, run.first) for cut, run in zip(cuts, runs, strict=True)]
-    patch = np.zeros((*view.shape[:-rank], *(cut.length for cut in cuts)), view.dtype)
     if cval:
-        patch[(*lead, *(slice(None) if e is None else slice(e.needed) for e in edges))] = cval
-    view = view[(*lead, *(e.reads if e is not None and isinstance(e.reads, slice) else slice(None) for e in edges))]
+        patch[(..., *(slice(None) if e is None else slice(e.needed) for e in edges))] = cval
+    view = view[(..., *(e.reads if e is not None and isinstance(e.reads, slice) else slice(None) for e in edges))]
     for a, e in enumerate(edges):
         if e is not None and not isinstance(e.reads, slice):
             view = np.take(view, e.reads, view.ndim - rank + a)
-    patch[(*lead, *(slice(None) if e is None else e.where for e in edges))] = view
-    return patch
+    patch[(..., *(slice(None) if e is None else e.where for e in edges))] = view
 
 
 def boxes(cuts):
@@ -114,6 +113,59 @@ def blocks(extents, most: int):
         most //= sizes[-1]
     return product(*(tuple(slice(a, min(a + size, extent)) for a in range(0, extent, size))
                      for extent, size in zip(extents, reversed(sizes), strict=True)))
+
+
+class Piece(NamedTuple):
+    """Tiles that are read and stored by one view: a box of runs, and slices of the plain loops and of the runs."""
+
+    runs: tuple[Run, ...]
+    block: tuple[slice, ...]
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        return tuple(b.stop - b.start for b in self.block)
+
+
+def groups(cuts, loops, most: int):
+    """All tiles of all iterations of the plain loops, in lists of pieces with at most `most` tiles together."""
+    found, filled = [], 0
+    for runs in boxes(cuts):
+        for block in blocks((*loops, *(run.count for run in runs)), most):
+            piece = Piece(runs, block)
+            count = prod(piece.extents)
+            if found and filled + count > most:
+                yield found
+                found, filled = [], 0
+            found.append(piece)
+            filled += count
+    yield found
+
+
+@lru_cache(maxsize=1)
+def _smooth() -> list[int]:
+    twos, threes, fives = ([base**e for e in range(64) if base**e < 2**40] for base in (2, 3, 5))
+    return sorted(a * b * c for a in twos for b in threes for c in fives if a * b * c < 2**40)
+
+
+def fast(least: int) -> int:
+    """The smallest good length of a real transform: scipy.fft.next_fast_len(least, real=True), without importing it."""
+    return _smooth()[bisect_left(_smooth(), least)]
+
+
+def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
+    """Tile lengths for about 1, 2, 3, 4, 6, 8, ... tiles: until half a tile is not output, evenly at most `choices`."""
+    reach, found, count = Cut(axis, 0).reach, [], 1
+    while True:
+        outs = -(-axis.out // count)
+        if found and outs * axis.stride < max(reach // 2, 32):
+            break
+        found.append(fast(reach + axis.stride * (outs - 1)))
+        count += max(1, count // 2)
+        if outs == 1:
+            break
+    found = sorted(set(found))
+    return tuple(found[(len(found) - 1) * i // max(1, choices - 1)] for i in range(choices)) \
+        if len(found) > choices else tuple(found)
 
 
 def outputs_only(axis: Axis, first: int, count: int) -> Axis:

@@ -31,7 +31,7 @@ import numpy as np
 from .._nest import Nest
 from . import direct, gemm, stencil
 from ._base import at, not_dense
-from ._tiles import Cut, blocks, boxes, gather, outputs_only
+from ._tiles import Cut, gather, groups, lengths, outputs_only
 
 name = "fft"
 error_factor = 4.0
@@ -67,28 +67,6 @@ def refuse(nest, kind):
 # What a tile costs, and which tiles.
 
 
-@lru_cache(maxsize=1024)
-def smooth(least: int, most: int) -> tuple[int, ...]:
-    """About six numbers without prime factors beyond 5, spread evenly from `least` to beyond `most`."""
-    found = sorted({a * b * c for a in _powers(2, 2 * most) for b in _powers(3, 2 * most // a)
-                    for c in _powers(5, 2 * most // (a * b)) if a * b * c >= least})
-    first = next(i for i, size in enumerate(found) if size >= most)
-    found = found[:first + 1]
-    ratio = (found[-1] / found[0]) ** (1 / 6)
-    chosen = [found[0]]
-    for size in found:
-        if size >= chosen[-1] * ratio:
-            chosen.append(size)
-    return tuple(sorted({*chosen, found[-1]}))
-
-
-def _powers(base: int, most: int):
-    power = 1
-    while power <= most:
-        yield power
-        power *= base
-
-
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """Tile lengths and the sizes of blocks of groups, output and input channels; `seconds` for one image, n = 1."""
@@ -101,15 +79,16 @@ class Tiling:
     image: float  # seconds for an image
 
 
-def _tiling(nest, windows, lengths, kind) -> tuple[float, Tiling]:
-    """How blocks share the room for these tiles, and the bytes beside the arrays and seconds that this takes.
+def _tiling(nest, windows, lengths, kind) -> Tiling:
+    """How blocks share the room for these tiles, and the seconds that this takes.
 
-    0.17 ns (f64: 0.26) for one of N log2 N in a transform, 1.2 ns to read or store a position, 1 ns for a complex
-    product, 60 us for the calls of a block: one core of a Zen 3 server; a factor 1.5 in any changes few choices.
+    One of N positions in a transform of R axes takes 0.13 log2(N) + 0.6 R - 0.2 ns, reading or storing it 0.5 ns, a
+    complex product 0.5 ns a position, in float64 1.6 times that; a block of tiles 80 us, and 10 us for each of its
+    pieces. One core of a Zen 3 server; a factor 1.5 in any of them changes few choices.
     """
     size = 8 if kind == "f64" else 4
     cuts = [Cut(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
-    n, room = prod(lengths), _room(nest, kind)
+    n, room, rank = prod(lengths), _room(nest, kind), len(lengths)
     one = size * n
     most = max(1, room // (3 * one))  # spectra of weights in a third of the room
     c = min(nest.c, most)
@@ -118,15 +97,18 @@ def _tiling(nest, windows, lengths, kind) -> tuple[float, Tiling]:
     while g * (c + m) * 2 * one > room // 2 and g * c * m > 1:  # a tile's spectra and results in half of it
         g, m, c = (-(-g // 2), m, c) if g > 1 else (g, -(-m // 2), c) if m > 1 else (g, m, -(-c // 2))
     nano = 1e-9 * (1 if kind == "f32" else 1.6)
-    transform = (0.17 * log2(n) + 1.2) * n * nano
+    transform = (0.13 * log2(n) + 0.6 * rank + 0.3) * n * nano
     tiles = prod(cut.tiles for cut in cuts)
+    if rank == 1 and tiles * g * c < 4:  # nothing to fill the lanes of vectors
+        transform *= 1.6
     again = -(-nest.m // m)  # the input is transformed for every block of output channels
-    passes = -(-nest.g // g) * again * -(-nest.c // c)
+    rounds = max(1, tiles * n * g * (c + m) // BLOCK)
     kernel = nest.g * nest.m * nest.c * transform * 0.7
     if nest.c > c:  # and then the spectra of weights for every block of tiles
-        kernel *= max(1, tiles * n // BLOCK)
-    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + nest.c * nest.m * n * nano)
-    image += 6e-5 * passes * max(1, tiles * n * g * (c + m) // BLOCK)
+        kernel *= rounds
+    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.5 * nest.c * nest.m * n * nano)
+    pieces = prod(min(3, cut.tiles) for cut in cuts)
+    image += -(-nest.g // g) * again * -(-nest.c // c) * (8e-5 * rounds + 1e-5 * pieces)
     return Tiling(tuple(lengths), g, m, c, kernel, image)
 
 
@@ -137,15 +119,12 @@ def _room(nest, kind) -> int:
     return max(ROOM, (x + nest.outputs + nest.g * nest.m * nest.depth) * size // 4) * 7 // 8
 
 
-def _lengths(nest, kind):
-    """Candidates for the tile lengths, one tuple per choice: from little more than the taps to the whole axis."""
+def _choices(nest, kind):
+    """Candidates for the tile lengths, one tuple per choice, of those that fit into the room."""
     windows = tapped(nest)
     limit = _room(nest, kind) // (4 * (8 if kind == "f64" else 4))
-    candidates = []
-    for v in windows:
-        reach, span = Cut(v.axis, 0).reach, v.axis.stride * (v.axis.out - 1)
-        candidates.append(smooth(reach + min(span, reach // 4 + 4), reach + min(span, 8 * reach + 4096)))
-    able = [lengths for lengths in product(*candidates) if prod(lengths) <= limit]
+    candidates = [lengths(v.axis, (16, 8, 5)[len(windows) - 1]) for v in windows]
+    able = [choice for choice in product(*candidates) if prod(choice) <= limit]
     return able or [tuple(found[0] for found in candidates)]
 
 
@@ -153,7 +132,7 @@ def _lengths(nest, kind):
 def tiling(nest, kind) -> Tiling:
     """The cheapest tiles for one image of this nest."""
     nest, windows = replace(nest, n=1), tapped(nest)
-    return min((_tiling(nest, windows, lengths, kind) for lengths in _lengths(nest, kind)),
+    return min((_tiling(nest, windows, choice, kind) for choice in _choices(nest, kind)),
                key=lambda t: (t.kernel + t.image * _images(nest), t.lengths))
 
 
@@ -312,52 +291,68 @@ def _channels(part):
     way, tiling = call.way, call.way.tiling
     channels = _parts(nest.c, tiling.c)
     kept = part.spectra(channels[0]) if len(channels) == 1 else None
-    plain = [v for v in nest.windows if v.is_plain()]
+    loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
     each = prod(tiling.lengths) * tiling.g * (tiling.c + tiling.m)
     room = _room(way.model, call.kind) // (4 * call.dtype.itemsize)
-    most = max(1, min(BLOCK * call.threads, room) // each)
-    for runs in boxes(way.cuts):
-        for block in blocks((nest.n, *(v.axis.out for v in plain), *(run.count for run in runs)), most):
-            total = None
-            for c in channels:
-                spectra = kept if kept is not None else part.spectra(c)
-                total = _add(_forward(part, plain, runs, block, c), spectra, total)
-            _store(part, plain, runs, block, _backward(total, part, runs, block))
+    for pieces in groups(way.cuts, loops, max(1, min(BLOCK * call.threads, room) // each)):
+        total = None
+        for c in channels:
+            total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
+        found, first = _backward(total, part, pieces), 0
+        for piece in pieces:
+            last = first + prod(piece.extents)
+            _store(part, piece, found[first:last])
+            first = last
 
 
-def _loops(nest, plain, block):
-    """Extents of a block's plain loops, and for x and y where they start and their strides."""
-    x, y = [nest.x[0], *(v.xs for v in plain)], [nest.y[0], *(v.ys for v in plain)]
-    batch = block[:1 + len(plain)]
-    starts = [sum(b.start * step for b, step in zip(batch, steps, strict=True)) for steps in (x, y)]
-    return [b.stop - b.start for b in batch], starts, x, y
+def _view(part, array, operand, piece, channels, positions):
+    """The tiles of a piece in x (operand 0) or y (2): (*loops, *tiles, g, channels, one axis per cut).
+
+    positions: for each cut, where its first tile begins, the step to the next one, and how many positions it has.
+    """
+    nest, way, g = part.nest, part.call.way, part.g
+    plain = [v for v in nest.windows if v.is_plain()]
+    if operand == 0:
+        steps, inner = [nest.x[0], *(v.xs for v in plain)], [nest.windows[i].xs for i in way.places]
+    else:
+        steps, inner = [nest.y[0], *(v.ys for v in plain)], [nest.windows[i].ys for i in way.places]
+    _, by_group, by_channel = nest.x if operand == 0 else nest.y
+    steps += [step * s for (_, step, _), s in zip(positions, inner, strict=True)]
+    origin = nest.origin[operand] + g.start * by_group + channels.start * by_channel
+    origin += sum(b.start * step for b, step in zip(piece.block, steps, strict=True))
+    origin += sum(first * s for (first, _, _), s in zip(positions, inner, strict=True))
+    shape = *piece.extents, g.stop - g.start, channels.stop - channels.start, *(count for _, _, count in positions)
+    return at(array, part.call.dtype, origin, shape, (*steps, by_group, by_channel, *inner))
 
 
-def _forward(part, plain, runs, block, c):
-    """Spectra (B, g, c, *F) of a block of tiles, for the input channels c."""
+def _tiles_of(part, piece, c):
+    """A piece's tiles in x; along the axis of an edge tile the whole array."""
+    positions = [(run.first * cut.step - cut.axis.offset, cut.step, cut.length) if run.inside else (0, 0, cut.axis.size)
+                 for cut, run in zip(part.call.way.cuts, piece.runs, strict=True)]
+    return _view(part, part.x, 0, piece, c, positions)
+
+
+def _forward(part, pieces, c):
+    """Spectra (B, g, c, *F) of the tiles of some pieces, for the input channels c."""
     from scipy import fft
 
-    nest, call, way, g = part.nest, part.call, part.call.way, part.g
-    extents, (start, _), steps, _ = _loops(nest, plain, block)
-    origin = nest.origin[0] + start + g.start * nest.x[1] + c.start * nest.x[2]
-    counts, strides, sizes, inner = [], [], [], []
-    for place, cut, run, tiles in zip(way.places, way.cuts, runs, block[-len(runs):], strict=True):
-        xs = nest.windows[place].xs
-        if run.inside:
-            origin += ((run.first + tiles.start) * cut.step - cut.axis.offset) * xs
-        counts.append(tiles.stop - tiles.start)
-        strides.append(cut.step * xs)
-        sizes.append(cut.length if run.inside else cut.axis.size)
-        inner.append(xs)
-    view = at(part.x, call.dtype, origin, (*extents, *counts, g.stop - g.start, c.stop - c.start, *sizes),
-              (*steps, *strides, *nest.x[1:], *inner))
-    if not all(run.inside for run in runs):
-        view = gather(view, way.cuts, runs, call.cval[0])
-    workers = _workers(view, call.threads)
-    found = fft.rfft(view, axis=-1, workers=workers)
-    if len(runs) > 1:
-        found = fft.fftn(found, axes=range(-len(runs), -1), overwrite_x=True, workers=workers)
-    return found.reshape(-1, *found.shape[-len(runs) - 2:])
+    call, cuts, rank = part.call, part.call.way.cuts, len(part.call.way.cuts)
+    if len(pieces) == 1 and all(run.inside for run in pieces[0].runs):
+        tiles = _tiles_of(part, pieces[0], c)
+    else:
+        counts = [prod(piece.extents) for piece in pieces]
+        tiles = np.zeros((sum(counts), part.g.stop - part.g.start, c.stop - c.start, *part.call.way.tiling.lengths),
+                         call.dtype)
+        first = 0
+        for piece, count in zip(pieces, counts, strict=True):
+            patch = tiles[first:first + count].reshape(*piece.extents, *tiles.shape[1:])
+            gather(_tiles_of(part, piece, c), cuts, piece.runs, call.cval[0], patch)
+            first += count
+    workers = _workers(tiles, call.threads)
+    found = fft.rfft(tiles, axis=-1, workers=workers)
+    for axis in range(-rank, -1):
+        found = fft.fft(found, axis=axis, overwrite_x=True, workers=workers)
+    return found.reshape(-1, *found.shape[-rank - 2:])
 
 
 def _add(x, w, total):
@@ -377,82 +372,69 @@ def _add(x, w, total):
     return total
 
 
-def _kept(cut, run):
-    """The outputs of a tile among its positions."""
-    first = cut.reach - 1
-    return slice(first, first + (cut.here(run.first) - 1) * cut.axis.stride + 1, cut.axis.stride)
-
-
-def _backward(total, part, runs, block):
-    """Outputs (*loops, *tiles, g, m, *o) from spectra; rows of dropped outputs are not transformed along the last."""
+def _backward(total, part, pieces):
+    """Outputs (B, g, m, *o) from spectra; along the last axis, rows of dropped outputs are not transformed."""
     from scipy import fft
 
     call, cuts = part.call, part.call.way.cuts
     workers = _workers(total, call.threads)
-    if len(cuts) > 1:
-        total = fft.ifftn(total, axes=range(-len(cuts), -1), overwrite_x=True, workers=workers)
-        total = total[(..., *(_kept(cut, run) for cut, run in zip(cuts[:-1], runs[:-1], strict=True)), slice(None))]
-    found = fft.irfft(total, cuts[-1].length, axis=-1, workers=workers)[..., _kept(cuts[-1], runs[-1])]
-    return found.reshape(*(b.stop - b.start for b in block), *found.shape[1:])
+    most = (max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts))
+    kept = [slice(cut.reach - 1, cut.reach + (outs - 1) * cut.axis.stride, cut.axis.stride)
+            for cut, outs in zip(cuts, most, strict=True)]
+    for axis in range(-len(cuts), -1):
+        total = fft.ifft(total, axis=axis, overwrite_x=True, workers=workers)
+    total = total[(..., *kept[:-1], slice(None))]
+    return fft.irfft(total, cuts[-1].length, axis=-1, workers=workers)[..., kept[-1]]
 
 
-def _store(part, plain, runs, block, found):
-    """Outputs into y with the bias, or added to it; those of spoiled tiles are computed again."""
-    nest, call, way, g, m = part.nest, part.call, part.call.way, part.g, part.m
-    extents, (_, start), _, steps = _loops(nest, plain, block)
-    origin = nest.origin[2] + start + g.start * nest.y[1] + m.start * nest.y[2]
-    tiles, strides, sizes, inner = block[-len(runs):], [], [], []
-    for place, cut, run, b in zip(way.places, way.cuts, runs, tiles, strict=True):
-        ys = nest.windows[place].ys
-        origin += (run.first + b.start) * cut.outs * ys
-        strides.append(cut.outs * ys)
-        sizes.append(cut.here(run.first))
-        inner.append(ys)
-    view = at(part.y, call.dtype, origin, (*extents, *(b.stop - b.start for b in tiles), g.stop - g.start,
-              m.stop - m.start, *sizes), (*steps, *strides, *nest.y[1:], *inner))
-    rank = len(runs)
+def _store(part, piece, found):
+    """Outputs of a piece into y with the bias, or added to it; those of spoiled tiles are computed again."""
+    nest, call, cuts, rank = part.nest, part.call, part.call.way.cuts, len(piece.runs)
+    sizes = [cut.here(run.first) for cut, run in zip(cuts, piece.runs, strict=True)]
+    found = found[(..., *(slice(size) for size in sizes))].reshape(*piece.extents, *found.shape[1:-rank], *sizes)
+    positions = [(run.first * cut.outs, cut.outs, size)
+                 for cut, run, size in zip(cuts, piece.runs, sizes, strict=True)]
+    view = _view(part, part.y, 2, piece, part.m, positions)
     whole = np.isfinite(np.add.reduce(found, tuple(range(-rank - 1, 0))))  # false for each tile with an inf or nan
     bad = [] if whole.all() else [at for at in np.argwhere(~whole).tolist() if not np.isfinite(found[tuple(at)]).all()]
-    kept = [view[tuple(at)].copy() for at in bad] if not nest.first else []
+    kept = [view[tuple(place)].copy() for place in bad] if not nest.first else []
     if not nest.first:
         view += found
     elif call.bias is None:
         view[...] = found
     else:
-        bias = call.bias.reshape(nest.g, nest.m, *(1 for _ in runs))
-        np.add(found, bias[g, m], out=view)
+        np.add(found, call.bias.reshape(nest.g, nest.m, *(1 for _ in sizes))[part.g, part.m], out=view)
     for i, place in enumerate(bad):
         if kept:
             view[tuple(place)] = kept[i]
-        _again(part, plain, runs, block, place)
+        _again(part, piece, place)
 
 
 # Exact sums where transforms cannot be used.
 
 
-def _again(part, plain, runs, block, place):
+def _again(part, piece, place):
     """The outputs of one tile, one image and one group by a solver that sums one by one."""
     nest, call, way, m = part.nest, part.call, part.call.way, part.m
-    loops = [b.start + i for b, i in zip(block, place, strict=False)]
-    group = part.g.start + place[-1]
-    tiles = [run.first + tile for run, tile in zip(runs, loops[1 + len(plain):], strict=True)]
+    *loops, group = [b.start + i for b, i in zip((*piece.block, part.g), place, strict=True)]
+    tiles = [run.first + tile for run, tile in zip(piece.runs, loops[-len(piece.runs):], strict=True)]
     bias = None
     if call.bias is not None:
         bias = call.bias[group * nest.m + m.start:group * nest.m + m.stop]
-    sub = _restricted(nest, way, way.places, loops[0], loops[1:1 + len(plain)], group, m, tiles)
-    model = _restricted(way.model, way, way.model_places, 0, None, 0, m, tiles)
+    sub = _restricted(nest, way, way.places, loops[:-len(tiles)], group, m, tiles)
+    model = _restricted(way.model, way, way.model_places, (), 0, m, tiles)
     _exactly(sub, model, call, bias, part.x, part.w, part.y)
 
 
-def _restricted(nest, way, places, n, plain, group, m, tiles):
-    """The nest of one image, one group, some output channels and one tile."""
+def _restricted(nest, way, places, loops, group, m, tiles):
+    """The nest of one image (one iteration of the plain loops), one group, some output channels and one tile."""
     x0, w0, y0 = nest.origin
-    x0 += n * nest.x[0] + group * nest.x[1]
+    x0 += group * nest.x[1]
     w0 += group * nest.w[0] + m.start * nest.w[1]
-    y0 += n * nest.y[0] + group * nest.y[1] + m.start * nest.y[2]
-    rest = [v for v in nest.windows if v.is_plain()]
-    for v, o in zip(rest, plain or [0] * len(rest), strict=True):
-        x0, y0 = x0 + o * v.xs, y0 + o * v.ys
+    y0 += group * nest.y[1] + m.start * nest.y[2]
+    steps = [(nest.x[0], nest.y[0]), *((v.xs, v.ys) for v in nest.windows if v.is_plain())]
+    for o, (xs, ys) in zip(loops, steps, strict=False):
+        x0, y0 = x0 + o * xs, y0 + o * ys
     windows = {}
     for place, cut, tile in zip(places, way.cuts, tiles, strict=True):
         v = nest.windows[place]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -14,38 +14,22 @@ import numpy as np
 from .._geometry import Axis
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """An axis cut into tiles that read `length` neighbouring positions each."""
+class Cut(NamedTuple):
+    """An axis cut into overlapping tiles (`cut_into` makes one)."""
 
     axis: Axis
-    length: int
-
-    @property
-    def reach(self) -> int:
-        """Positions under the spread taps."""
-        return self.axis.dilation * (self.axis.taps - 1) + 1
-
-    @property
-    def outs(self) -> int:
-        """Outputs of a whole tile."""
-        return min((self.length - self.reach) // self.axis.stride + 1, self.axis.out)
-
-    @property
-    def step(self) -> int:
-        """Positions from one tile to the next."""
-        return self.outs * self.axis.stride
-
-    @property
-    def tiles(self) -> int:
-        return -(-self.axis.out // self.outs)
+    length: int  # positions that a tile reads
+    reach: int  # positions under the spread taps
+    outs: int  # outputs of a whole tile
+    step: int  # positions from one tile to the next
+    tiles: int
 
     def here(self, tile: int) -> int:
         """Outputs of this tile: fewer in the last one."""
         return min(self.outs, self.axis.out - tile * self.outs)
 
     def runs(self):
-        """(first tile, number of tiles, whether they are whole and lie inside the array): edge tiles one by one."""
+        """Edge tiles one by one, and between them the whole tiles that lie inside the array."""
         a = self.axis
         low = max(0, -(-a.offset // self.step))
         high = min((a.size - self.length + a.offset) // self.step + 1, a.out // self.outs)
@@ -58,10 +42,21 @@ class Cut:
             yield Run(tile, 1, False)
 
 
+def reach_of(axis: Axis) -> int:
+    return axis.dilation * (axis.taps - 1) + 1
+
+
+def cut_into(axis: Axis, length: int) -> Cut:
+    """The axis in tiles of this length."""
+    reach = reach_of(axis)
+    outs = min((length - reach) // axis.stride + 1, axis.out)
+    return Cut(axis, length, reach, outs, outs * axis.stride, -(-axis.out // outs))
+
+
 class Run(NamedTuple):
     first: int
     count: int
-    inside: bool
+    inside: bool  # whole tiles that lie inside the array
 
 
 class Edge(NamedTuple):
@@ -120,10 +115,8 @@ class Piece(NamedTuple):
 
     runs: tuple[Run, ...]
     block: tuple[slice, ...]
-
-    @property
-    def extents(self) -> tuple[int, ...]:
-        return tuple(b.stop - b.start for b in self.block)
+    extents: tuple[int, ...]
+    count: int
 
 
 def groups(cuts, loops, most: int):
@@ -131,13 +124,13 @@ def groups(cuts, loops, most: int):
     found, filled = [], 0
     for runs in boxes(cuts):
         for block in blocks((*loops, *(run.count for run in runs)), most):
-            piece = Piece(runs, block)
-            count = prod(piece.extents)
-            if found and filled + count > most:
+            extents = tuple([b.stop - b.start for b in block])
+            piece = Piece(runs, block, extents, prod(extents))
+            if found and filled + piece.count > most:
                 yield found
                 found, filled = [], 0
             found.append(piece)
-            filled += count
+            filled += piece.count
     yield found
 
 
@@ -154,7 +147,7 @@ def fast(least: int) -> int:
 
 def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
     """Tile lengths for about 1, 2, 3, 4, 6, 8, ... tiles: until half a tile is not output, evenly at most `choices`."""
-    reach, found, count = Cut(axis, 0).reach, [], 1
+    reach, found, count = reach_of(axis), [], 1
     while True:
         outs = -(-axis.out // count)
         if found and outs * axis.stride < max(reach // 2, 32):

@@ -62,7 +62,7 @@ def refuse(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Lanes in whole vectors at 0.6 G products/s a lane, the rest one by one at 0.4 G.
+    """Lanes in whole vectors at 1.0 G products/s a lane, the rest one by one at 0.4 G.
 
     One core of a Zen 4 server (`python benchmarks/costs.py`).
     """
@@ -78,7 +78,7 @@ def seconds(nest, kind, threads):
             rims = min(axis.out, max(0, -low) + max(0, high - axis.size + 1))
         whole = (extent - rims) // lanes * lanes
     share = whole / max(extent, 1) if where != NONE else 0
-    return 1e-6 + nest.products * (share / (0.6e9 * lanes) + (1 - share) / 0.4e9) / threads
+    return 1e-6 + nest.products * (share / (1.0e9 * lanes) + (1 - share) / 0.4e9) / threads
 
 
 def scratch(nest, kind, threads):

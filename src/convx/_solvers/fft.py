@@ -31,7 +31,7 @@ import numpy as np
 from .._nest import Nest
 from . import direct, gemm, stencil
 from ._base import at, not_dense
-from ._tiles import Cut, gather, groups, lengths, outputs_only
+from ._tiles import Cut, cut_into, gather, groups, lengths, outputs_only
 
 name = "fft"
 error_factor = 4.0
@@ -40,7 +40,8 @@ normwise = True
 MOST_STRIDE = 4
 ROOM = 16 << 20  # bytes of scratch that every problem may use
 KEPT = 64 << 20  # bytes of spectra that a bound plan keeps
-BLOCK = 1 << 18  # positions transformed at once by one thread: 1 to 2 MB, flat between 2^16 and 2^20
+BLOCK = 1 << 19  # positions transformed at once for each thread: 2 to 4 MB, flat between 2^17 and 2^21
+LANES = 8  # transforms that scipy.fft does side by side: 4, or 8 in wide vectors
 ALONE = 1 << 15  # positions below which scipy's thread pool costs more than it gains
 
 
@@ -82,12 +83,12 @@ class Tiling:
 def _tiling(nest, windows, lengths, kind) -> Tiling:
     """How blocks share the room for these tiles, and the seconds that this takes.
 
-    One of N positions in a transform of R axes takes 0.13 log2(N) + 0.6 R - 0.2 ns, reading or storing it 0.5 ns, a
-    complex product 0.5 ns a position, in float64 1.6 times that; a block of tiles 80 us, and 10 us for each of its
-    pieces. One core of a Zen 3 server; a factor 1.5 in any of them changes few choices.
+    One of N positions takes 0.18 log2(N) + 0.85 R ns in a transform of R axes and 0.4 ns to be read or stored, in a
+    product 0.8 ns, in float64 1.6 times that; a block of tiles 100 us, and 30 us for each of its pieces. One core of a
+    busy Zen 3 server, set against the other solvers in the same minutes; a factor 1.5 changes few choices.
     """
     size = 8 if kind == "f64" else 4
-    cuts = [Cut(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
+    cuts = [cut_into(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
     n, room, rank = prod(lengths), _room(nest, kind), len(lengths)
     one = size * n
     most = max(1, room // (3 * one))  # spectra of weights in a third of the room
@@ -97,18 +98,18 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     while g * (c + m) * 2 * one > room // 2 and g * c * m > 1:  # a tile's spectra and results in half of it
         g, m, c = (-(-g // 2), m, c) if g > 1 else (g, -(-m // 2), c) if m > 1 else (g, m, -(-c // 2))
     nano = 1e-9 * (1 if kind == "f32" else 1.6)
-    transform = (0.13 * log2(n) + 0.6 * rank + 0.3) * n * nano
+    transform = (0.18 * log2(n) + 0.85 * rank + 0.4) * n * nano
     tiles = prod(cut.tiles for cut in cuts)
     if rank == 1 and tiles * g * c < 4:  # nothing to fill the lanes of vectors
         transform *= 1.6
     again = -(-nest.m // m)  # the input is transformed for every block of output channels
     rounds = max(1, tiles * n * g * (c + m) // BLOCK)
-    kernel = nest.g * nest.m * nest.c * transform * 0.7
+    kernel = nest.g * nest.m * nest.c * transform * 0.9
     if nest.c > c:  # and then the spectra of weights for every block of tiles
         kernel *= rounds
-    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.5 * nest.c * nest.m * n * nano)
+    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.8 * nest.c * nest.m * n * nano)
     pieces = prod(min(3, cut.tiles) for cut in cuts)
-    image += -(-nest.g // g) * again * -(-nest.c // c) * (8e-5 * rounds + 1e-5 * pieces)
+    image += -(-nest.g // g) * again * -(-nest.c // c) * (1e-4 * rounds + 3e-5 * pieces)
     return Tiling(tuple(lengths), g, m, c, kernel, image)
 
 
@@ -141,7 +142,7 @@ def _images(nest) -> int:
 
 
 def seconds(nest, kind, threads):
-    """The transforms of the cheapest tiles (`_tiling`), and 60 us for a call."""
+    """The transforms of the cheapest tiles (`_tiling`), and 100 us for a call."""
     found = tiling(replace(nest, n=1), kind)
     return 1e-4 + (found.kernel + found.image * _images(nest)) / threads
 
@@ -179,7 +180,7 @@ def way(nest, model, kind, bound):
         places = _match(nest, model)
     found = tiling(replace(model, n=1, origin=(0, 0, 0)), kind)
     model_places = tuple(i for i, v in enumerate(model.windows) if not v.is_plain())
-    cuts = tuple(Cut(model.windows[i].axis, length) for i, length in zip(model_places, found.lengths, strict=True))
+    cuts = tuple(cut_into(model.windows[i].axis, length) for i, length in zip(model_places, found.lengths, strict=True))
     return Way(model, found, cuts, places, model_places)
 
 
@@ -256,12 +257,26 @@ def run(nest, call, x, w, y):
         if not weights.finite:
             _exactly(nest, way.model, call, call.bias, x, w, y)
             return
+        plain = [v for v in nest.windows if v.is_plain()]
+        x_loops = _Loops(nest.origin[0], (nest.x[0], *(v.xs for v in plain)), nest.x[1:],
+                         tuple(nest.windows[i].xs for i in way.places))
+        y_loops = _Loops(nest.origin[2], (nest.y[0], *(v.ys for v in plain)), nest.y[1:],
+                         tuple(nest.windows[i].ys for i in way.places))
         for g, m in product(_parts(nest.g, tiling.g), _parts(nest.m, tiling.m)):
-            _channels(_Part(nest, call, x, w, y, weights, g, m))
+            _channels(_Part(nest, call, x, w, y, weights, g, m, x_loops, y_loops))
 
 
 def _parts(extent, size):
     return [slice(a, min(a + size, extent)) for a in range(0, extent, size)]
+
+
+class _Loops(NamedTuple):
+    """Strides in x or y: of the plain loops, of groups and channels, and of the positions along each cut."""
+
+    origin: int
+    plain: tuple[int, ...]
+    channel: tuple[int, int]
+    inner: tuple[int, ...]
 
 
 class _Part(NamedTuple):
@@ -275,6 +290,8 @@ class _Part(NamedTuple):
     weights: Weights
     g: slice
     m: slice
+    x_loops: _Loops
+    y_loops: _Loops
 
     def spectra(self, c):
         """Spectra of the weights for these input channels."""
@@ -292,44 +309,50 @@ def _channels(part):
     channels = _parts(nest.c, tiling.c)
     kept = part.spectra(channels[0]) if len(channels) == 1 else None
     loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
-    each = prod(tiling.lengths) * tiling.g * (tiling.c + tiling.m)
-    room = _room(way.model, call.kind) // (4 * call.dtype.itemsize)
-    for pieces in groups(way.cuts, loops, max(1, min(BLOCK * call.threads, room) // each)):
+    for pieces in groups(way.cuts, loops, _at_once(way, call)):
         total = None
         for c in channels:
             total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
         found, first = _backward(total, part, pieces), 0
+        whole = np.isfinite(np.add.reduce(found, tuple(range(2, found.ndim))))  # false where an inf or nan is
         for piece in pieces:
-            last = first + prod(piece.extents)
-            _store(part, piece, found[first:last])
+            last = first + piece.count
+            _store(part, piece, found[first:last], whole[first:last])
             first = last
 
 
-def _view(part, array, operand, piece, channels, positions):
-    """The tiles of a piece in x (operand 0) or y (2): (*loops, *tiles, g, channels, one axis per cut).
+def _at_once(way, call) -> int:
+    """Tiles that are transformed together; along one axis at least as many as vectors have lanes."""
+    each = prod(way.tiling.lengths) * way.tiling.g * (way.tiling.c + way.tiling.m)
+    room = _room(way.model, call.kind) // (4 * call.dtype.itemsize)
+    least = -(-LANES // way.tiling.g) if len(way.cuts) == 1 else 1
+    return max(1, min(max(BLOCK * call.threads // each, least), room // each))
 
-    positions: for each cut, where its first tile begins, the step to the next one, and how many positions it has.
+
+def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
+    """The tiles of a piece in x or y: (*loops, *tiles, g, channels, one axis per cut).
+
+    For each cut: where its first tile begins, the step to the next one, and how many positions it has.
     """
-    nest, way, g = part.nest, part.call.way, part.g
-    plain = [v for v in nest.windows if v.is_plain()]
-    if operand == 0:
-        steps, inner = [nest.x[0], *(v.xs for v in plain)], [nest.windows[i].xs for i in way.places]
-    else:
-        steps, inner = [nest.y[0], *(v.ys for v in plain)], [nest.windows[i].ys for i in way.places]
-    _, by_group, by_channel = nest.x if operand == 0 else nest.y
-    steps += [step * s for (_, step, _), s in zip(positions, inner, strict=True)]
-    origin = nest.origin[operand] + g.start * by_group + channels.start * by_channel
-    origin += sum(b.start * step for b, step in zip(piece.block, steps, strict=True))
-    origin += sum(first * s for (first, _, _), s in zip(positions, inner, strict=True))
-    shape = *piece.extents, g.stop - g.start, channels.stop - channels.start, *(count for _, _, count in positions)
-    return at(array, part.call.dtype, origin, shape, (*steps, by_group, by_channel, *inner))
+    origin = loops.origin + g.start * loops.channel[0] + channels.start * loops.channel[1]
+    strides = list(loops.plain)
+    for first, step, s in zip(firsts, steps, loops.inner, strict=True):
+        strides.append(step * s)
+        origin += first * s
+    for b, step in zip(piece.block, strides, strict=True):
+        origin += b.start * step
+    shape = *piece.extents, g.stop - g.start, channels.stop - channels.start, *counts
+    return at(array, dtype, origin, shape, (*strides, *loops.channel, *loops.inner))
 
 
 def _tiles_of(part, piece, c):
     """A piece's tiles in x; along the axis of an edge tile the whole array."""
-    positions = [(run.first * cut.step - cut.axis.offset, cut.step, cut.length) if run.inside else (0, 0, cut.axis.size)
-                 for cut, run in zip(part.call.way.cuts, piece.runs, strict=True)]
-    return _view(part, part.x, 0, piece, c, positions)
+    firsts, steps, counts = [], [], []
+    for cut, run in zip(part.call.way.cuts, piece.runs, strict=True):
+        firsts.append(run.first * cut.step - cut.axis.offset if run.inside else 0)
+        steps.append(cut.step)
+        counts.append(cut.length if run.inside else cut.axis.size)
+    return _view(part.x, part.call.dtype, part.x_loops, piece, part.g, c, firsts, steps, counts)
 
 
 def _forward(part, pieces, c):
@@ -340,14 +363,14 @@ def _forward(part, pieces, c):
     if len(pieces) == 1 and all(run.inside for run in pieces[0].runs):
         tiles = _tiles_of(part, pieces[0], c)
     else:
-        counts = [prod(piece.extents) for piece in pieces]
-        tiles = np.zeros((sum(counts), part.g.stop - part.g.start, c.stop - c.start, *part.call.way.tiling.lengths),
+        count = sum(piece.count for piece in pieces)
+        tiles = np.zeros((count, part.g.stop - part.g.start, c.stop - c.start, *part.call.way.tiling.lengths),
                          call.dtype)
         first = 0
-        for piece, count in zip(pieces, counts, strict=True):
-            patch = tiles[first:first + count].reshape(*piece.extents, *tiles.shape[1:])
+        for piece in pieces:
+            patch = tiles[first:first + piece.count].reshape(*piece.extents, *tiles.shape[1:])
             gather(_tiles_of(part, piece, c), cuts, piece.runs, call.cval[0], patch)
-            first += count
+            first += piece.count
     workers = _workers(tiles, call.threads)
     found = fft.rfft(tiles, axis=-1, workers=workers)
     for axis in range(-rank, -1):
@@ -387,17 +410,20 @@ def _backward(total, part, pieces):
     return fft.irfft(total, cuts[-1].length, axis=-1, workers=workers)[..., kept[-1]]
 
 
-def _store(part, piece, found):
-    """Outputs of a piece into y with the bias, or added to it; those of spoiled tiles are computed again."""
-    nest, call, cuts, rank = part.nest, part.call, part.call.way.cuts, len(piece.runs)
+def _store(part, piece, found, whole):
+    """Outputs (tiles, g, m, *o) of a piece into y with the bias, or added to it.
+
+    Those of a tile and group that may not be finite (`whole` is false) are computed again if they are not.
+    """
+    nest, call, cuts = part.nest, part.call, part.call.way.cuts
     sizes = [cut.here(run.first) for cut, run in zip(cuts, piece.runs, strict=True)]
-    found = found[(..., *(slice(size) for size in sizes))].reshape(*piece.extents, *found.shape[1:-rank], *sizes)
-    positions = [(run.first * cut.outs, cut.outs, size)
-                 for cut, run, size in zip(cuts, piece.runs, sizes, strict=True)]
-    view = _view(part, part.y, 2, piece, part.m, positions)
-    whole = np.isfinite(np.add.reduce(found, tuple(range(-rank - 1, 0))))  # false for each tile with an inf or nan
-    bad = [] if whole.all() else [at for at in np.argwhere(~whole).tolist() if not np.isfinite(found[tuple(at)]).all()]
-    kept = [view[tuple(place)].copy() for place in bad] if not nest.first else []
+    found = found[(..., *map(slice, sizes))].reshape(*piece.extents, *found.shape[1:3], *sizes)
+    outs = [cut.outs for cut in cuts]
+    firsts = [run.first * cut.outs for cut, run in zip(cuts, piece.runs, strict=True)]
+    view = _view(part.y, call.dtype, part.y_loops, piece, part.g, part.m, firsts, outs, sizes)
+    bad = [] if whole.all() else [place for place in np.argwhere(~whole.reshape(found.shape[:-len(cuts) - 1])).tolist()
+                                  if not np.isfinite(found[tuple(place)]).all()]
+    kept = [] if nest.first else [view[tuple(place)].copy() for place in bad]
     if not nest.first:
         view += found
     elif call.bias is None:

@@ -17,7 +17,7 @@ import convx
 from convx import _arguments
 from convx._geometry import Axis, parse
 from convx._nest import Nest, Window
-from convx._solvers import _tiles, fft
+from convx._solvers import _tiles, direct, fft, gemm, stencil
 
 
 @pytest.fixture
@@ -392,7 +392,7 @@ def test_more_passes_over_the_same_outputs(small_tiles):
 
 def test_spoiled_tiles_go_to_other_solvers(small_tiles, monkeypatch):
     taken = []
-    for solver in (fft.stencil, fft.gemm, fft.direct):
+    for solver in (stencil, gemm, direct):
         run = solver.run
         monkeypatch.setattr(solver, "run", lambda *a, run=run, name=solver.name: (taken.append(name), run(*a)))
     check("n1 g1 c1 m1 i90x90 k5x5 o90x90 p2", "f4", spoil=[("x", 0.5, np.nan)])

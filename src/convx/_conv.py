@@ -74,7 +74,7 @@ _CONV_DOC = """{first}
     -----
     Outputs are partitioned over threads and sums never are, so the bits do not depend on `workers` or on how a
     batch is split. Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; "fft", which "auto"
-    takes for large kernels of floats, holds four times that with max|x| * sum|w| in the place of (|x| conv |w|):
+    takes for large kernels of floats, holds twice that with max|x| * sum|w| in the place of (|x| conv |w|):
     outputs that are small beside what the largest inputs near them would give lose relative accuracy. Another
     `algorithm` avoids it.
 

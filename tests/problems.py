@@ -205,14 +205,17 @@ def allowed(solver, geometry, x, w, bias=None, cval=0):
     """The tolerance of a solver: element by element, or by norms (`Solver.normwise`)."""
     if not solver.normwise:
         return tolerance(geometry, x, w, bias, cval, solver.error_factor)
-    terms = geometry.c
-    for axis in geometry.axes:
-        terms *= axis.taps
-    most = max(np.abs(x).max(initial=0), abs(cval))
-    size = most * np.abs(w).sum(axis=tuple(range(2, w.ndim))).max(initial=0)
+    terms, size = by_norms(x, w, 2, cval)
     size += np.abs(bias).max(initial=0) if bias is not None else 0
     bound = solver.error_factor * (terms + 2 + (bias is not None)) * np.finfo(np.result_type(x, w)).eps * size
     return np.full((geometry.n, geometry.g, geometry.m, *(a.out for a in geometry.axes)), bound)
+
+
+def by_norms(x, w, lead, cval=0):
+    """(products of an output, max|x| * the largest sum of |w| over an output channel); w has `lead` channel axes."""
+    terms = int(np.prod(w.shape[lead:], dtype=object))
+    most = max(np.abs(x).max(initial=0), abs(cval))
+    return terms, most * np.abs(w).sum(axis=tuple(range(lead, w.ndim))).max(initial=0)
 
 
 def assert_close(y, expected, bound, where=""):

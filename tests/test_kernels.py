@@ -64,8 +64,8 @@ def check_row(row):
         wrapped = (problems.exact(geometry, x, w) + 2**63) % 2**64 - 2**63
         assert np.array_equal(y.astype(object), wrapped), (row, line)
     for solver in SOLVERS:
-        kernel = _kernels.load(solver.name, "f32") if solver.name != "reference" else None
-        assert kernel is None or kernel.__name__.endswith(f"{solver.name}_f32_{row}")
+        if solver.name not in ("reference", "fft"):  # which have no kernel of their own
+            assert _kernels.load(solver.name, "f32").__name__.endswith(f"{solver.name}_f32_{row}")
     assert all(done.values()), done
 
 

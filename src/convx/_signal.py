@@ -47,6 +47,11 @@ _DOC = """{first}
     ValueError, TypeError
         Before anything is computed, with the numbers in the message.
 
+    Notes
+    -----
+    Floats with many taps are transformed (algorithm="fft", see `conv`), as by scipy.signal.fftconvolve: outputs that
+    are small beside what the largest inputs near them would give lose relative accuracy. algorithm="direct" avoids it.
+
     Examples
     --------
     >>> import convx

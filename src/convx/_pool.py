@@ -136,7 +136,7 @@ class _Result:
     """What `accept_out` looks at."""
 
     def __init__(self, shape, dtype):
-        self.y_shape, self.y_dtype = shape, dtype
+        self.y_shape, self.y_dtype, self.order = shape, dtype, ("x", "w")
 
 
 def _accept_out(out, shape, dtype, **operands) -> None:

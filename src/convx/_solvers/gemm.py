@@ -83,7 +83,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
             runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
             x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
         else:
-            runs = pixels * depth // (last.axis.taps if last else 1)
+            runs = pixels * depth // (max(last.axis.taps, 1) if last else 1)
             x_cost = pixels * depth * moved(last.xs * last.axis.dilation if last else 1) + 20.0 * runs
         turned = nest.w[2] == 1 if channel_last else last is not None and last.ws == 1
         w_cost = 0 if bound else m * depth * (moved(nest.w[1], turned) + 0.5)

@@ -1,8 +1,11 @@
 """convx against the libraries found on this machine: python benchmarks/compare.py [--quick] [--only P1,P5]
 
 P1   layers, float32, NCHW and NHWC, one call with plain weights       against PyTorch (best of its two layouts)
-P4   the same layers in float64                                        against PyTorch
+P3   the same layers, dX and dW                                        against PyTorch's convolution_backward
+P4   the same layers in float64, forward, and dX and dW                against PyTorch
 P5   one-channel filters 512^2 to 4096^2, 3 to 31 taps, both dtypes     against OpenCV filter2D
+P9   depthwise, grouped, 3-D, dilated, strided, transposed layers       against PyTorch, forward, and dX and dW
+P10  pooling, float32, NCHW and NHWC; the gradient of max starts from x    against PyTorch (best of its two layouts)
 P11  peak extra memory of one call, in a process of its own            against max(a quarter of the arrays, 16 MB)
 P12  the smallest calls (for information)                              against numpy.convolve and OpenCV
 P13  compute-bound work on two threads                                 against convx on one thread
@@ -36,10 +39,13 @@ import convx
 
 PROBLEMS = Path(__file__).with_name("problems.txt")
 DENSE = ("first-3x3", "body-64x224", "body-128x56", "body-512x14", "head-1x1", "reduce-1x1", "stem-7x7", "batch-3x3")
+OTHERS = ("depthwise-3x3", "depthwise-s2", "grouped-3x3", "dilated-3x3", "strided-3x3", "volume-3x3x3",
+          "transposed-4x4")
 FILTERS = tuple(f"filter-{h}-k{k}" for h in (512, 1024, 2048, 4096) for k in (3, 5, 7, 9, 11, 15, 21, 31))
+POOLS = tuple(f"pool-{image}-{window}" for image in ("n8-56", "112", "28") for window in ("k2-s2", "k3-s2", "k3-s1"))
 BOUND = ("body-128x56", "body-512x14", "batch-3x3", "filter-2048-k15")
-QUICK = ("first-3x3", "body-512x14", "head-1x1", "reduce-1x1", "stem-7x7", "depthwise-3x3", "filter-512-k3",
-         "filter-512-k9", "filter-512-k31", "filter-1024-k15")
+QUICK = ("first-3x3", "body-512x14", "head-1x1", "reduce-1x1", "stem-7x7", *OTHERS, "filter-512-k3",
+         "filter-512-k9", "filter-512-k31", "filter-1024-k15", "pool-28-k2-s2", "pool-28-k3-s1")
 F32, F64 = "float32", "float64"
 
 
@@ -51,23 +57,30 @@ class Section:
     title: str
     tags: tuple[str, ...]
     dtypes: tuple[str, ...]
-    peer: str  # torch, cv2, threads, memory, small
+    peer: str  # torch, cv2, threads, memory, small, or what is pooled
     mean: float | None = None
     floor: float | None = None
     layouts: tuple[str, ...] = ("NCHW", "NHWC")
     counts: tuple[str, ...] | None = None  # tags that the floor is for; None: all
+    backward: bool = False  # dX and dW in the place of y
 
 
 SECTIONS = (
-    # The Winograd solver, not there yet, is to raise P1 to 1.5 with no row below 0.9.
     Section("P1", "layers, float32, dense", DENSE, (F32,), "torch", 0.95, 0.85,
             counts=tuple(t for t in DENSE if t not in ("first-3x3", "stem-7x7"))),
     Section("P1", "layers, float32, depthwise (apart)", ("depthwise-3x3",), (F32,), "torch"),
+    Section("P3", "layers, float32, dX and dW", (*DENSE, "depthwise-3x3"), (F32,), "torch", 1.5, 0.9, backward=True),
     Section("P4", "layers, float64", (*DENSE, "depthwise-3x3"), (F64,), "torch", 3.0, 1.0),
+    Section("P4", "layers, float64, dX and dW", (*DENSE, "depthwise-3x3"), (F64,), "torch", 2.0, 1.0, backward=True),
+    Section("P9", "other layers, float32", OTHERS, (F32,), "torch", 1.2, 0.9),
+    Section("P9", "other layers, float32, dX and dW", OTHERS, (F32,), "torch", 1.2, 0.9, backward=True),
     Section("P5", "one-channel filters", FILTERS, (F32, F64), "cv2", 2.5, 1.0, layouts=("NCHW",)),
+    *(Section("P10", f"pooling: {name.replace('_', ' ')}", POOLS, (F32,), name, 1.5, 0.9)
+      for name in ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")),
     Section("P13", "two threads against one", BOUND, (F32,), "threads", 1.85, layouts=("NCHW",)),
-    Section("P11", "peak extra memory of one call", (*DENSE, "depthwise-3x3", "filter-2048-k3", "filter-2048-k31"),
+    Section("P11", "peak extra memory of one call", (*DENSE, *OTHERS, "filter-2048-k3", "filter-2048-k31"),
             (F32,), "memory"),
+    Section("P11", "peak extra memory of dX and of dW", (*DENSE, *OTHERS), (F32,), "memory", backward=True),
     Section("P12", "the smallest calls", ("tiny-32-k3",), (F32,), "small"),
 )
 
@@ -95,6 +108,11 @@ class Case:
     dtype: str
     layout: str
 
+    @property
+    def transposed(self) -> bool:
+        """The line is that of the convolution whose transpose is called: its y is the input."""
+        return self.tag.startswith("transposed")
+
     def __getattr__(self, letter):
         return problems()[self.tag][letter]
 
@@ -120,9 +138,9 @@ class Case:
 
 @cache
 def operands(tag: str, dtype: str):
-    """x and w, channels first, values around zero."""
+    """x, w and y (the input of a transposed layer, or a gradient), channels first, values around zero."""
     rng = np.random.default_rng(7)
-    return tuple(rng.standard_normal(shape, dtype=dtype) for shape in Case(tag, dtype, "NCHW").shapes[:2])
+    return tuple(rng.standard_normal(shape, dtype=dtype) for shape in Case(tag, dtype, "NCHW").shapes)
 
 
 def laid_out(array, layout):
@@ -131,40 +149,97 @@ def laid_out(array, layout):
 
 # The sides of a case: name -> call, and what turns its result into a channels-first array -----------------------------
 
-def convx_call(case: Case, **more):
-    x, w = (laid_out(a, case.layout) for a in operands(case.tag, case.dtype))
-    options = case.options()
-    return lambda: convx.conv2d(x, w, **options, **more)
+def convx_call(case: Case, backward=False, **more):
+    x, w, y = (laid_out(a, case.layout) for a in operands(case.tag, case.dtype))
+    options = {**case.options(), **more}
+    if case.transposed and not backward:
+        return lambda: convx.conv_transpose(y, w, **options)
+    if case.transposed:  # the gradient of its result is an x
+        return lambda: (convx.conv_transpose_grad_input(x, w, y.shape, **options),
+                        convx.conv_transpose_grad_weight(y, x, w.shape, **options))
+    if backward:
+        return lambda: (convx.conv_grad_input(y, w, x.shape, **options),
+                        convx.conv_grad_weight(x, y, w.shape, **options))
+    return lambda: convx.conv(x, w, **options)
 
 
-def torch_calls(case: Case) -> dict:
+def torch_calls(case: Case, backward=False) -> dict:
     import torch
 
-    x, w = map(torch.from_numpy, operands(case.tag, case.dtype))
-    options = {"stride": case.s, "dilation": case.d, "padding": case.p, "groups": case.g[0]}
+    orders = {"contiguous": torch.contiguous_format,
+              "channels_last": torch.channels_last if len(case.k) == 2 else torch.channels_last_3d}
     calls = {}
-    for name, order in (("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last)):
-        a, b = x.clone(memory_format=order), w.clone(memory_format=order)
-        calls[f"torch {name}"] = lambda a=a, b=b: torch.nn.functional.conv2d(a, b, **options)
+    for name, order in orders.items():
+        x, w, y = (torch.from_numpy(a).clone(memory_format=order) for a in operands(case.tag, case.dtype))
+        here, there = (y, x) if case.transposed else (x, y)
+        options = (case.s, case.p, case.d, case.transposed, [0] * len(case.k), case.g[0])
+        if backward:
+            calls[f"torch {name}"] = lambda here=here, w=w, there=there, options=options: (
+                torch.ops.aten.convolution_backward(there, here, w, None, *options, [True, True, False])[:2])
+        else:
+            calls[f"torch {name}"] = lambda here=here, w=w, options=options: torch.convolution(here, w, None, *options)
     return calls
 
 
-def opencv_calls(case: Case) -> dict:
+def pool_options(case: Case) -> dict:
+    return {"stride": case.s, "padding": case.p, "layout": case.layout}
+
+
+@cache
+def pool_gradient(tag: str, dtype: str):
+    """dy, channels first."""
+    return np.random.default_rng(8).standard_normal(Case(tag, dtype, "NCHW").shapes[2], dtype=dtype)
+
+
+def pool_call(case: Case, name: str):
+    """The pooling or gradient of this name; averages count padded cells, as PyTorch's do by default."""
+    x, dy = (laid_out(a, case.layout) for a in (operands(case.tag, case.dtype)[0], pool_gradient(case.tag, case.dtype)))
+    options, call = pool_options(case), getattr(convx, name)
+    if name.startswith("avg"):
+        options["count_include_pad"] = True
+    given = {"max_pool": (x,), "avg_pool": (x,), "max_pool_grad": (x, dy), "avg_pool_grad": (x.shape, dy)}[name]
+    return lambda: call(*given, case.k, **options)
+
+
+def torch_pool_calls(case: Case, name: str) -> dict:
+    import torch
+
+    aten, functional = torch.ops.aten, torch.nn.functional
+    k, s, p = list(case.k), list(case.s), list(case.p)
+    calls = {}
+    for order in (torch.contiguous_format, torch.channels_last):
+        x, dy = (torch.from_numpy(a).clone(memory_format=order)
+                 for a in (operands(case.tag, case.dtype)[0], pool_gradient(case.tag, case.dtype)))
+
+        def gradient(x=x, dy=dy):
+            _, indices = functional.max_pool2d(x, k, s, p, return_indices=True)
+            return aten.max_pool2d_with_indices_backward(dy, x, k, s, p, [1, 1], False, indices)
+
+        calls[f"torch {str(order).split('.')[-1].removesuffix('_format')}"] = {
+            "max_pool": lambda x=x: functional.max_pool2d(x, k, s, p),
+            "avg_pool": lambda x=x: functional.avg_pool2d(x, k, s, p),
+            "max_pool_grad": gradient,
+            "avg_pool_grad": lambda x=x, dy=dy: aten.avg_pool2d_backward(dy, x, k, s, p, False, True, None),
+        }[name]
+    return calls
+
+
+def opencv_calls(case: Case, backward=False) -> dict:
     import cv2
 
-    x, w = (a[0, 0] for a in operands(case.tag, case.dtype))
+    x, w = (a[0, 0] for a in operands(case.tag, case.dtype)[:2])
     depth = cv2.CV_64F if case.dtype == F64 else cv2.CV_32F
     return {"cv2": lambda: cv2.filter2D(x, depth, w, borderType=cv2.BORDER_CONSTANT)}
 
 
-def thread_calls(case: Case) -> dict:
+def thread_calls(case: Case, backward=False) -> dict:
     return {"one thread": convx_call(case, workers=1)}
 
 
 def small_calls(case: Case) -> list[tuple[str, dict]]:
     """The smallest calls: (row, {convx: call, peer: call})."""
     a, v = np.random.default_rng(7).standard_normal(16), np.ones(3)
-    x, w = operands(case.tag, case.dtype)
+    x, w, _ = operands(case.tag, case.dtype)
     p, out = convx.plan("conv2d", x, w, padding="same"), np.empty(case.shapes[2], case.dtype)
     opencv, into = {}, {}
     if find_spec("cv2"):
@@ -180,6 +255,7 @@ def small_calls(case: Case) -> list[tuple[str, dict]]:
     ]
 
 
+POOLING = ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")
 PEERS = {"torch": torch_calls, "cv2": opencv_calls, "threads": thread_calls}
 
 
@@ -212,14 +288,15 @@ def agree(sides: dict, dtype: str) -> str | None:
     """None, or which side's result is not the first one's."""
     results = {}
     for name, call in sides.items():
-        y = np.asarray(call())
-        results[name] = np.moveaxis(y, -1, 1) if name.endswith("NHWC") else y
+        found = call()
+        results[name] = [np.moveaxis(np.asarray(y), -1, 1) if name.endswith("NHWC") else np.asarray(y)
+                         for y in (found if isinstance(found, tuple) else (found,))]
     first = next(iter(results))
-    scale = abs(results[first]).max()
-    for name, y in results.items():
-        off = abs(y.reshape(results[first].shape) - results[first]).max() / scale
-        if not off < (1e-4 if dtype == F32 else 1e-11):
-            return f"{name} differs from {first} by {off:.1e} of the largest value"
+    for name, arrays in results.items():
+        for y, aim in zip(arrays, results[first], strict=True):
+            off = abs(y.reshape(aim.shape) - aim).max() / abs(aim).max()
+            if not off < (1e-4 if dtype == F32 else 1e-11):
+                return f"{name} differs from {first} by {off:.1e} of the largest value"
     return None
 
 
@@ -231,14 +308,18 @@ def rows_of(section: Section, rounds: int, quick: bool):
                 continue
             case = Case(tag, dtype, "NCHW")
             if section.peer == "memory":
-                yield from (memory_row(Case(tag, dtype, layout)) for layout in section.layouts)
+                parts = ("dx", "dw") if section.backward else ("y",)
+                yield from (memory_row(Case(tag, dtype, layout), part) for layout in section.layouts for part in parts)
                 continue
             if section.peer == "small":
                 for name, sides in small_calls(case):
                     yield row(name, "convx", measured(sides, rounds), None)
                 continue
-            ours = {f"convx {layout}": convx_call(Case(tag, dtype, layout)) for layout in section.layouts}
-            sides = {**ours, **PEERS[section.peer](case)}
+            pools = section.peer in POOLING
+            ours = {f"convx {layout}": pool_call(Case(tag, dtype, layout), section.peer) if pools
+                    else convx_call(Case(tag, dtype, layout), section.backward) for layout in section.layouts}
+            sides = {**ours, **(torch_pool_calls(case, section.peer) if pools
+                                else PEERS[section.peer](case, section.backward))}
             wrong = agree(sides, dtype)
             if wrong:
                 yield {"case": f"{tag} {dtype}", "tag": tag, "wrong": wrong}
@@ -247,8 +328,10 @@ def rows_of(section: Section, rounds: int, quick: bool):
             peers = {name: s for name, s in samples.items() if name not in ours}
             for name in ours:
                 label = f"{tag} {dtype}" + (f" {name.split()[1]}" if len(ours) > 1 else "")
-                yield {**row(label, name, {name: samples[name], **peers}, case.products), "tag": tag}
+                products = None if pools else case.products * (2 if section.backward else 1)
+                yield {**row(label, name, {name: samples[name], **peers}, products), "tag": tag}
             operands.cache_clear()
+            pool_gradient.cache_clear()
 
 
 def row(label: str, ours: str, samples: dict, products: int | None) -> dict:
@@ -266,9 +349,10 @@ def row(label: str, ours: str, samples: dict, products: int | None) -> dict:
 
 # Memory: a process of its own for each problem ------------------------------------------------------------------------
 
-def memory_row(case: Case) -> dict:
-    label = f"{case.tag} {case.dtype} {case.layout}"
-    command = [sys.executable, __file__, "--memory-of", case.tag, case.dtype, case.layout, str(convx.get_num_threads())]
+def memory_row(case: Case, part: str) -> dict:
+    label = f"{case.tag} {case.dtype} {case.layout} {part}"
+    command = [sys.executable, __file__, "--memory-of", case.tag, case.dtype, case.layout, part,
+               str(convx.get_num_threads())]
     child = subprocess.run(command, capture_output=True, text=True)
     if child.returncode:
         return {"case": label, "tag": case.tag, "wrong": (child.stderr.strip() or "no message").splitlines()[-1]}
@@ -286,8 +370,8 @@ def status(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def memory_child(tag: str, dtype: str, layout: str, threads: str) -> None:
-    """Print the bytes by which one call raises the peak of this process."""
+def memory_child(tag: str, dtype: str, layout: str, part: str, threads: str) -> None:
+    """Print the bytes by which one call that computes a part (y, dx or dw) raises the peak of this process."""
     import resource
 
     convx.set_num_threads(int(threads))
@@ -297,6 +381,12 @@ def memory_child(tag: str, dtype: str, layout: str, threads: str) -> None:
     tiny = np.full((1, 1, 8, 8), 0.5, dtype)
     convx.conv2d(tiny, tiny[..., :3, :3])
     options = case.options()
+    if case.transposed:
+        x, y = y, x  # the layer reads the line's y
+    name = "conv_transpose" if case.transposed else "conv"
+    calls = {"y": lambda: getattr(convx, name)(x, w, out=y, **options),
+             "dx": lambda: getattr(convx, f"{name}_grad_input")(y, w, x.shape, out=x, **options),
+             "dw": lambda: getattr(convx, f"{name}_grad_weight")(x, y, w.shape, out=w, **options)}
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
         before, peak = status("VmRSS"), lambda: status("VmHWM")
@@ -307,7 +397,7 @@ def memory_child(tag: str, dtype: str, layout: str, threads: str) -> None:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
         before = peak()
-    convx.conv2d(x, w, out=y, **options)
+    calls[part]()
     print(max(0, peak() - before))
 
 
@@ -415,8 +505,9 @@ def run(section: Section, rounds: int, quick: bool) -> dict:
 
 def missing(section: Section, threads: int) -> str | None:
     """Why a section cannot run here."""
-    if section.peer in ("torch", "cv2") and not find_spec(section.peer):
-        return f"{section.peer} is not installed"
+    peer = "torch" if section.peer in POOLING else section.peer
+    if peer in ("torch", "cv2") and not find_spec(peer):
+        return f"{peer} is not installed"
     if section.peer == "threads" and threads < 2:
         return "it needs two threads"
     if section.peer == "memory" and not Path("/proc/self/status").exists():
@@ -445,7 +536,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each case, at least 7 (default 9)")
     parser.add_argument("--threads", type=int, help="threads of every side (default: what convx uses here)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
-    parser.add_argument("--memory-of", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         memory_child(*options.memory_of)

@@ -41,6 +41,17 @@ n1 g1 c1 m64 i56x56 k1x1
 n1 g1 c1 m1 i256x256 k3x3 s2 p1
 n1 g32 c1 m1 i56x56 k3x3 s2 p1
 n1 g1 c1 m1 i512x512 k3x3 d2 p2
+n1 g1 c16 m16 i14x14 k3x3 p1
+n1 g1 c16 m32 i112x112 k3x3 p1
+n1 g1 c64 m8 i28x28 k3x3 p1
+n1 g1 c64 m64 i56x56 k3x3 p1
+n1 g1 c128 m128 i7x7 k3x3 p1
+n1 g1 c128 m256 i28x28 k3x3 p1
+n1 g1 c512 m512 i4x4 k3x3 p1
+n1 g1 c512 m512 i14x14 k3x3 p1
+n1 g16 c4 m4 i28x28 k3x3 p1
+n16 g1 c32 m32 i4x4 k3x3 p1
+n1 g1 c8 m8 i16x16x16 k3x3x3 p1
 """
 
 

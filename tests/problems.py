@@ -57,6 +57,10 @@ n2 g1 c2 m2 i5x6 k5x6 o1x1
 n1 g1 c2 m2 i4x5 k4x5 o3x3 p1
 n0 g1 c2 m2 i5 k3 o3
 n2 g1 c0 m2 i5x5 k3x3 o3x3
+n2 g1 c9 m5 i5x6 k3x3 o5x6 p1
+n1 g1 c17 m40 i9x13 k3x3 o9x13 p1 reflect
+n1 g2 c8 m25 i6x10 k3x3 o4x8
+n1 g1 c2 m9 i4x6x7 k2x3x3 o3x6x7 p0x1x1
 n1 g1 c1 m0 i5 k3 o3
 n1 g1 c1 m1 i0 k1 o2 p2
 """.strip().splitlines()
@@ -201,14 +205,17 @@ def allowed(solver, geometry, x, w, bias=None, cval=0):
     """The tolerance of a solver: element by element, or by norms (`Solver.normwise`)."""
     if not solver.normwise:
         return tolerance(geometry, x, w, bias, cval, solver.error_factor)
-    terms = geometry.c
-    for axis in geometry.axes:
-        terms *= axis.taps
-    most = max(np.abs(x).max(initial=0), abs(cval))
-    size = most * np.abs(w).sum(axis=tuple(range(2, w.ndim))).max(initial=0)
+    terms, size = by_norms(x, w, 2, cval)
     size += np.abs(bias).max(initial=0) if bias is not None else 0
     bound = solver.error_factor * (terms + 2 + (bias is not None)) * np.finfo(np.result_type(x, w)).eps * size
     return np.full((geometry.n, geometry.g, geometry.m, *(a.out for a in geometry.axes)), bound)
+
+
+def by_norms(x, w, lead, cval=0):
+    """(products of an output, max|x| * the largest sum of |w| over an output channel); w has `lead` channel axes."""
+    terms = int(np.prod(w.shape[lead:], dtype=object))
+    most = max(np.abs(x).max(initial=0), abs(cval))
+    return terms, most * np.abs(w).sum(axis=tuple(range(lead, w.ndim))).max(initial=0)
 
 
 def assert_close(y, expected, bound, where=""):

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import problems
 import pytest
+from arrays import whole
 
+import convx
 from convx import _kernels
 from convx._geometry import parse
 from convx._select import SOLVERS
@@ -54,28 +56,79 @@ def check_row(row):
                         check_nan(geometry, x, w, solver.name)
             if x.size and not problems.refusals(gemm, geometry, x, w, name):
                 check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
+        check_weight_gradients(kind)
+        check_lanes(kind)
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
         wrapped = (problems.exact(geometry, x, w) + 2**63) % 2**64 - 2**63
         assert np.array_equal(y.astype(object), wrapped), (row, line)
     for solver in SOLVERS:
-        kernel = _kernels.load(solver.name, "f32") if solver.name != "reference" else None
-        assert kernel is None or kernel.__name__.endswith(f"{solver.name}_f32_{row}")
+        if solver.name not in ("reference", "fft"):  # which have no kernel of their own
+            assert _kernels.load(solver.name, "f32").__name__.endswith(f"{solver.name}_f32_{row}")
     assert all(done.values()), done
 
 
-def check_ways(geometry, x, w, bias, expected, bound, where):
-    """gemm with either side in vectors and either order of the inner sum, whatever the costs say."""
+def each_way():
+    """gemm with either side in vectors, either order of the inner sum and of the pixels, whatever the costs say."""
     chosen = gemm._ways
     try:
-        for flat, channel_last in product((False, True), repeat=2):
-            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last): (0.0, *way, False)
-            y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
-            problems.assert_close(y, expected, bound, f"{where}{flat} {channel_last} ")
-            check_nan(geometry, x, w, "gemm")
+        for flat, channel_last, lined in product((False, True), repeat=3):
+            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last, lined): (
+                0.0, *way[:2], way[2] and gemm._may_line(nest))
+            yield f"flat={flat} channel_last={channel_last} lined={lined} "
     finally:
         gemm._ways = chosen
+
+
+def check_ways(geometry, x, w, bias, expected, bound, where):
+    for way in each_way():
+        y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
+        problems.assert_close(y, expected, bound, where + way)
+        check_nan(geometry, x, w, "gemm")
+
+
+def check_weight_gradients(kind):
+    """Whole numbers are exact in any order: every way gives the reference's weight gradient, in every layout."""
+    for shape, w_shape, options in (((2, 5, 9, 30), (7, 5, 3, 3), {"padding": 1}),
+                                    ((1, 26, 4, 17), (9, 26, 2, 3), {"padding": "same", "stride": 2}),
+                                    ((3, 4, 12), (10, 2, 5), {"padding": "full", "groups": 2, "dilation": 2})):
+        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
+        for layout in ("NCHW", "NHWC"):
+            options["layout"] = layout
+            if layout == "NHWC":
+                x, w = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w))
+            dy = whole(convx.conv(x, w, **options).shape, 3, kind)
+            aim = convx.conv_grad_weight(x, dy, w.shape, algorithm="reference", **options)
+            for way in each_way():
+                plan = convx.plan("conv_grad_weight", x, dy, w_shape=w.shape, algorithm="gemm", **options)
+                plan.schedules.clear()  # it may be an earlier way's
+                assert np.array_equal(plan(x, dy), aim), (kind, layout, way)
+                spoiled = dy.copy()
+                spoiled.flat[dy.size // 2] = np.inf
+                found = np.isfinite(plan(x, spoiled))
+                assert np.array_equal(found, np.isfinite(convx.conv_grad_weight(
+                    x, spoiled, w.shape, algorithm="reference", **options))), (kind, layout, way)
+
+
+def check_lanes(kind):
+    """direct with every loop as lanes, steps of 1, 2, 3 in x and y: the reference's results of whole numbers."""
+    for shape, w_shape, groups in (((2, 45, 7, 41), (45, 1, 3, 3), 45), ((2, 3, 6, 83), (37, 3, 2, 3), 1),
+                                   ((35, 2, 9), (2, 2, 3), 1)):
+        for stride, layout in product((1, 2, 3), ("NCHW", "NHWC", "HWCN")):
+            order = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}[layout]
+            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1, kind), (0, 1), order))
+            order = (-1, -2) if layout == "HWCN" else order
+            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2, kind), (0, 1), order))
+            options = {"stride": stride, "padding": 1, "groups": groups, "layout": layout}
+            aim = convx.conv(x, w, algorithm="reference", **options)
+            assert np.array_equal(convx.conv(x, w, algorithm="direct", **options), aim), (kind, layout, stride)
+            dy = whole(aim.shape, 3, kind)
+            for name, operands in (("conv_grad_input", (dy, w, x.shape)), ("conv_grad_weight", (x, dy, w.shape))):
+                call = getattr(convx, name)
+                aim = call(*operands, algorithm="reference", **options)
+                found = call(*operands, algorithm="direct", workers=2, **options)
+                assert np.array_equal(found, aim), (name, kind, layout, stride)
 
 
 def check_nan(geometry, x, w, algorithm):

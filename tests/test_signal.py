@@ -181,6 +181,14 @@ def test_axes(mode, a_shape, v_shape, axes):
         assert np.array_equal(out, want)
 
 
+@pytest.mark.parametrize("a_shape, v_shape, axes, shape", [
+    ((0, 3), (1, 3), 1, (0, 5)), ((1, 3), (0, 3), 1, (0, 5)), ((0, 3), (0, 3), 1, (0, 5)), ((4, 0), (2, 1), 0, (5, 0)),
+])
+def test_an_empty_axis_broadcasts_to_an_empty_one(a_shape, v_shape, axes, shape):
+    for function in (convx.convolve, convx.correlate):
+        assert function(np.ones(a_shape), np.ones(v_shape), axes=axes).shape == shape
+
+
 def test_axes_of_the_larger_second_operand():
     for dtype in ("f8", "c16"):
         a, v = whole((3, 2), 15, dtype), whole((3, 6), 16, dtype)

@@ -142,11 +142,12 @@ def test_many_threads_on_conv_and_on_one_plan():
     w = whole((8, 4, 3, 3), 4)
     inputs = [whole((1, 4, 40, 40), seed) for seed in range(12)]
     want = [plain(x, w, (40, 40), (1, 1), (1, 1), (1, 1)) for x in inputs]
-    p = convx.plan("conv", inputs[0], w, padding=1)
+    options = {"padding": 1, "algorithm": "gemm"}  # auto's tiles of 3x3 taps round even whole numbers
+    p = convx.plan("conv", inputs[0], w, **options)
     q = p.bind(w)
     calls = {
-        "conv": lambda x: convx.conv(x, w, padding=1),
-        "conv with two workers": lambda x: convx.conv(x, w, padding=1, workers=2),
+        "conv": lambda x: convx.conv(x, w, **options),
+        "conv with two workers": lambda x: convx.conv(x, w, workers=2, **options),
         "plan": lambda x: p(x, w),
         "plan, Fortran order": lambda x: p(np.asfortranarray(x), w),
         "bound plan": q,
@@ -183,16 +184,18 @@ warnings.simplefilter("ignore", DeprecationWarning)
 x, w = np.ones((4, 16, 64, 64), np.float32), np.ones((16, 16, 3, 3), np.float32)
 convx.set_num_threads(2)
 p = convx.plan("conv", x, w).bind(w)
-for algorithm in ("auto", "direct"):
-    assert (convx.conv(x, w, algorithm=algorithm) == 144).all()  # the team of threads exists now
-assert (p(x) == 144).all()
+def right(y):
+    return bool((abs(y - 144) <= 8 * 146 * np.finfo("f4").eps * 144).all())  # auto's tiles of 3x3 taps round
+for algorithm in ("auto", "gemm", "direct"):
+    assert right(convx.conv(x, w, algorithm=algorithm))  # the team of threads exists now
+assert right(p(x))
 child = os.fork()
 if child == 0:
     good = convx.get_num_threads() == 1
     for workers in (None, 2, -1):
-        for algorithm in ("auto", "direct"):
-            good = good and bool((convx.conv(x, w, algorithm=algorithm, workers=workers) == 144).all())
-    good = good and bool((p(x) == 144).all())
+        for algorithm in ("auto", "gemm", "direct"):
+            good = good and right(convx.conv(x, w, algorithm=algorithm, workers=workers))
+    good = good and right(p(x))
     with convx.threads(4):
         good = good and bool((convx.conv(x, w, stride=2) == 144).all()) and convx.get_num_threads() == 1
     os._exit(0 if good else 3)
@@ -207,7 +210,7 @@ else:
     raise SystemExit("the child hangs")
 assert os.waitstatus_to_exitcode(status) == 0, status
 assert convx.get_num_threads() == 2
-assert (convx.conv(x, w) == 144).all()
+assert right(convx.conv(x, w))
 print("fine")
 """
     assert python(code) == "fine"
@@ -319,7 +322,8 @@ def test_threads_that_come_and_go():
     x, w = np.ones((2, 8, 40, 40)), np.ones((8, 8, 3, 3))
     for _ in range(30):
         with ThreadPoolExecutor(1) as pool:
-            assert (pool.submit(convx.conv, x, w, workers=2).result() == 72).all()
+            y = pool.submit(convx.conv, x, w, workers=2).result()
+            assert (np.abs(y - 72) <= 8 * 74 * np.finfo(float).eps * 72).all()
 
 
 def test_bound_plans_check_early_and_know_exchanged_arrays():

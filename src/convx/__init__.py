@@ -8,14 +8,19 @@ locally_connected                a layer whose weights differ from output to out
     locally_connected_grad_input, locally_connected_grad_weight, locally_connected_grad_bias,
     locally_connected_backward
 convolve, correlate              plain arrays, drop-ins for scipy.signal
+max_pool, avg_pool               pooling; their gradients max_pool_grad, avg_pool_grad; max_unpool
 plan, explain                    check and choose once; see what is chosen and why
 set_num_threads, get_num_threads, threads, show_config
 
+Rooms of their own, imported when asked for:
+    convx.linop     convolutions as SciPy's linear operators and sparse matrices
+    convx.torch     convolutions of PyTorch tensors, differentiable
+
 The floors, each importing only lower ones:
-    7  __main__  _demo/*
+    7  __main__  _demo/*  linop  torch
     6  __init__
-    5  _conv  _gradients  _planning  _operators  _signal  _arguments  _layout
-    4  _plan  _select  _exact  _problem
+    5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
+    4  _plan  _select  _exact  _problem  _windows
     3  _solvers/*
     2  _nest
     1  _geometry   (and beside it _threads, _config)
@@ -49,11 +54,14 @@ from ._gradients import (
     locally_connected_grad_weight,
 )
 from ._planning import explain, plan
+from ._pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_unpool
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, set_num_threads, threads
 
 __all__ = [
     "__version__",
+    "avg_pool",
+    "avg_pool_grad",
     "conv",
     "conv1d",
     "conv2d",
@@ -79,6 +87,9 @@ __all__ = [
     "locally_connected_grad_bias",
     "locally_connected_grad_input",
     "locally_connected_grad_weight",
+    "max_pool",
+    "max_pool_grad",
+    "max_unpool",
     "plan",
     "set_num_threads",
     "show_config",

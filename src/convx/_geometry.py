@@ -83,6 +83,13 @@ class Axis:
                 rim = replace(self, size=stop - start, offset=self.offset + start, boundary="constant")
                 yield rim, range(start, stop)
 
+    def trimmed(self) -> Axis:
+        """Without the taps that no output finds in the array (dilation, stride positive, base 1)."""
+        first = max(0, -((self.stride * (self.out - 1) - self.offset) // self.dilation)) if self.out else 0
+        last = min(self.taps, (self.size - 1 + self.offset) // self.dilation + 1)
+        offset = self.offset - self.dilation * first
+        return Axis(self.size, max(last - first, 0), self.out, 1, self.stride, self.dilation, offset, self.boundary)
+
     def reach(self) -> tuple[int, int]:
         """Smallest and largest base*i that an output asks for (taps and out at least 1)."""
         across, along = self.stride * (self.out - 1), self.dilation * (self.taps - 1)
@@ -114,14 +121,15 @@ class Axis:
         return period - i - (1 if self.boundary == "symmetric" else 0)
 
 
-def around(size, span, stride, padding) -> tuple[int, int]:
-    """(before, after) of a padding: a name of `NAMED_PADDINGS`, or the pair itself."""
+def margins(size, taps, stride, dilation, padding) -> tuple[int, int]:
+    """Cells of padding before and after; padding is a name of `NAMED_PADDINGS` or just that."""
+    reach = dilation * (taps - 1)
     if padding == "valid":
         return 0, 0
     if padding == "full":
-        return span - 1, span - 1
+        return reach, reach
     if padding in ("same", "same_lower"):
-        total = max((-(-size // stride) - 1) * stride + span - size, 0) if size else 0
+        total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0) if size else 0
         before = total // 2 if padding == "same" else total - total // 2
         return before, total - before
     return padding
@@ -134,11 +142,15 @@ def _tied(size, taps, out, stride, dilation, before, boundary, flip) -> Axis:
     return Axis(size, taps, out, 1, stride, dilation, before, boundary)
 
 
-def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis") -> Axis:
-    """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after)."""
+def forward_axis(size, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis",
+                 ceil=False) -> Axis:
+    """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after).
+
+    ceil: one more output where the last stride leaves cells over, unless it would start in the padding after them.
+    """
     span = dilation * (taps - 1) + 1
-    before, after = around(size, span, stride, padding)
-    if size == 0 and padding in ("same", "same_lower"):
+    before, after = margins(size, taps, stride, dilation, padding)
+    if padding in ("same", "same_lower") and size == 0:
         return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
     room = size + before + after - span
     if room < 0:
@@ -148,7 +160,10 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
         )
     if size == 0 and boundary != "constant":
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
-    return _tied(size, taps, room // stride + 1, stride, dilation, before, boundary, flip)
+    out = room // stride + 1
+    if ceil and room % stride and out * stride < size + before:
+        out += 1
+    return _tied(size, taps, out, stride, dilation, before, boundary, flip)
 
 
 def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", flip=False, name="axis", extra=0,
@@ -162,7 +177,7 @@ def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", f
         low, high = max(stride * (out - 1) + 1, 0), stride * out
         natural = high
     else:
-        before, after = around(0, span, stride, padding)
+        before, after = margins(0, taps, stride, dilation, padding)
         natural = low = stride * (out - 1) + span - before - after if out else 0
         high = low + max(stride, dilation) - 1
     if size is None:
@@ -173,7 +188,7 @@ def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", f
         raise ValueError(f"{name}: {out} inputs make from {low} to {high} outputs, not {size}")
     if size == 0 and boundary != "constant" and out:
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
-    return _tied(size, taps, out, stride, dilation, around(size, span, stride, padding)[0], boundary, flip)
+    return _tied(size, taps, out, stride, dilation, margins(size, taps, stride, dilation, padding)[0], boundary, flip)
 
 
 @dataclass(frozen=True, slots=True)

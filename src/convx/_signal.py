@@ -47,6 +47,11 @@ _DOC = """{first}
     ValueError, TypeError
         Before anything is computed, with the numbers in the message.
 
+    Notes
+    -----
+    Floats with many taps are transformed (algorithm="fft", see `conv`), as by scipy.signal.fftconvolve: outputs that
+    are small beside what the largest inputs near them would give lose relative accuracy. algorithm="direct" avoids it.
+
     Examples
     --------
     >>> import convx
@@ -124,11 +129,11 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
             continue
         if size != taps and 1 not in (size, taps):
             raise ValueError(f"axis {i} is not convolved: the arrays have {size} and {taps}; they must agree or be 1")
-        out = max(size, taps)
+        out = taps if size == 1 else size
         windows.append(Axis(out, 1, out))
-        a_map.append((i if size > 1 else None, 1))
+        a_map.append((i if size != 1 else None, 1))
         v_map.append((None, 1))
-        v_out.append((i if taps > 1 else None, 1))
+        v_out.append((i if taps != 1 else None, 1))
     none = ((None, 1),) * 3
     return _plan.Problem(
         geometry=Geometry(1, 1, 1, 1, tuple(windows)),

@@ -22,6 +22,7 @@ ctypedef struct Job:
     const real* packed     # weights as pack() leaves them, or NULL: read in place
     real cval
     bint flat, first, channel_last
+    bint strips            # pixels in vectors, read from strips of rows that all taps share
     Py_ssize_t pixels, m0, m1   # of this slice of output channels
     Py_ssize_t depth
 
@@ -160,121 +161,140 @@ cdef inline void advance(const Nest* nest, Py_ssize_t* at) noexcept nogil:
     at[0] += 1
 
 
-cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const Py_ssize_t* at, Py_ssize_t length,
-                          real* to, Py_ssize_t width) noexcept nogil:
-    """`length` neighbouring pixels of a row as lanes of a panel; whether some taps read nothing.
+ctypedef struct Taps:
+    # The taps of a box for the pixels of one row: where each goes in a panel, and what it reads.
+    Py_ssize_t count, o0, o1     # of the row that they are for
+    Py_ssize_t place_in[KC]      # in packed products
+    Py_ssize_t start[KC]         # position along the row of the row's first pixel
+    Py_ssize_t origin[KC]        # of the row in x
+    bint reads[KC]               # whether there is such a row
 
-    Taps are looked up once and channels walked outside: the rows of one channel stay in L1 for all its taps, where
-    channels lie a power of two apart and would push each other out.
+
+cdef inline void find_taps(const Nest* nest, const Box* box, bint channel_last, Py_ssize_t o0, Py_ssize_t o1,
+                           Taps* taps) noexcept nogil:
+    cdef const Window* a = &nest.axis[0]
+    cdef const Window* b = &nest.axis[1]
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t sc, k0, k1, k2, i0, i1, t = 0
+    cdef Py_ssize_t sk[3]
+    steps(box, channel_last, &sc, sk)
+    for k0 in range(box.k0[0], box.k1[0]):
+        i0 = locate(a, a.stride*o0 + a.dilation*k0 - a.offset)
+        for k1 in range(box.k0[1], box.k1[1]):
+            i1 = locate(b, b.stride*o1 + b.dilation*k1 - b.offset)
+            for k2 in range(box.k0[2], box.k1[2]):
+                taps.place_in[t] = (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
+                taps.start[t] = d.dilation*k2 - d.offset
+                taps.reads[t] = i0 >= 0 and i1 >= 0
+                taps.origin[t] = i0*a.xs + i1*b.xs
+                t += 1
+    taps.count, taps.o0, taps.o1 = t, o0, o1
+
+
+cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const Taps* taps, Py_ssize_t o2,
+                          Py_ssize_t length, Py_ssize_t sc, real* to, Py_ssize_t width) noexcept nogil:
+    """`length` neighbouring pixels of a row, from o2, as lanes of a panel; whether some taps read nothing.
+
+    Channels are walked outside: the rows of one channel stay in L1 for all its taps, where channels lie a power of two
+    apart and would push each other out. sc: the step of a channel in packed products.
     """
     cdef const Nest* nest = job.nest
     cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t sc
-    cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t place_in[KC]   # of a tap in the panel
-    cdef Py_ssize_t start[KC]      # first position along the row
-    cdef Py_ssize_t origin[KC]     # of the row in x
-    cdef bint reads[KC]            # whether there is such a row
-    cdef bint whole[KC]            # whether all pixels are inside it, and neighbours
-    cdef Py_ssize_t k0, k1, k2, i0, i1, t = 0, taps, c, j, step = d.stride*d.xs, each = box.k1[2] - box.k0[2]
+    cdef Py_ssize_t t, c, j, start, step = d.stride*d.xs, each = box.k1[2] - box.k0[2]
     cdef real* line
     cdef const real* p
-    cdef bint absent = False
-    steps(box, job.channel_last, &sc, sk)
-    for k0 in range(box.k0[0], box.k1[0]):
-        i0 = locate(&nest.axis[0], nest.axis[0].stride*at[1] + nest.axis[0].dilation*k0 - nest.axis[0].offset)
-        for k1 in range(box.k0[1], box.k1[1]):
-            i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
-            for k2 in range(box.k0[2], box.k1[2]):
-                place_in[t] = ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2])*width
-                start[t] = d.stride*at[3] + d.dilation*k2 - d.offset
-                reads[t] = i0 >= 0 and i1 >= 0
-                origin[t] = i0*nest.axis[0].xs + i1*nest.axis[1].xs
-                t += 1
-    taps = t
+    cdef bint absent = False, ahead = step <= 2 and box.c1 - box.c0 > 2
     if nest.xc == 1 and step > 2:
-        return pack_turned(job, x, box, taps, place_in, start, origin, reads, length, sc*width, to)
-    for t in range(taps):
-        whole[t] = reads[t] and step == 1 and start[t] >= 0 and start[t] + length <= d.size
+        return pack_turned(job, x, box, taps, o2, length, sc, to, width)
     for c in range(box.c0, box.c1):
         p = x + c*nest.xc
         line = to + (c - box.c0)*sc*width
-        for t in range(taps):
-            if step <= 2 and t % each == 0:  # the channel after next: channels lie far apart
+        for t in range(taps.count):
+            start = d.stride*o2 + taps.start[t]
+            if ahead and t % each == 0:  # the channel after next: channels lie far apart
                 for j in range(0, length*step, 16):
-                    v_prefetch_read(p + origin[t] + start[t]*d.xs + 2*nest.xc + j)
-            if whole[t]:
-                v_copy(line + place_in[t], p + origin[t] + start[t], length)
+                    v_prefetch_read(p + taps.origin[t] + start*d.xs + 2*nest.xc + j)
+            if step == 1 and taps.reads[t] and start >= 0 and start + length <= d.size:
+                v_copy(line + taps.place_in[t]*width, p + taps.origin[t] + start, length)
             else:
-                absent |= pack_rim(job, p + origin[t], start[t], reads[t], length, line + place_in[t])
+                absent |= pack_rim(job, p + taps.origin[t], start, d.stride, taps.reads[t], length,
+                                   line + taps.place_in[t]*width)
     return absent
 
 
-cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, bint reads, Py_ssize_t length,
-                          real* to) noexcept nogil:
-    """One tap of one channel for a row of pixels that may leave the array; whether some of them read nothing."""
+cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, Py_ssize_t step, bint reads,
+                          Py_ssize_t length, real* to) noexcept nogil:
+    """Positions start, start + step, ... of one row of one channel, which may leave the array (one tap of a row of
+    pixels, or a row of taps of one pixel); whether some of them read nothing."""
     cdef const Window* d = &job.nest.axis[2]
     cdef Py_ssize_t low, high, i, j
     cdef bint absent = not reads
     if not reads:
         constant(to, job.cval, 1, length)
         return absent
-    low = min(clip_low(start, d.stride), length)
-    high = max(clip_high(start, d.stride, d.size, length), low)
-    copy(to + low, p + (start + low*d.stride)*d.xs, d.stride*d.xs, high - low)
+    low = min(clip_low(start, step), length)
+    high = max(clip_high(start, step, d.size, length), low)
+    copy(to + low, p + (start + low*step)*d.xs, step*d.xs, high - low)
     for j in range(low):
-        i = locate(d, start + j*d.stride)
+        i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
     for j in range(high, length):
-        i = locate(d, start + j*d.stride)
+        i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
     return absent
 
 
-cdef inline bint pack_turned(const Job* job, const real* x, const Box* box, Py_ssize_t taps, const Py_ssize_t* place_in,
-                             const Py_ssize_t* start, const Py_ssize_t* origin, const bint* reads, Py_ssize_t length,
-                             Py_ssize_t line_step, real* to) noexcept nogil:
+cdef inline bint pack_turned(const Job* job, const real* x, const Box* box, const Taps* taps, Py_ssize_t o2,
+                             Py_ssize_t length, Py_ssize_t sc, real* to, Py_ssize_t width) noexcept nogil:
     """`pack_run` where channels are contiguous in x: pixels are rows of channels that become lanes."""
     cdef const Window* d = &job.nest.axis[2]
-    cdef Py_ssize_t t, c, j, i, low, high, channels = box.c1 - box.c0
+    cdef Py_ssize_t t, c, j, i, low, high, start, channels = box.c1 - box.c0
     cdef const real* p
+    cdef real* here
     cdef bint absent = False
-    for t in range(taps):
+    for t in range(taps.count):
         low, high = 0, 0
-        p = x + origin[t] + box.c0
-        if reads[t]:
-            low = min(clip_low(start[t], d.stride), length)
-            high = max(clip_high(start[t], d.stride, d.size, length), low)
-            turn(to + place_in[t] + low, line_step, p + (start[t] + low*d.stride)*d.xs, d.stride*d.xs, high - low,
-                 channels)
+        start = d.stride*o2 + taps.start[t]
+        p = x + taps.origin[t] + box.c0
+        here = to + taps.place_in[t]*width
+        if taps.reads[t]:
+            low = min(clip_low(start, d.stride), length)
+            high = max(clip_high(start, d.stride, d.size, length), low)
+            turn(here + low, sc*width, p + (start + low*d.stride)*d.xs, d.stride*d.xs, high - low, channels)
         for j in range(length):
             if low <= j and j < high:
                 continue
-            i = locate(d, start[t] + j*d.stride) if reads[t] else -1
+            i = locate(d, start + j*d.stride) if taps.reads[t] else -1
             absent |= i < 0
             for c in range(channels):
-                to[place_in[t] + c*line_step + j] = job.cval if i < 0 else p[i*d.xs + c]
+                here[c*sc*width + j] = job.cval if i < 0 else p[i*d.xs + c]
     return absent
 
 
 cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
                             Py_ssize_t count, real* to, char* flags) noexcept nogil:
     """Pixels first .. first + count as panels: (panel, kc, lanes)."""
-    cdef Py_ssize_t panel, lane, end, width, length
+    cdef Py_ssize_t panel, lane, start, end, width, length, sc
     cdef Py_ssize_t at[4]
+    cdef Py_ssize_t sk[3]
+    cdef Taps taps
     cdef bint absent
+    steps(box, job.channel_last, &sc, sk)
+    taps.o0, taps.o1 = -1, -1
     for panel in range(panels(count)):
-        lane = panel_start(count, panel)
-        end = min(panel_start(count, panel + 1), count)
-        width = panel_start(count, panel + 1) - lane
+        start = panel_start(count, panel)
+        lane, end = start, min(panel_start(count, panel + 1), count)
+        width = panel_start(count, panel + 1) - start
         absent = False
         while lane < end:
             place(job.nest, first + lane, at)
             length = min(end - lane, job.nest.axis[2].out - at[3])
-            absent |= pack_run(job, x + at[0]*job.nest.xn, box, at, length,
-                               to + panel_start(count, panel)*kc + lane - panel_start(count, panel), width)
+            if at[1] != taps.o0 or at[2] != taps.o1:
+                find_taps(job.nest, box, job.channel_last, at[1], at[2], &taps)
+            absent |= pack_run(job, x + at[0]*job.nest.xn, box, &taps, at[3], length, sc, to + start*kc + lane - start,
+                               width)
             lane += length
         flags[panel] = absent and job.cval == 0
 
@@ -286,7 +306,7 @@ cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t sc
     cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, count = box.c1 - box.c0
+    cdef Py_ssize_t k0, k1, k2, i0, i1, i2, c, count = box.c1 - box.c0
     cdef real* line
     cdef const real* p
     cdef bint absent = False
@@ -297,15 +317,18 @@ cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const
             i1 = locate(&nest.axis[1], nest.axis[1].stride*at[2] + nest.axis[1].dilation*k1 - nest.axis[1].offset)
             line = to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1]
             p = x + i0*nest.axis[0].xs + i1*nest.axis[1].xs + box.c0*nest.xc
+            if not job.channel_last:
+                for c in range(count):
+                    absent |= pack_rim(job, p + c*nest.xc, d.stride*at[3] + d.dilation*box.k0[2] - d.offset, d.dilation,
+                                       i0 >= 0 and i1 >= 0, box.k1[2] - box.k0[2], line + c*sc)
+                continue
             for k2 in range(box.k0[2], box.k1[2]):
                 i2 = locate(d, d.stride*at[3] + d.dilation*k2 - d.offset)
                 if i0 < 0 or i1 < 0 or i2 < 0:
                     absent = True
-                    constant(line, job.cval, sc, count)
-                elif sc == 1:
-                    copy(line, p + i2*d.xs, nest.xc, count)
+                    constant(line, job.cval, 1, count)
                 else:
-                    gather(line, sc, p + i2*d.xs, nest.xc, count)
+                    copy(line, p + i2*d.xs, nest.xc, count)
                 line += sk[2]
     return absent
 
@@ -382,6 +405,16 @@ cdef inline void pack_weights(const Job* job, const real* w, const Box* box, Py_
     cdef real* line
     cdef const real* p
     steps(box, job.channel_last, &sc, sk)
+    if lanes and nest.axis[2].ws == 1 and not job.channel_last and nest.wm > 2:
+        for k0 in range(box.k0[0], box.k1[0]):
+            for k1 in range(box.k0[1], box.k1[1]):
+                for c in range(box.c0, box.c1):
+                    line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (c - box.c0)*sc)*kk
+                    p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + box.k0[2] + c*nest.wc + low*nest.wm
+                    turn(line, kk, p, nest.wm, high - low, box.k1[2] - box.k0[2])
+                    for k2 in range(box.k1[2] - box.k0[2]):
+                        constant(line + k2*kk + (high - low), 0, 1, width - (high - low))
+        return
     for k0 in range(box.k0[0], box.k1[0]):
         for k1 in range(box.k0[1], box.k1[1]):
             for k2 in range(box.k0[2], box.k1[2]):

@@ -7,6 +7,7 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                rows are contiguous; `flat` = 1: output channels in vectors, for channels-last). The inner sum is cut
                into boxes of at most KC products; for each box a thread packs its block of pixels once and passes
                all weights by it.
+               With `strips` a block is a rectangle, and the taps of a channel read one copy of its rows (_strip.pxd).
 Packing:       absorbs stride, dilation, boundary and layout. Weights are read in place where a row of them is
                contiguous, else packed before (`pack`), in slices of at most LIMIT bytes.
 Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
@@ -17,26 +18,38 @@ Assumes:       weights shared by all outputs (no w stride along o).
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_prefetch, spoiled, v_spoiled
-from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, offset, place, advance, pack_lanes, pack_rows,
                     pack_weights)
+from _strip cimport STRIP, Strip, shape, box_taps, fill_strip, panel_absent
 
 cdef enum:
     BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
     LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
+    WIDEST = 480       # columns of a strip (flat between 240 and 1024)
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
 
 
+ctypedef struct Panel:
+    # Neighbouring columns of the product: pixels of a block, of which `columns` are real.
+    Py_ssize_t pixel, width, columns
+    Py_ssize_t base  # in the strip
+    bint joined      # its pixels are neighbours in y
+
+
 ctypedef struct Part:
-    # A packed block of pixels p0 .. p0 + count for one box, and the units u0 .. u1 of output channels to do.
+    # A packed block of `count` pixels for one box, and the units u0 .. u1 of output channels to do.
     Box box
     const real* block
     const char* flags           # tiles in which some taps read nothing, and cval is 0
-    const char* joined          # panels whose pixels are neighbours in y
+    const Panel* panel
+    Py_ssize_t panels
+    const Py_ssize_t* where     # of each product in a strip; NULL: packed one after another
     const Py_ssize_t* pixel_at  # where a pixel's output lies
-    Py_ssize_t kc, before, p0, count, u0, u1
+    Py_ssize_t kc, before, count, u0, u1
+    Py_ssize_t p0, columns      # the block's first pixel; its columns (without strips: count)
     bint first
 
 
@@ -52,8 +65,9 @@ ctypedef struct Target:
 
 # ---- the register tile
 
-cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, Target* to, const int nv) noexcept nogil:
-    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors).
+cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const Py_ssize_t* where, Target* to,
+                         const int nv, const bint strips) noexcept nogil:
+    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors, with strips at b + where[k]).
 
     What is added to is added last, in every kind of tile: the bits of an output must not depend on the tile that it
     falls in. The outermost loop runs once: GCC unrolls early enough to keep acc in registers only inside a loop
@@ -73,11 +87,10 @@ cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, Target
                 acc[i][j] = v_set(0)
         for k in range(kc):
             for j in range(nv):
-                bv[j] = v_load(b + j*V)
+                bv[j] = v_load(b + (where[k] if strips else k*nv*V) + j*V)
             for i in range(MR):
                 for j in range(nv):
                     acc[i][j] += bv[j] * a[i][k]
-            b += nv*V
         if to.check:
             for j in range(nv):
                 bv[j] = v_set(0)
@@ -102,13 +115,20 @@ cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, Target
                     v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
 
 
-cdef void tile_product(Py_ssize_t kc, const real** rows, const real* b, Target* to, Py_ssize_t width) noexcept nogil:
-    if width == 3*V:
-        product(kc, rows, b, to, 3)
+cdef void tile_product(const Part* part, const real** rows, const real* b, Target* to, Py_ssize_t width) noexcept nogil:
+    if part.where == NULL:
+        if width == 3*V:
+            product(part.kc, rows, b, NULL, to, 3, False)
+        elif width == 2*V:
+            product(part.kc, rows, b, NULL, to, 2, False)
+        else:
+            product(part.kc, rows, b, NULL, to, 1, False)
+    elif width == 3*V:
+        product(part.kc, rows, b, part.where, to, 3, True)
     elif width == 2*V:
-        product(kc, rows, b, to, 2)
+        product(part.kc, rows, b, part.where, to, 2, True)
     else:
-        product(kc, rows, b, to, 1)
+        product(part.kc, rows, b, part.where, to, 1, True)
 
 
 cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
@@ -161,17 +181,23 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
     if contiguous and count == MR and columns == width:
         for i in range(MR):
             to.row[i] = y + row_at[i] + column_at[0]
-        tile_product(part.kc, rows, b, to, width)
+        tile_product(part, rows, b, to, width)
         if not to.bad:
             return
     for i in range(MR):
         aside.row[i] = tile + i*width
         aside.bias[i] = 0
     aside.add, aside.column_bias, aside.check, aside.times = False, NULL, False, 1
-    tile_product(part.kc, rows, b, &aside, width)
+    tile_product(part, rows, b, &aside, width)
     if flag:
         mend(job, part, x, w, tile, width, count, columns, pixel, m)
     put(tile, width, count, columns, y, row_at, column_at, contiguous, to)
+
+
+cdef inline void at_pixel(const Nest* nest, Py_ssize_t p0, Py_ssize_t columns, Py_ssize_t pixel,
+                          Py_ssize_t* at) noexcept nogil:
+    """(n, o0, o1, o2) of a pixel of a block."""
+    place(nest, p0 + pixel // columns*nest.axis[2].out + pixel % columns, at)
 
 
 cdef void mend(const Job* job, const Part* part, const real* x, const real* w, real* tile, Py_ssize_t width,
@@ -187,7 +213,7 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
         return
     for i in range(rows):
         for j in range(columns):
-            place(job.nest, part.p0 + pixel + (i if job.flat else j), at)
+            at_pixel(job.nest, part.p0, part.columns, pixel + (i if job.flat else j), at)
             tile[i*width + j] = exact(job.nest, &part.box, x + at[0]*job.nest.xn,
                                       w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], 0,
                                       job.cval)
@@ -225,9 +251,10 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
                      const real* packed) noexcept nogil:
     """MR rows of weights meet all panels of the block: the smaller piece of the weights stays in L1."""
-    cdef Py_ssize_t channels = job.m1 - job.m0, t, m, width, columns, pixel, inner, rows
+    cdef Py_ssize_t channels = job.m1 - job.m0, t, m, inner, rows
     cdef Py_ssize_t row_at[MR]
     cdef const real* row[MR]
+    cdef const Panel* p
     cdef Target to
     cdef int i
     to.add, to.column_bias = not part.first, NULL
@@ -238,12 +265,10 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
             row[i] = weight_row(job, w, packed, min(m + i, channels - 1), part.before, part.kc)
             row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
             to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
-        for inner in range(panels(part.count)):
-            pixel = panel_start(part.count, inner)
-            width = panel_start(part.count, inner + 1) - pixel
-            columns = min(width, part.count - pixel)
-            finish(job, part, x, w, y, row, part.block + pixel*part.kc, &to, width, rows, columns, row_at,
-                   part.pixel_at + pixel, part.joined[inner], part.flags[inner], pixel, m)
+        for inner in range(part.panels):
+            p = part.panel + inner
+            finish(job, part, x, w, y, row, part.block + (p.pixel*part.kc if part.where == NULL else p.base), &to,
+                   p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined, part.flags[inner], p.pixel, m)
 
 
 cdef inline const real* weight_row(const Job* job, const real* w, const real* packed, Py_ssize_t m, Py_ssize_t before,
@@ -254,40 +279,86 @@ cdef inline const real* weight_row(const Job* job, const real* w, const real* pa
     return packed + m // MR*MR*job.depth + before*MR + m % MR*kc
 
 
-cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p0, Py_ssize_t count,
-                     Py_ssize_t u0, Py_ssize_t u1, real* scratch, Py_ssize_t* pixel_at, char* flags) noexcept nogil:
-    """One group, one block of pixels, units u0 .. u1 of output channels: pack x box by box, multiply, store."""
+ctypedef struct Room:
+    # A thread's scratch: the packed block or strip, places of pixels and of products, panels, flags.
+    real* block
+    Py_ssize_t* pixel_at
+    Py_ssize_t* where
+    Panel* panel
+    char* flags
+
+
+cdef Py_ssize_t split_panels(const Job* job, const Strip* strip, const Py_ssize_t* pixel_at, Panel* to) noexcept nogil:
+    """The panels of a block, row by row; their number."""
+    cdef Py_ssize_t row, q, j, number = 0
+    cdef Panel* p
+    for row in range(strip.rows):
+        for q in range(panels(strip.columns)):
+            p = to + number
+            j = panel_start(strip.columns, q)
+            p.pixel, p.width = row*strip.columns + j, panel_start(strip.columns, q + 1) - j
+            p.columns = min(p.width, strip.columns - j)
+            p.base = row*job.nest.axis[1].stride*strip.line + j
+            p.joined = True
+            for j in range(p.pixel + 1, p.pixel + p.columns):
+                p.joined = p.joined and pixel_at[j] == pixel_at[j - 1] + 1
+            number += 1
+    return number
+
+
+cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p0, const Strip* strip, Py_ssize_t u0,
+                     Py_ssize_t u1, Room room) noexcept nogil:
+    """One group, one block of pixels, units u0 .. u1 of output channels: pack x box by box, multiply, store.
+
+    Without strips the block is one line of pixels, strip.columns of them.
+    """
     cdef const Nest* nest = job.nest
     cdef const real* x = job.x + g*nest.xg
     cdef const real* w = job.w + g*nest.wg
     cdef real* y = job.y + g*nest.yg
     cdef const real* bias = offset(job.bias, g*nest.m + job.m0)
     cdef const real* packed = offset(job.packed, g*packed_lines(job)*job.depth)
-    cdef Py_ssize_t number, j, panel
+    cdef Py_ssize_t number, j, row
     cdef Py_ssize_t at[4]
-    cdef char* joined = flags + count
     cdef Part part
-    place(nest, p0, at)
-    for j in range(count):
-        pixel_at[j] = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*nest.axis[2].ys
-        advance(nest, at)
+    part.count, part.panels = strip.rows*strip.columns, 0
+    for row in range(strip.rows):
+        place(nest, p0 + row*nest.axis[2].out, at)
+        for j in range(row*strip.columns, (row + 1)*strip.columns):
+            room.pixel_at[j] = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*nest.axis[2].ys
+            advance(nest, at)
     if not job.flat:
-        for panel in range(panels(count)):
-            joined[panel] = True
-            for j in range(panel_start(count, panel) + 1, min(panel_start(count, panel + 1), count)):
-                joined[panel] = joined[panel] and pixel_at[j] == pixel_at[j - 1] + 1
-    part.block, part.flags, part.joined, part.pixel_at = scratch, flags, joined, pixel_at
-    part.p0, part.count, part.u0, part.u1, part.before = p0, count, u0, u1, 0
+        part.panels = split_panels(job, strip, room.pixel_at, room.panel)
+    part.block, part.flags, part.panel, part.pixel_at = room.block, room.flags, room.panel, room.pixel_at
+    part.where = room.where if job.strips else NULL
+    part.p0, part.columns, part.u0, part.u1, part.before = p0, strip.columns, u0, u1, 0
     for number in range(cuts.boxes):
         part.kc = box_at(cuts, job.channel_last, number, &part.box)
         part.first = job.first and number == 0
         if job.flat:
-            pack_rows(job, x, &part.box, part.kc, p0, count, scratch, flags)
+            pack_rows(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags)
             sweep_flat(job, &part, x, w, y, bias, packed)
         else:
-            pack_lanes(job, x, &part.box, part.kc, p0, count, scratch, flags)
+            if job.strips:
+                strip_of(job, x, strip, &part, room)
+            else:
+                pack_lanes(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags)
             sweep_rows(job, &part, x, w, y, bias, packed)
         part.before += part.kc
+
+
+cdef void strip_of(const Job* job, const real* x, const Strip* strip, Part* part, Room room) noexcept nogil:
+    """The strip of a box, its places, and the flags of the panels."""
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t j
+    cdef bint absent
+    place(job.nest, part.p0, at)
+    absent = fill_strip(job, x + at[0]*job.nest.xn, &part.box, strip, at, room.block, room.where) and job.cval == 0
+    for j in range(part.panels):
+        room.flags[j] = False
+        if absent:
+            at_pixel(job.nest, part.p0, part.columns, part.panel[j].pixel, at)
+            room.flags[j] = panel_absent(job.nest, &part.box, at, part.panel[j].columns)
 
 
 cdef inline Py_ssize_t channel_units(const Job* job) noexcept nogil:
@@ -327,40 +398,107 @@ cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept no
         pack_group(job, cuts, t // each, t % each, to)
 
 
-cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
-    """All tasks of a slice of output channels; 1 if there was no memory."""
-    cdef Py_ssize_t unit = MR if job.flat else V
-    cdef Py_ssize_t units = (job.pixels + unit - 1) // unit, splits = 1, blocks, block
-    cdef Py_ssize_t channels = channel_units(job), t, g, b, s, p0, p1, grain, kc = 1, size, most
+ctypedef struct Blocks:
+    # How the pixels are cut: images x rows x line blocks; a line is cut at multiples of `unit`.
+    Py_ssize_t images, rows, line, unit, units
+    Py_ssize_t count, values, panels  # of the largest block: pixels, packed values, panels
+
+
+cdef void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
+    """Blocks of a line of all pixels."""
+    cdef Py_ssize_t unit = MR if job.flat else V, kc = 1, block, units
     cdef int j
-    cdef char* mine
     for j in range(4):
         kc *= cuts.size[j]
+    units = (job.pixels + unit - 1) // unit
     block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
-    blocks = (job.pixels + block - 1) // block
-    if job.nest.g*blocks < threads:
+    to.line = (job.pixels + block - 1) // block
+    if job.nest.g*to.line >= threads and to.line < 8*threads:
+        to.line = min(units, (to.line + threads - 1) // threads*threads)
+    to.images, to.rows, to.unit, to.units = 1, 1, unit, units
+    to.count = (units + to.line - 1) // to.line*unit
+    to.values = (to.count + MR)*kc + V
+    to.panels = panels(to.count)
+
+
+cdef void strip_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
+    """Rectangular blocks whose strips fit STRIP."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* b = &nest.axis[1]
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t planes = box_taps(cuts, job.channel_last, 3)*box_taps(cuts, job.channel_last, 0)
+    cdef Py_ssize_t taps1 = box_taps(cuts, job.channel_last, 1), taps2 = box_taps(cuts, job.channel_last, 2), rows
+    cdef Strip strip
+    to.images, to.unit, to.units = nest.n*nest.axis[0].out, V, (d.out + V - 1) // V
+    to.line = (d.out + WIDEST - 1) // WIDEST
+    shape(nest, taps1, taps2, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
+    rows = (STRIP // (planes*strip.line) - strip.height) // b.stride + 1
+    rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
+    to.rows = (b.out + rows - 1) // rows
+    if nest.g*to.images*to.line*to.rows >= threads and to.images*to.line*to.rows < 8*threads:
+        to.rows = min(b.out, (to.rows + threads - 1) // threads*threads)
+    rows = (b.out + to.rows - 1) // to.rows
+    shape(nest, taps1, taps2, rows, strip.columns, &strip)
+    to.count, to.values = rows*strip.columns, planes*strip.height*strip.line + V
+    to.panels = rows*panels(strip.columns)
+
+
+cdef Py_ssize_t block_at(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t number,
+                         Strip* strip) noexcept nogil:
+    """The first pixel and the shape of a block."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t most = nest.axis[2].out if job.strips else job.pixels
+    cdef Py_ssize_t q = number % blocks.line, row, image, r0, r1 = 1, c0, c1
+    row = number // blocks.line % blocks.rows
+    image = number // blocks.line // blocks.rows
+    c0 = q*blocks.units // blocks.line*blocks.unit
+    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit, most)
+    if not job.strips:
+        strip.rows, strip.columns, strip.line = 1, c1 - c0, 0
+        return c0
+    r0, r1 = row*nest.axis[1].out // blocks.rows, (row + 1)*nest.axis[1].out // blocks.rows
+    shape(nest, box_taps(cuts, job.channel_last, 1), box_taps(cuts, job.channel_last, 2), r1 - r0, c1 - c0, strip)
+    return (image*nest.axis[1].out + r0)*nest.axis[2].out + c0
+
+
+cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
+    """All tasks of a slice of output channels; 1 if there was no memory."""
+    cdef Py_ssize_t channels = channel_units(job), splits = 1, number, t, size
+    cdef Blocks blocks
+    if job.strips:
+        strip_blocks(job, cuts, threads, &blocks)
+    else:
+        line_blocks(job, cuts, threads, &blocks)
+    number = blocks.images*blocks.rows*blocks.line
+    if job.nest.g*number < threads:
         splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
-    elif blocks < 8*threads:
-        blocks = min(units, (blocks + threads - 1) // threads*threads)
-    grain = (units + blocks - 1) // blocks*unit
-    most = ((grain + MR)*kc + V + 15) // 16*16
-    size = (most*sizeof(real) + grain*(sizeof(Py_ssize_t) + 2) + 127) // 64*64
+    blocks.values = (blocks.values + 15) // 16*16
+    size = blocks.values*sizeof(real) + (blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
+    size = (size + blocks.panels + blocks.count + 127) // 64*64
     cdef char* memory = <char*>malloc(size*threads + 64)
     if memory == NULL:
         return 1
     cdef char* aligned = memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
-    for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='guided'):
-        s = t % splits
-        b = t // splits % blocks
-        g = t // splits // blocks
-        p0 = b*units // blocks*unit
-        p1 = min((b + 1)*units // blocks*unit, job.pixels)
-        mine = aligned + threadid()*size
-        block_task(job, cuts, g, p0, p1 - p0, s*channels // splits, (s + 1)*channels // splits, <real*>mine,
-                   <Py_ssize_t*>(mine + most*sizeof(real)), mine + most*sizeof(real) + grain*sizeof(Py_ssize_t))
+    for t in prange(job.nest.g*number*splits, num_threads=threads, schedule='guided'):
+        task(job, cuts, &blocks, t // splits // number, t // splits % number, t % splits*channels // splits,
+             (t % splits + 1)*channels // splits, aligned + threadid()*size)
     free(memory)
     return 0
+
+
+cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t g, Py_ssize_t number, Py_ssize_t u0,
+               Py_ssize_t u1, char* memory) noexcept nogil:
+    """`block_task` with a thread's scratch laid out."""
+    cdef Strip strip
+    cdef Room room
+    cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number, &strip)
+    room.block = <real*>memory
+    room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
+    room.where = room.pixel_at + blocks.count
+    room.panel = <Panel*>(room.where + KC)
+    room.flags = <char*>(room.panel + blocks.panels)
+    block_task(job, cuts, g, p0, &strip, u0, u1, room)
 
 
 # ---- entries
@@ -392,7 +530,7 @@ def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, int thread
 
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, bint flat, bint channel_last,
-        bint in_place, packed_array, int threads):
+        bint in_place, bint strips, packed_array, int threads):
     """y of one nest. in_place: rows of w are contiguous in the order of the inner sum."""
     cdef Job job
     cdef Cut cuts
@@ -411,6 +549,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
         job.packed = address(packed_array)
     job.cval = address(cval_array)[0]
     job.flat, job.channel_last, job.first, job.depth = flat, channel_last, first, depth_of(job.nest)
+    job.strips = strips
     job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
     job.m0, job.m1 = 0, job.nest.m
     cut(job.nest, channel_last, &cuts)

@@ -17,24 +17,41 @@ normwise = False
 NONE, BATCH, GROUPS, CHANNELS, ROW = range(5)
 
 
-def lane(nest) -> int:
-    """The loop whose values become vector lanes: unit stride in y, 0 or 1 in x, the longest such.
+def _lanes(nest, lanes: int):
+    """(cost of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
 
-    Weights are copied so that they run along the lanes (`_arranged`), but where they are not shared.
+    In units of one vector product a lane: neighbours 1, every second value 2, one by one 3 + 0.7 a lane; a result that
+    is no neighbour costs 1 a lane. Leftovers, and rims of a row, cost 1.5 vectors each.
     """
-    found = [(1, NONE)]
     shared = nest.shares_weights()
-    if nest.y[0] == 1 and nest.x[0] == 1:
-        found.append((nest.n, BATCH))
-    if nest.y[1] == 1 and nest.x[1] in (0, 1) and (shared or nest.w[0] == 1):
-        found.append((nest.g, GROUPS))
-    if nest.y[2] == 1 and (shared or nest.w[1] == 1):
-        found.append((nest.m, CHANNELS))
-    if nest.windows:
+    yield 1.5, NONE
+    loops = []
+    if nest.n > 1:
+        loops.append((BATCH, nest.n, nest.x[0], nest.y[0], nest.n))
+    if nest.g > 1 and (shared or nest.w[0] == 1):
+        loops.append((GROUPS, nest.g, nest.x[1], nest.y[1], nest.g))
+    if nest.m > 1 and (shared or nest.w[1] == 1):
+        loops.append((CHANNELS, nest.m, 0, nest.y[2], nest.m))
+    if nest.windows and nest.windows[-1].wo == 0 and nest.windows[-1].axis.taps:
         v = nest.windows[-1]
-        if v.ys == 1 and v.xs * v.axis.stride == 1 and v.wo == 0:
-            found.append((v.axis.out, ROW))
-    return max(found)[1]
+        low, high = v.axis.reach()
+        rims = (max(0, -low) + max(0, high - v.axis.size + 1)) // v.axis.stride
+        loops.append((ROW, v.axis.out, v.xs * v.axis.stride, v.ys, max(0, v.axis.out - rims)))
+    for place, count, x_step, y_step, inside in loops:
+        vectors = inside // lanes * lanes
+        load = {0: 1.0, 1: 1.0, 2: 2.0}.get(x_step, 3.0 + 0.7 * lanes)
+        if place == GROUPS and x_step == 2:
+            load = 3.0 + 0.7 * lanes
+        store = 0.0 if y_step == 1 else lanes / max(nest.depth, 1)
+        yield (vectors * (load + store) / lanes + (count - vectors) * 1.5) / max(count, 1), place
+
+
+def lane(nest, lanes: int) -> int:
+    """The loop whose values become vector lanes, NONE where that is slower than one by one.
+
+    It does not change the order of any sum. Weights are copied so that they run along the lanes (`_arranged`).
+    """
+    return min(_lanes(nest, lanes))[1]
 
 
 def _arranged(nest, along: int):
@@ -62,32 +79,21 @@ def refuse(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Lanes in whole vectors at 0.6 G products/s a lane, the rest one by one at 0.4 G.
+    """Products at 0.6 G vectors/s, as the lanes allow, and 1 us.
 
     One core of a Zen 4 server (`python benchmarks/costs.py`).
     """
-    where = lane(nest)
-    lanes = _kernels.load("direct", kind).LANES
-    extent = {NONE: 1, BATCH: nest.n, GROUPS: nest.g, CHANNELS: nest.m}.get(where)
-    whole = 0 if extent is None else extent // lanes * lanes
-    if where == ROW:
-        axis = nest.windows[-1].axis
-        extent, rims = axis.out, axis.out
-        if axis.taps:
-            low, high = axis.reach()
-            rims = min(axis.out, max(0, -low) + max(0, high - axis.size + 1))
-        whole = (extent - rims) // lanes * lanes
-    share = whole / max(extent, 1) if where != NONE else 0
-    return 1e-6 + nest.products * (share / (0.6e9 * lanes) + (1 - share) / 0.4e9) / threads
+    return 1e-6 + nest.products * min(_lanes(nest, _kernels.load("direct", kind).LANES))[0] / 0.6e9 / threads
 
 
 def scratch(nest, kind, threads):
-    return 0 if _arranged(nest, lane(nest)) is None else nest.g * nest.m * nest.depth * (4 if kind == "f32" else 8)
+    along = lane(nest, _kernels.load("direct", kind).LANES)
+    return 0 if _arranged(nest, along) is None else nest.g * nest.m * nest.depth * (4 if kind == "f32" else 8)
 
 
 def way(nest, model, kind, bound):
     """(lane, how the weights are arranged along it)."""
-    along = lane(nest)
+    along = lane(nest, _kernels.load("direct", kind).LANES)
     return along, _arranged(nest, along)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from .. import _kernels
+from .._geometry import Axis
+from .._nest import KERNEL_RANK, Window
 from ._base import not_dense
 
 name = "gemm"
@@ -31,6 +34,31 @@ def _in_order(nest, channel_last: bool) -> bool:
     return True
 
 
+def _may_line(nest) -> bool:
+    """Whether the batch may be the innermost window, so that pixels which are neighbours in memory follow each other.
+
+    So it is for the weight gradient of channels-last layers, whose batch are the channels.
+    """
+    return nest.n > 1 and nest.x[0] == 1 and len(nest.windows) < KERNEL_RANK
+
+
+def _may_strip(nest) -> bool:
+    """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each."""
+    if not nest.windows or nest.windows[-1].xs != 1:
+        return False
+    spans = [(v.axis.taps, v.axis.stride, v.axis.dilation * (v.axis.taps - 1) + 1) for v in nest.windows[-2:]]
+    taps, read = 1, 1
+    for count, stride, span in spans:
+        taps *= count
+        read *= min(stride, span)
+    return taps > read
+
+
+def _lined(nest):
+    window = Window(Axis(nest.n, 1, nest.n), nest.x[0], 0, 0, nest.y[0])
+    return replace(nest, n=1, x=(0, *nest.x[1:]), y=(0, *nest.y[1:]), windows=(*nest.windows, window))
+
+
 def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, rows: int, bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
@@ -51,9 +79,14 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
 
     if flat:
         merged = last is not None and nest.x[2] == 1 and last.axis.dilation * last.xs == nest.c
-        runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
-        x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
-        w_cost = 0 if bound else m * depth * (moved(nest.w[1], nest.w[2] == 1) + 0.5)
+        if channel_last:
+            runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
+            x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
+        else:
+            runs = pixels * depth // (max(last.axis.taps, 1) if last else 1)
+            x_cost = pixels * depth * moved(last.xs * last.axis.dilation if last else 1) + 20.0 * runs
+        turned = nest.w[2] == 1 if channel_last else last is not None and last.ws == 1
+        w_cost = 0 if bound else m * depth * (moved(nest.w[1], turned) + 0.5)
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
@@ -70,15 +103,17 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
 
 @lru_cache(maxsize=4096)
 def _ways(nest, kind: str, bound: bool):
-    """(cycles, flat, channel_last, in_place) of the cheapest way."""
+    """(cycles, flat, channel_last, lined) of the cheapest way."""
     kernel = _kernels.load("gemm", kind)
     by_x = nest.x[2] == 1
     by_w = not _in_order(nest, False) and (_in_order(nest, True) or abs(nest.w[2]) == 1)
     ways = []
-    for flat, channel_last in ((False, by_w), (True, by_x)):
-        in_place = not flat and _in_order(nest, channel_last)
-        cycles = _cycles(nest, flat, channel_last, in_place, kernel.LANES, kernel.ROWS, bound)
-        ways.append((cycles, flat, channel_last, in_place))
+    for lined in (False, True) if _may_line(nest) else (False,):
+        line = _lined(nest) if lined else nest
+        for flat, channel_last in ((False, by_w), (True, by_x)):
+            in_place = not flat and _in_order(nest, channel_last)
+            cycles = _cycles(line, flat, channel_last, in_place, kernel.LANES, kernel.ROWS, bound)
+            ways.append((cycles, flat, channel_last, lined))
     return min(ways)
 
 
@@ -89,30 +124,32 @@ def seconds(nest, kind, threads):
 
 def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
-    _, flat, _, in_place = _ways(nest, kind, False)
+    _, flat, channel_last, _ = _ways(nest, kind, False)
     block = threads * 640 * 260 * size
-    return block + (0 if in_place and not flat else min(nest.g * nest.m * nest.depth * size, 12 << 20))
+    in_place = not flat and _in_order(nest, channel_last)
+    return block + (0 if in_place else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 
 
 def way(nest, model, kind, bound):
-    """(flat, channel_last, in_place): decided on the model, but for whether these weights can be read in place."""
-    _, flat, channel_last, _ = _ways(model, kind, bound)
-    return flat, channel_last, not flat and _in_order(nest, channel_last)
+    """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
+    _, flat, channel_last, lined = _ways(model, kind, bound)
+    return (flat, channel_last, not flat and _in_order(nest, channel_last), not flat and _may_strip(nest),
+            (_lined(nest) if lined else nest).pack())
 
 
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    flat, channel_last, in_place = call.way
+    flat, channel_last, in_place, _, packed_nest = call.way
     if in_place:
         return None
     kernel = _kernels.load("gemm", call.kind)
-    packed = np.empty(kernel.packed_size(call.packed, flat), call.dtype)
-    kernel.pack(w, packed, call.packed, flat, channel_last, call.threads)
+    packed = np.empty(kernel.packed_size(packed_nest, flat), call.dtype)
+    kernel.pack(w, packed, packed_nest, flat, channel_last, call.threads)
     return packed
 
 
 def run(nest, call, x, w, y):
     kernel = _kernels.load("gemm", call.kind)
-    flat, channel_last, in_place = call.way
-    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, flat, channel_last, in_place, call.weights,
-               call.threads)
+    flat, channel_last, in_place, strips, packed_nest = call.way
+    kernel.run(x, w, y, call.bias, packed_nest, nest.first, call.cval, flat, channel_last, in_place, strips,
+               call.weights, call.threads)

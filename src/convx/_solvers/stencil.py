@@ -39,7 +39,7 @@ def _tiles(nest, kind):
 def seconds(nest, kind, threads):
     """Whole tiles of 4 rows at the rate of the register tile, the copies at the edges, and a pass over x and y.
 
-    0.8 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`python
+    1.6 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`python
     benchmarks/costs.py`; a factor 1.5 changes few choices).
     """
     blocks, columns, lanes = _tiles(nest, kind)
@@ -49,7 +49,7 @@ def seconds(nest, kind, threads):
     inner = nest.depth
     for v in nest.windows[-2:]:
         inner //= max(v.axis.taps, 1)
-    work = planes * blocks * 4 * columns * lanes * nest.depth / (0.8e9 * lanes)
+    work = planes * blocks * 4 * columns * lanes * nest.depth / (1.6e9 * lanes)
     edges = planes * inner * min(blocks * columns, blocks * min(columns, 2) + 2 * columns) * 2e-7
     traffic = nest.outputs * (8 if kind == "f64" else 4) * 2 / 16e9
     return 1e-6 + (max(work, traffic) + edges) / threads

@@ -1,0 +1,182 @@
+/* Which of two values is the larger, in vectors: `place` numbers the cells, as wide as a value. A nan is larger than any
+   number; of equal values the one with the smaller place. Windows of pooling are compared with these. */
+#ifndef CONVX_ORDER_H
+#define CONVX_ORDER_H
+#include <math.h>
+#if defined(__AVX__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+#include "_real.h"
+
+#if defined(CONVX_F32)
+typedef int32_t place;
+#define CONVX_NOWHERE INT32_MAX
+#else
+typedef int64_t place;
+#define CONVX_NOWHERE INT64_MAX
+#endif
+#if defined(CONVX_I64)
+#define CONVX_LOWEST 0 /* real is unsigned */
+#else
+#define CONVX_LOWEST (-(real)INFINITY)
+#endif
+
+#if defined(__GNUC__)
+typedef place vplace __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(place)), may_alias));
+static inline vplace p_load(const place *p) { return *(const vplace *)p; }
+static inline void p_store(place *p, vplace v) { *(vplace *)p = v; }
+static inline vplace p_set(place a) { vplace zero = {0}; return zero + a; }
+/* b where m says so, else a */
+#if defined(__AVX__) && !defined(__AVX512F__)
+static inline vplace p_pick(vplace m, vplace a, vplace b) {
+#if defined(CONVX_F32)
+    return (vplace)_mm256_blendv_ps((__m256)a, (__m256)b, (__m256)m);
+#else
+    return (vplace)_mm256_blendv_pd((__m256d)a, (__m256d)b, (__m256d)m);
+#endif
+}
+#else
+static inline vplace p_pick(vplace m, vplace a, vplace b) { return (m & b) | (~m & a); }
+#endif
+static inline vreal v_pick(vplace m, vreal a, vreal b) { return (vreal)p_pick(m, (vplace)a, (vplace)b); }
+/* a where m says so, else 0 */
+static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
+#if !defined(CONVX_I64)
+#define CONVX_NAN(v) ((vplace)((v) != (v)))
+#else
+#define CONVX_NAN(v) p_set(0)
+#endif
+#define CONVX_TRUE(condition) ((vplace)(condition))
+/* to[2*j], to[2*j + 1] = a[j], b[j] for j < V */
+static inline void v_mix(real *to, vreal a, vreal b) {
+    v_store(to, CONVX_MIX(a, b, CONVX_LOW));
+    v_store(to + V, CONVX_MIX(a, b, CONVX_HIGH));
+}
+#else
+typedef place vplace;
+static inline vplace p_load(const place *p) { return *p; }
+static inline void p_store(place *p, vplace v) { *p = v; }
+static inline vplace p_set(place a) { return a; }
+static inline vplace p_pick(vplace m, vplace a, vplace b) { return m ? b : a; }
+static inline vreal v_pick(vplace m, vreal a, vreal b) { return m ? b : a; }
+static inline vreal v_only(vplace m, vreal a) { return m ? a : 0; }
+#define CONVX_NAN(v) (-(place)((v) != (v)))
+#define CONVX_TRUE(condition) (-(place)(condition))
+static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
+#endif
+
+/* Whether b, which comes later, takes the place of a: it is larger, or the first nan. */
+#if defined(CONVX_I64)
+static inline vplace v_wins(vreal a, vreal b) { return CONVX_TRUE(b > a); }
+#else
+static inline vplace v_wins(vreal a, vreal b) { return ~CONVX_TRUE(b <= a) & CONVX_TRUE(a == a); }
+#endif
+/* The larger of a and b: a nan wins. The instructions return their second operand where one is a nan: one of the two
+   orders keeps it, and the bits of a nan or-ed with any others are a nan. */
+#if defined(__AVX__) && defined(__GNUC__) && !defined(CONVX_I64)
+#if defined(__AVX512F__) && defined(CONVX_F32)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_ps((__m512)(a), (__m512)(b))
+#elif defined(__AVX512F__)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_pd((__m512d)(a), (__m512d)(b))
+#elif defined(CONVX_F32)
+#define CONVX_MAX(a, b) (vplace)_mm256_max_ps((__m256)(a), (__m256)(b))
+#else
+#define CONVX_MAX(a, b) (vplace)_mm256_max_pd((__m256d)(a), (__m256d)(b))
+#endif
+static inline vreal v_max(vreal a, vreal b) { return (vreal)(CONVX_MAX(a, b) | CONVX_MAX(b, a)); }
+#else
+static inline vreal v_max(vreal a, vreal b) { return v_pick(v_wins(a, b), a, b); }
+#endif
+/* Equal, or nan both. */
+static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CONVX_NAN(a) & CONVX_NAN(b)); }
+static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
+static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
+
+/* p[0], p[2], ...; p[2*V - 1] is read too */
+#if defined(__GNUC__)
+#if CONVX_VBYTES == 64
+#define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
+#elif CONVX_VBYTES == 32
+#define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
+#define CONVX_PAIRS_8 0, 2, 4, 6
+#else
+#define CONVX_PAIRS_4 0, 2, 4, 6
+#define CONVX_PAIRS_8 0, 2
+#endif
+#if defined(CONVX_F32)
+#define CONVX_PAIRS CONVX_PAIRS_4
+#else
+#define CONVX_PAIRS CONVX_PAIRS_8
+#endif
+static inline vreal v_second(const real *p) { return CONVX_MIX(v_load(p), v_load(p + V), CONVX_PAIRS); }
+static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
+#else
+static inline vreal v_second(const real *p) { return *p; }
+static inline vplace p_second(const place *p) { return *p; }
+#endif
+
+/* 0, step, 2*step, ... */
+static inline vplace p_line(place step) {
+    place lanes[V];
+    int i;
+    for (i = 0; i < V; i++) lanes[i] = step * i;
+    return p_load(lanes);
+}
+/* p[0], p[step], ... */
+static inline vreal v_every(const real *p, ptrdiff_t step) {
+    real lanes[V];
+    int i;
+    for (i = 0; i < V; i++) lanes[i] = p[step * i];
+    return v_load(lanes);
+}
+static inline vplace p_every(const place *p, ptrdiff_t step) {
+    place lanes[V];
+    int i;
+    for (i = 0; i < V; i++) lanes[i] = p[step * i];
+    return p_load(lanes);
+}
+/* A vector of which only the first count values are in memory, 0 < count < V; no others are touched. */
+static inline vreal v_part(const real *p, ptrdiff_t count) {
+    real lanes[V] = {0};
+    v_copy(lanes, p, count);
+    return v_load(lanes);
+}
+static inline void v_put(real *p, vreal v, ptrdiff_t count) {
+    real lanes[V];
+    v_store(lanes, v);
+    v_copy(p, lanes, count);
+}
+static inline vplace p_part(const place *p, ptrdiff_t count) {
+    place lanes[V] = {0};
+    memcpy(lanes, p, count * sizeof(place));
+    return p_load(lanes);
+}
+static inline void p_put(place *p, vplace v, ptrdiff_t count) {
+    place lanes[V];
+    p_store(lanes, v);
+    memcpy(p, lanes, count * sizeof(place));
+}
+
+/* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
+   y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
+   `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
+   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes. */
+typedef struct {
+    ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
+} PoolAxis;
+typedef struct {
+    ptrdiff_t taps, stride, dilation, start;
+} PoolPhase;
+typedef struct {
+    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low;
+    PoolAxis axis[];
+} Pool;
+static inline const PoolPhase *phases_of(const Pool *pool) {
+    return (const PoolPhase *)(const void *)(pool->axis + pool->rank);
+}
+/* What one output reads along one axis: count positions from i on, step apart. */
+typedef struct {
+    ptrdiff_t i, count, step;
+} Run;
+#endif

@@ -1,0 +1,40 @@
+# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added and compared.
+from _real cimport real, vreal
+
+cdef extern from "_order.h" nogil:
+    ctypedef long place
+    ctypedef long vplace
+    place NOWHERE "CONVX_NOWHERE"
+    real LOWEST "CONVX_LOWEST"
+    vplace p_load(const place*)
+    void p_store(place*, vplace)
+    vplace p_set(place)
+    vplace p_pick(vplace, vplace, vplace)
+    vreal v_pick(vplace, vreal, vreal)
+    vreal v_only(vplace, vreal)
+    vreal v_second(const real*)
+    vplace p_second(const place*)
+    void v_mix(real*, vreal, vreal)
+    vreal v_max(vreal, vreal)
+    vplace v_wins(vreal, vreal)
+    vplace v_same(vreal, vreal)
+    vplace p_same(vplace, vplace)
+    vplace p_less(vplace, vplace)
+    vplace p_line(place)
+    vreal v_every(const real*, Py_ssize_t)
+    vplace p_every(const place*, Py_ssize_t)
+    vreal v_part(const real*, Py_ssize_t)
+    void v_put(real*, vreal, Py_ssize_t)
+    vplace p_part(const place*, Py_ssize_t)
+    void p_put(place*, vplace, Py_ssize_t)
+
+    ctypedef struct PoolAxis:
+        Py_ssize_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps
+    ctypedef struct PoolPhase:
+        Py_ssize_t taps, stride, dilation, start
+    ctypedef struct Pool:
+        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low
+        PoolAxis axis[1]
+    ctypedef struct Run:
+        Py_ssize_t i, count, step
+    const PoolPhase* phases_of(const Pool*)

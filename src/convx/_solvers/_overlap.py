@@ -1,0 +1,305 @@
+"""Tiles to spectra, products, and back: one call of `fft` (floor 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from .._nest import Nest
+from . import direct, gemm, stencil
+from ._base import at
+from ._tiles import Cut, gather, groups, outputs_only
+
+BLOCK = 1 << 19  # positions transformed at once for each thread: 2 to 4 MB, flat between 2^17 and 2^21
+LANES = 8  # transforms that scipy.fft does side by side: 4, or 8 in wide vectors
+ALONE = 1 << 15  # positions below which scipy's thread pool costs more than it gains
+
+
+class Way(NamedTuple):
+    """Decided once per plan: the model, the tiles, and which window of the nest each cut belongs to."""
+
+    model: Nest
+    tiling: object  # lengths of tiles, groups and channels at once
+    cuts: tuple[Cut, ...]
+    places: tuple[int, ...]
+    model_places: tuple[int, ...]
+    room: int  # bytes of scratch
+
+
+class Weights(NamedTuple):
+    """Whether all weights are finite, and their spectra (g, m, c, *F) if all of them are kept."""
+
+    finite: bool
+    spectra: np.ndarray | None
+
+
+def prepared(nest, call, w, most):
+    way, size = call.way, call.dtype.itemsize
+    taps = _taps(nest, way, call.dtype, w)
+    finite = bool(np.isfinite(taps).all())
+    total = nest.g * nest.m * nest.c * prod(way.tiling.lengths) * size
+    if not finite or total > most:
+        return Weights(finite, None)
+    return Weights(finite, _spectra(taps, way.cuts, call.threads))
+
+
+def _taps(nest, way, dtype, w):
+    """w as (g, m, c, *k), turned around, its axes in the order of the cuts."""
+    windows = [nest.windows[i] for i in way.places]
+    origin = nest.origin[1] + sum((v.axis.taps - 1) * v.ws for v in windows)
+    return at(w, dtype, origin, (nest.g, nest.m, nest.c, *(v.axis.taps for v in windows)),
+              (*nest.w, *(-v.ws for v in windows)))
+
+
+def _spectra(taps, cuts, threads):
+    """Transforms of kernels, axis by axis from the last, so that rows without taps are not transformed."""
+    from scipy import fft
+
+    rank = len(cuts)
+    for a in range(rank - 1, -1, -1):
+        cut, axis = cuts[a], taps.ndim - rank + a
+        shape = (*taps.shape[:axis], cut.length, *taps.shape[axis + 1:])
+        spread = np.zeros(shape, taps.dtype)
+        spread[(slice(None),) * axis + (slice(0, cut.reach, cut.axis.dilation),)] = taps
+        workers = _workers(spread, threads)
+        if a == rank - 1:
+            taps = fft.rfft(spread, axis=axis, workers=workers)
+        else:
+            taps = fft.fft(spread, axis=axis, overwrite_x=True, workers=workers)
+    return taps
+
+
+def _workers(array, threads):
+    return threads if array.size > ALONE else 1
+
+
+def _parts(extent, size):
+    return [slice(a, min(a + size, extent)) for a in range(0, extent, size)]
+
+
+class _Loops(NamedTuple):
+    """Strides in x or y: of the plain loops, of groups and channels, and of the positions along each cut."""
+
+    origin: int
+    plain: tuple[int, ...]
+    channel: tuple[int, int]
+    inner: tuple[int, ...]
+
+
+class _Part(NamedTuple):
+    """One call for some groups and output channels."""
+
+    nest: Nest
+    call: tuple
+    x: np.ndarray
+    w: np.ndarray
+    y: np.ndarray
+    weights: Weights
+    g: slice
+    m: slice
+    x_loops: _Loops
+    y_loops: _Loops
+
+    def spectra(self, c):
+        """Spectra of the weights for these input channels."""
+        where = (self.g, self.m, c)
+        if self.weights.spectra is not None:
+            return self.weights.spectra[where]
+        way = self.call.way
+        return _spectra(_taps(self.nest, way, self.call.dtype, self.w)[where], way.cuts, self.call.threads)
+
+
+def run(nest, call, x, w, y):
+    """All of the nest: tile by tile, or by sums one by one if a weight is not finite."""
+    way = call.way
+    weights = call.weights or prepared(nest, call, w, way.room // 3)
+    if not weights.finite:
+        _exactly(nest, way.model, call, call.bias, x, w, y)
+        return
+    plain = [v for v in nest.windows if v.is_plain()]
+    x_loops = _Loops(nest.origin[0], (nest.x[0], *(v.xs for v in plain)), nest.x[1:],
+                     tuple(nest.windows[i].xs for i in way.places))
+    y_loops = _Loops(nest.origin[2], (nest.y[0], *(v.ys for v in plain)), nest.y[1:],
+                     tuple(nest.windows[i].ys for i in way.places))
+    for g, m in product(_parts(nest.g, way.tiling.g), _parts(nest.m, way.tiling.m)):
+        _channels(_Part(nest, call, x, w, y, weights, g, m, x_loops, y_loops))
+
+
+def _channels(part):
+    """All tiles of all images for some groups and output channels."""
+    nest, call = part.nest, part.call
+    way, tiling = call.way, call.way.tiling
+    channels = _parts(nest.c, tiling.c)
+    kept = part.spectra(channels[0]) if len(channels) == 1 else None
+    loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
+    for pieces in groups(way.cuts, loops, _at_once(way, call)):
+        total = None
+        for c in channels:
+            total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
+        found, first = _backward(total, part, pieces), 0
+        whole = np.isfinite(np.add.reduce(found, tuple(range(2, found.ndim))))  # false where an inf or nan is
+        for piece in pieces:
+            last = first + piece.count
+            _store(part, piece, found[first:last], whole[first:last])
+            first = last
+
+
+def _at_once(way, call) -> int:
+    """Tiles that are transformed together; along one axis at least as many as vectors have lanes."""
+    each = prod(way.tiling.lengths) * way.tiling.g * (way.tiling.c + way.tiling.m)
+    room = way.room // (4 * call.dtype.itemsize)
+    least = -(-LANES // way.tiling.g) if len(way.cuts) == 1 else 1
+    return max(1, min(max(BLOCK * call.threads // each, least), room // each))
+
+
+def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
+    """The tiles of a piece in x or y: (*loops, *tiles, g, channels, one axis per cut).
+
+    For each cut: where its first tile begins, the step to the next one, and how many positions it has.
+    """
+    origin = loops.origin + g.start * loops.channel[0] + channels.start * loops.channel[1]
+    strides = list(loops.plain)
+    for first, step, s in zip(firsts, steps, loops.inner, strict=True):
+        strides.append(step * s)
+        origin += first * s
+    for b, step in zip(piece.block, strides, strict=True):
+        origin += b.start * step
+    shape = *piece.extents, g.stop - g.start, channels.stop - channels.start, *counts
+    return at(array, dtype, origin, shape, (*strides, *loops.channel, *loops.inner))
+
+
+def _tiles_of(part, piece, c):
+    """A piece's tiles in x; along the axis of an edge tile the whole array."""
+    firsts, steps, counts = [], [], []
+    for cut, run in zip(part.call.way.cuts, piece.runs, strict=True):
+        firsts.append(run.first * cut.step - cut.axis.offset if run.inside else 0)
+        steps.append(cut.step)
+        counts.append(cut.length if run.inside else cut.axis.size)
+    return _view(part.x, part.call.dtype, part.x_loops, piece, part.g, c, firsts, steps, counts)
+
+
+def _forward(part, pieces, c):
+    """Spectra (B, g, c, *F) of the tiles of some pieces, for the input channels c."""
+    from scipy import fft
+
+    call, cuts, rank = part.call, part.call.way.cuts, len(part.call.way.cuts)
+    if len(pieces) == 1 and all(run.inside for run in pieces[0].runs):
+        tiles = _tiles_of(part, pieces[0], c)
+    else:
+        count = sum(piece.count for piece in pieces)
+        tiles = np.zeros((count, part.g.stop - part.g.start, c.stop - c.start, *part.call.way.tiling.lengths),
+                         call.dtype)
+        first = 0
+        for piece in pieces:
+            patch = tiles[first:first + piece.count].reshape(*piece.extents, *tiles.shape[1:])
+            gather(_tiles_of(part, piece, c), cuts, piece.runs, call.cval[0], patch)
+            first += piece.count
+    workers = _workers(tiles, call.threads)
+    found = fft.rfft(tiles, axis=-1, workers=workers)
+    for axis in range(-rank, -1):
+        found = fft.fft(found, axis=axis, overwrite_x=True, workers=workers)
+    return found.reshape(-1, *found.shape[-rank - 2:])
+
+
+def _add(x, w, total):
+    """total (B, g, m, *F) plus the products of x (B, g, c, *F) and w (g, m, c, *F), summed over c in order."""
+    if total is None and x.shape[2] == 1 and w.shape[1] == 1:
+        return np.multiply(x, w[None, :, :, 0], out=x)
+    first = 0
+    if total is None:
+        total = x[:, :, :1] * w[None, :, :, 0]
+        first = 1
+    size = max(1, (1 << 15) // max(1, total[:, :, 0].size))  # a scratch that stays in the cache
+    for m in _parts(w.shape[1], size):
+        scratch = np.empty_like(total[:, :, m])
+        for c in range(first, x.shape[2]):
+            np.multiply(x[:, :, c:c + 1], w[None, :, m, c], out=scratch)
+            total[:, :, m] += scratch
+    return total
+
+
+def _backward(total, part, pieces):
+    """Outputs (B, g, m, *o) from spectra; along the last axis, rows of dropped outputs are not transformed."""
+    from scipy import fft
+
+    call, cuts = part.call, part.call.way.cuts
+    workers = _workers(total, call.threads)
+    most = (max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts))
+    kept = [slice(cut.reach - 1, cut.reach + (outs - 1) * cut.axis.stride, cut.axis.stride)
+            for cut, outs in zip(cuts, most, strict=True)]
+    for axis in range(-len(cuts), -1):
+        total = fft.ifft(total, axis=axis, overwrite_x=True, workers=workers)
+    total = total[(..., *kept[:-1], slice(None))]
+    return fft.irfft(total, cuts[-1].length, axis=-1, workers=workers)[..., kept[-1]]
+
+
+def _store(part, piece, found, whole):
+    """Outputs (tiles, g, m, *o) of a piece into y with the bias, or added to it.
+
+    Those of a tile and group that may not be finite (`whole` is false) are computed again if they are not.
+    """
+    nest, call, cuts = part.nest, part.call, part.call.way.cuts
+    sizes = [cut.here(run.first) for cut, run in zip(cuts, piece.runs, strict=True)]
+    found = found[(..., *map(slice, sizes))].reshape(*piece.extents, *found.shape[1:3], *sizes)
+    outs = [cut.outs for cut in cuts]
+    firsts = [run.first * cut.outs for cut, run in zip(cuts, piece.runs, strict=True)]
+    view = _view(part.y, call.dtype, part.y_loops, piece, part.g, part.m, firsts, outs, sizes)
+    bad = [] if whole.all() else [place for place in np.argwhere(~whole.reshape(found.shape[:-len(cuts) - 1])).tolist()
+                                  if not np.isfinite(found[tuple(place)]).all()]
+    kept = [] if nest.first else [view[tuple(place)].copy() for place in bad]
+    if not nest.first:
+        view += found
+    elif call.bias is None:
+        view[...] = found
+    else:
+        np.add(found, call.bias.reshape(nest.g, nest.m, *(1 for _ in sizes))[part.g, part.m], out=view)
+    for i, place in enumerate(bad):
+        if kept:
+            view[tuple(place)] = kept[i]
+        _again(part, piece, place)
+
+
+# Exact sums where transforms cannot be used.
+
+
+def _again(part, piece, place):
+    """The outputs of one tile, one image and one group by a solver that sums one by one."""
+    nest, call, way, m = part.nest, part.call, part.call.way, part.m
+    *loops, group = [b.start + i for b, i in zip((*piece.block, part.g), place, strict=True)]
+    tiles = [run.first + tile for run, tile in zip(piece.runs, loops[-len(piece.runs):], strict=True)]
+    bias = None
+    if call.bias is not None:
+        bias = call.bias[group * nest.m + m.start:group * nest.m + m.stop]
+    sub = _restricted(nest, way, way.places, loops[:-len(tiles)], group, m, tiles)
+    model = _restricted(way.model, way, way.model_places, (), 0, m, tiles)
+    _exactly(sub, model, call, bias, part.x, part.w, part.y)
+
+
+def _restricted(nest, way, places, loops, group, m, tiles):
+    """The nest of one image (one iteration of the plain loops), one group, some output channels and one tile."""
+    x0, w0, y0 = nest.origin
+    x0 += group * nest.x[1]
+    w0 += group * nest.w[0] + m.start * nest.w[1]
+    y0 += group * nest.y[1] + m.start * nest.y[2]
+    steps = [(nest.x[0], nest.y[0]), *((v.xs, v.ys) for v in nest.windows if v.is_plain())]
+    for o, (xs, ys) in zip(loops, steps, strict=False):
+        x0, y0 = x0 + o * xs, y0 + o * ys
+    windows = {}
+    for place, cut, tile in zip(places, way.cuts, tiles, strict=True):
+        v = nest.windows[place]
+        y0 += tile * cut.outs * v.ys
+        windows[place] = replace(v, axis=outputs_only(v.axis, tile * cut.outs, cut.here(tile)))
+    return replace(nest, n=1, g=1, m=m.stop - m.start, origin=(x0, w0, y0),
+                   windows=tuple(windows[place] for place in sorted(windows)))
+
+
+def _exactly(nest, model, call, bias, x, w, y):
+    """The nest by the cheapest solver that leaves absent taps out and keeps nan where it belongs."""
+    able = [s for s in (stencil, gemm, direct) if s.refuse(nest, call.kind) is None]
+    solver = min(able, key=lambda s: s.seconds(model, call.kind, 1))
+    way = solver.way(nest, model, call.kind, False)
+    solver.run(nest, call._replace(bias=bias, packed=nest.pack(), way=way, weights=None), x, w, y)

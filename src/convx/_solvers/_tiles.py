@@ -1,0 +1,166 @@
+"""Axes cut into overlapping tiles (floor 3): which input positions a tile reads, which outputs it gives."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from .._geometry import Axis
+
+
+class Cut(NamedTuple):
+    """An axis cut into overlapping tiles (`cut_into` makes one)."""
+
+    axis: Axis
+    length: int  # positions that a tile reads
+    reach: int  # positions under the spread taps
+    outs: int  # outputs of a whole tile
+    step: int  # positions from one tile to the next
+    tiles: int
+
+    def here(self, tile: int) -> int:
+        """Outputs of this tile: fewer in the last one."""
+        return min(self.outs, self.axis.out - tile * self.outs)
+
+    def runs(self):
+        """Edge tiles one by one, and between them the whole tiles that lie inside the array."""
+        a = self.axis
+        low = max(0, -(-a.offset // self.step))
+        high = min((a.size - self.length + a.offset) // self.step + 1, a.out // self.outs)
+        low, high = (low, high) if low < high else (self.tiles, self.tiles)
+        for tile in range(low):
+            yield Run(tile, 1, False)
+        if low < high:
+            yield Run(low, high - low, True)
+        for tile in range(high, self.tiles):
+            yield Run(tile, 1, False)
+
+
+def reach_of(axis: Axis) -> int:
+    return axis.dilation * (axis.taps - 1) + 1
+
+
+def cut_into(axis: Axis, length: int) -> Cut:
+    """The axis in tiles of this length."""
+    reach = reach_of(axis)
+    outs = min((length - reach) // axis.stride + 1, axis.out)
+    return Cut(axis, length, reach, outs, outs * axis.stride, -(-axis.out // outs))
+
+
+class Run(NamedTuple):
+    first: int
+    count: int
+    inside: bool  # whole tiles that lie inside the array
+
+
+class Edge(NamedTuple):
+    """How an edge tile is gathered: positions that its outputs ask for, where they lie in the tile, what they read."""
+
+    needed: int
+    where: slice
+    reads: slice | np.ndarray
+
+
+@lru_cache(maxsize=1024)
+def edge(cut: Cut, tile: int) -> Edge:
+    """Positions beyond the needed ones read nothing, so that a nan there cannot spoil the tile."""
+    a = cut.axis
+    start = tile * cut.step - a.offset
+    needed = (cut.here(tile) - 1) * a.stride + cut.reach
+    low, high = min(max(0, -start), needed), max(0, min(needed, a.size - start))
+    if a.boundary == "constant" or (low, high) == (0, needed):
+        return Edge(needed, slice(low, max(high, low)), slice(start + low, start + max(high, low)))
+    reads = np.array([a.locate(start + t) for t in range(needed)], np.intp)
+    reads.setflags(write=False)
+    return Edge(needed, slice(0, needed), reads)
+
+
+def gather(view, cuts, runs, cval, patch):
+    """Tiles copied by the boundary rules into `patch`, which is zero. The last axes of `view` are one per cut: the
+    whole array along an edge tile's axis, the tile's own positions along the others."""
+    rank = len(cuts)
+    edges = [None if run.inside else edge(cut, run.first) for cut, run in zip(cuts, runs, strict=True)]
+    if cval:
+        patch[(..., *(slice(None) if e is None else slice(e.needed) for e in edges))] = cval
+    view = view[(..., *(e.reads if e is not None and isinstance(e.reads, slice) else slice(None) for e in edges))]
+    for a, e in enumerate(edges):
+        if e is not None and not isinstance(e.reads, slice):
+            view = np.take(view, e.reads, view.ndim - rank + a)
+    patch[(..., *(slice(None) if e is None else e.where for e in edges))] = view
+
+
+def boxes(cuts):
+    """Every combination of the axes' runs: together all tiles, each once."""
+    return product(*(tuple(cut.runs()) for cut in cuts))
+
+
+def blocks(extents, most: int):
+    """Cut loops (outermost first) into boxes of at most `most` iterations: tuples of slices, one per loop."""
+    sizes = []
+    for extent in reversed(extents):
+        sizes.append(max(1, min(extent, most)))
+        most //= sizes[-1]
+    return product(*(tuple(slice(a, min(a + size, extent)) for a in range(0, extent, size))
+                     for extent, size in zip(extents, reversed(sizes), strict=True)))
+
+
+class Piece(NamedTuple):
+    """Tiles that are read and stored by one view: a box of runs, and slices of the plain loops and of the runs."""
+
+    runs: tuple[Run, ...]
+    block: tuple[slice, ...]
+    extents: tuple[int, ...]
+    count: int
+
+
+def groups(cuts, loops, most: int):
+    """All tiles of all iterations of the plain loops, in lists of pieces with at most `most` tiles together."""
+    found, filled = [], 0
+    for runs in boxes(cuts):
+        for block in blocks((*loops, *(run.count for run in runs)), most):
+            extents = tuple([b.stop - b.start for b in block])
+            piece = Piece(runs, block, extents, prod(extents))
+            if found and filled + piece.count > most:
+                yield found
+                found, filled = [], 0
+            found.append(piece)
+            filled += piece.count
+    yield found
+
+
+@lru_cache(maxsize=1)
+def _smooth() -> list[int]:
+    twos, threes, fives = ([base**e for e in range(64) if base**e < 2**40] for base in (2, 3, 5))
+    return sorted(a * b * c for a in twos for b in threes for c in fives if a * b * c < 2**40)
+
+
+def fast(least: int) -> int:
+    """The smallest good length of a real transform: scipy.fft.next_fast_len(least, real=True), without importing it."""
+    return _smooth()[bisect_left(_smooth(), least)]
+
+
+def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
+    """Tile lengths for about 1, 2, 3, 4, 6, 8, ... tiles: until half a tile is not output, evenly at most `choices`."""
+    reach, found, count = reach_of(axis), [], 1
+    while True:
+        outs = -(-axis.out // count)
+        if found and outs * axis.stride < max(reach // 2, 32):
+            break
+        found.append(fast(reach + axis.stride * (outs - 1)))
+        count += max(1, count // 2)
+        if outs == 1:
+            break
+    found = sorted(set(found))
+    return tuple(found[(len(found) - 1) * i // max(1, choices - 1)] for i in range(choices)) \
+        if len(found) > choices else tuple(found)
+
+
+def outputs_only(axis: Axis, first: int, count: int) -> Axis:
+    """The axis with these outputs only."""
+    return replace(axis, out=count, offset=axis.offset - axis.stride * first)

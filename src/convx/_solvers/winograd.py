@@ -1,0 +1,98 @@
+"""3x3 layers by Winograd's F(4x4, 3x3) (floor 3); the kernel's head describes the transforms and the schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _kernels
+from ._base import not_dense
+
+name = "winograd"
+error_factor = 8.0  # 4.6 was measured for one channel, 0.05 for 16 and more (benchmarks/winograd_error.py)
+normwise = True
+
+
+def refuse(nest, kind):
+    reason = not_dense(nest, kind)
+    if reason:
+        return reason
+    if len(nest.windows) < 2:
+        return f"{len(nest.windows)} axes with taps (3x3 are needed)"
+    for v in nest.windows[-2:]:
+        a = v.axis
+        if a.taps != 3:
+            return f"{a.taps} taps along one of the last two axes (only 3)"
+        if a.stride != 1 or a.dilation != 1:
+            return f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only 1)"
+    return None
+
+
+def _tiles(nest):
+    """Tiles of a group."""
+    b, d = (-(-v.axis.out // 4) for v in nest.windows[-2:])
+    outer = nest.windows[0].axis.out if len(nest.windows) > 2 else 1
+    return nest.n * outer * b * d
+
+
+def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: int) -> float:
+    """Cycles that carry a tile's values of all channels between x or y and the strip, beyond whole vectors."""
+    if channel_step == 1:
+        loose = 12.0 if channels % lanes else 0.0
+    elif row_step == 1:
+        loose = channels // lanes * 8.0 + channels % lanes * 3.0
+    else:
+        loose = channels * 4.0
+    return values * loose
+
+
+def _cycles(nest, kind, bound: bool) -> float:
+    """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
+    of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
+
+    One core of a Zen 3 server (`python benchmarks/costs.py`), where a unit is about half a cycle.
+    """
+    kernel = _kernels.load("winograd", kind)
+    lanes, rows = kernel.LANES, kernel.ROWS
+    tiles, planes = _tiles(nest), nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
+    u, v = -(-nest.m // lanes), -(-nest.c // lanes)
+    last = nest.windows[-1]
+    groups = -(-tiles // rows)
+    adjoin = sorted(abs(w.ws) for w in nest.windows[-2:]) == [1, 3] or 1 in nest.w[1:]
+    work = groups * rows * 36.0 * (u if u > 1 else 3) * nest.c * planes
+    around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
+    x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
+    y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
+    w_cost = 0 if bound else nest.c * planes * u * (350.0 if adjoin else 500.0)
+    return (work + around + x_cost + y_cost + w_cost) * nest.g
+
+
+def seconds(nest, kind, threads):
+    """Cycles at 3.5 GHz, 5 us for the scratch and the regions."""
+    return 5e-6 + _cycles(nest, kind, False) / 3.5e9 / threads
+
+
+def scratch(nest, kind, threads):
+    """Transformed weights or transformed input, and a thread's block of the other and of the products."""
+    kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
+    planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
+    depth, width = nest.c * planes, 3 * kernel.LANES
+    weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
+    block = 36 * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
+    return min(weights, 12 << 20) + threads * block
+
+
+def way(nest, model, kind, bound):
+    return None
+
+
+def prepare(nest, call, w):
+    """The transformed weights."""
+    kernel = _kernels.load("winograd", call.kind)
+    packed = np.empty(kernel.packed_size(call.packed), call.dtype)
+    kernel.pack(w, packed, call.packed, call.threads)
+    return packed
+
+
+def run(nest, call, x, w, y):
+    kernel = _kernels.load("winograd", call.kind)
+    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.weights, call.threads)

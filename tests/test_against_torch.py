@@ -1,0 +1,121 @@
+"""The layers and all their gradients against PyTorch, where it is installed."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import convx
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.once
+
+SIZES = {1: (11,), 2: (7, 8), 3: (5, 6, 4)}
+TAPS = {1: (4,), 2: (3, 2), 3: (2, 3, 1)}
+each_rank = pytest.mark.parametrize("rank", [1, 2, 3])
+each_dtype = pytest.mark.parametrize("dtype", ["f8", "c16"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with convx.threads(1):
+        yield
+    torch.set_num_threads(before)
+
+
+def numbers(rng, shape, dtype):
+    a = rng.standard_normal(shape)
+    return (a + 1j * rng.standard_normal(shape) if dtype == "c16" else a).astype(dtype)
+
+
+def by_torch(function, x, w, dy_of, **options):
+    """y, dy, and the gradients of x, w and the bias."""
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, w)]
+    outputs = function(*tensors, **options).shape[1]
+    bias = torch.zeros(outputs, dtype=tensors[0].dtype, requires_grad=True)
+    y = function(*tensors, bias, **options)
+    dy = dy_of(tuple(y.shape))
+    y.backward(torch.tensor(dy))
+    return y.detach().numpy(), dy, *(t.grad.numpy() for t in (*tensors, bias))
+
+
+def close(found, expected, terms, size):
+    """Both within (terms + 2) * eps * size: twice that apart, for real and imaginary parts together."""
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max(initial=0) <= 4 * (terms + 2) * np.finfo(found.dtype).eps * size
+
+
+def compare(name, x, w, options, mine, rng, dtype):
+    function = getattr(torch.nn.functional, name.replace("grad", ""))
+    y, dy, dx, dw, db = by_torch(function, x, w, lambda shape: numbers(rng, shape, dtype), **options)
+    sizes = [np.abs(a).max(initial=0) for a in (x, w, dy)]
+    terms = w.size, w.size, dy.size
+    general = name.rstrip("123d")
+    close(getattr(convx, name)(x, w, **mine), y, terms[0], sizes[0] * sizes[1] * terms[0])
+    backward = getattr(convx, f"{general}_backward")(x, w, dy, **mine)
+    close(backward[0], dx, terms[1], sizes[1] * sizes[2] * terms[1])
+    close(backward[1], dw, terms[2], sizes[0] * sizes[2] * terms[2])
+    close(backward[2], db, dy.size, np.abs(dy).sum())
+
+
+def grid(*choices, dtype):
+    """Every combination; for complex numbers every fifth."""
+    return itertools.islice(itertools.product(*choices), 0, None, 1 if dtype == "f8" else 5)
+
+
+@each_rank
+@each_dtype
+def test_conv(rank, dtype):
+    rng = np.random.default_rng(rank)
+    for stride, padding, dilation, groups in grid((1, 2, 3), (0, 1, 2), (1, 2), (1, 2), dtype=dtype):
+        x, w = numbers(rng, (2, 2 * groups, *SIZES[rank]), dtype), numbers(rng, (2 * groups, 2, *TAPS[rank]), dtype)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        if all(s + 2 * padding > dilation * (k - 1) for s, k in zip(SIZES[rank], TAPS[rank], strict=True)):
+            compare(f"conv{rank}d", x, w, options, options, rng, dtype)
+
+
+@each_rank
+def test_conv_with_its_words_for_padding(rank):
+    rng = np.random.default_rng(rank)
+    for padding, dilation in itertools.product(("valid", "same"), (1, 2)):
+        x, w = numbers(rng, (2, 2, *SIZES[rank]), "f8"), numbers(rng, (3, 2, *(3,) * rank), "f8")
+        options = {"padding": padding, "dilation": dilation}
+        if all(s > 2 * dilation for s in SIZES[rank]) or padding == "same":
+            compare(f"conv{rank}d", x, w, options, options, rng, "f8")
+
+
+@each_rank
+@each_dtype
+def test_conv_transpose(rank, dtype):
+    rng = np.random.default_rng(rank)
+    for stride, padding, dilation, groups in grid((1, 2, 3), (0, 1, 2), (1, 2), (1, 2), dtype=dtype):
+        if any(stride * (s - 1) + dilation * (k - 1) + 1 <= 2 * padding for s, k in zip(SIZES[rank], TAPS[rank],
+                                                                                        strict=True)):
+            continue  # nothing is left inside the padding
+        for more in range(max(stride, dilation)):
+            x, w = numbers(rng, (2, 2 * groups, *SIZES[rank]), dtype), numbers(rng, (2 * groups, 3, *TAPS[rank]), dtype)
+            options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+                       "output_padding": more}
+            compare(f"conv_transpose{rank}d", x, w, options, options, rng, dtype)
+
+
+def test_sizes_of_conv_transpose_for_every_combination():
+    function = torch.nn.functional.conv_transpose1d
+    accepted = 0
+    for size, taps, stride, padding, dilation, more in itertools.product(
+            (1, 2, 5), (1, 2, 4), (1, 2, 3), range(4), (1, 2, 3), range(4)):
+        x, w = np.ones((1, 1, size)), np.ones((1, 1, taps))
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": more}
+        try:
+            want = function(torch.tensor(x), torch.tensor(w), **options).numpy()
+        except RuntimeError:  # what torch refuses is refused, or empty
+            try:
+                assert not convx.conv_transpose(x, w, **options).size
+            except ValueError as error:
+                assert "outputs" in str(error)
+            continue
+        accepted += 1
+        assert np.array_equal(convx.conv_transpose(x, w, **options), want), (size, taps, options)
+    assert accepted > 500

@@ -1,0 +1,305 @@
+"""What is special about Winograd tiles: what one infinity spoils, sums whose order must not move, errors by norms."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import problems
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convx
+from convx import _kernels
+from convx._geometry import parse
+from convx._plan import schedule
+from convx._solvers import winograd
+
+FLOATS = ("f4", "f8")
+KIND = {"f4": "f32", "f8": "f64"}
+
+
+def layer(n, c, m, size, dtype, seed=0, taps=(3, 3)):
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((n, c, *size)).astype(dtype), rng.standard_normal((m, c, *taps)).astype(dtype),
+            rng.standard_normal(m).astype(dtype))
+
+
+def by_tiles(x, w, bias=None, **options):
+    return convx.conv(x, w, bias, algorithm="winograd", **options)
+
+
+def exact(x, w, padding):
+    """The sum by slices of the padded input, in extended precision."""
+    x = np.pad(x.astype(np.longdouble), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    rows, columns = x.shape[2] - 2, x.shape[3] - 2
+    y = np.zeros((x.shape[0], w.shape[0], rows, columns), np.longdouble)
+    with np.errstate(all="ignore"):
+        for i, j in product(range(3), repeat=2):
+            part = np.tensordot(x[:, :, i:i + rows, j:j + columns], w[:, :, i, j].astype(np.longdouble), ((1,), (1,)))
+            y += part.transpose(0, 3, 1, 2)
+    return y
+
+
+def bound(x, w):
+    size = np.abs(x).max() * np.abs(w).sum((1, 2, 3)).max()
+    return winograd.error_factor * (w[0].size + 2) * np.finfo(x.dtype).eps * np.float64(size)
+
+
+# ---- what it takes
+
+@pytest.mark.parametrize("line", ["i9 k3 o7", "i9x9 k3x5 o7x5", "i9x9 k5x3 o5x7", "i9x9 k3x3 o4x4 s2",
+                                  "i9x9 k3x3 o5x5 d2", "i9x9 k1x3 o9x7", "i9x9x9 k3x3x1 o7x7x9",
+                                  "i9x7x9 k3x1x3 o7x7x7"])
+def test_refused(line):
+    geometry = parse("n2 g1 c2 m2 " + line)
+    x, w, _ = problems.arrays(geometry, "f4")
+    (said,) = problems.refusals(winograd, geometry, x, w, "f32")
+    assert "only" in said or "needed" in said
+    with pytest.raises(ValueError, match="algorithm='winograd' refused: "):
+        problems.run(geometry, x, w, algorithm="winograd")
+
+
+@pytest.mark.parametrize("line", ["i9x9 k3x3 o7x7", "i9x9 k3x3 o7x7 d-1 p-2", "i5x9x9 k2x3x3 o2x7x7 s2x1x1",
+                                  "i5x9x9 k2x3x3 o5x11x11 d2x1x1 p1x2x2"])
+def test_accepted(line):
+    geometry = parse("n2 g1 c5 m6 " + line)
+    for dtype in FLOATS:
+        x, w, bias = problems.arrays(geometry, dtype)
+        assert not problems.refusals(winograd, geometry, x, w, KIND[dtype])
+        y = problems.run(geometry, x, w, bias, algorithm="winograd", threads=2)
+        problems.assert_close(y, problems.exact(geometry, x, w, bias), problems.allowed(winograd, geometry, x, w, bias))
+
+
+def test_integers_are_never_given_to_it():
+    x, w = np.ones((1, 16, 12, 12), np.int32), np.ones((16, 16, 3, 3), np.int32)
+    with pytest.raises(ValueError, match="sums of integers must be exact"):
+        by_tiles(x, w)
+    chosen = convx.explain("conv2d", x, w).chosen
+    assert chosen != "winograd"
+
+
+def test_auto_takes_it_for_layers_and_not_for_plain_arrays():
+    x, w = np.ones((1, 128, 56, 56), np.float32), np.ones((128, 128, 3, 3), np.float32)
+    assert convx.explain("conv2d", x, w, padding=1).chosen == "winograd"
+    image, taps = np.ones((500, 500), np.float32), np.ones((3, 3), np.float32)
+    assert convx.explain("correlate", image, taps).chosen != "winograd"
+
+
+def test_costs_grow_with_the_work_and_fall_with_threads():
+    def nest(size):
+        x, w = np.empty((1, 64, size, size)), np.empty((64, 64, 3, 3))
+        problem = convx.plan("conv2d", x, w, padding=1).problem
+        (step,) = schedule(problem, x, w, np.empty(problem.y_shape)).steps
+        return step.nest
+
+    small, large = nest(28), nest(56)
+    assert 0 < winograd.seconds(small, "f64", 1) < winograd.seconds(large, "f64", 1)
+    assert winograd.seconds(large, "f64", 2) < winograd.seconds(large, "f64", 1)
+    assert 0 < winograd.scratch(large, "f64", 1) < winograd.scratch(large, "f64", 2)
+
+
+# ---- values
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (4, 4), (5, 8), (6, 35), (13, 70), (18, 131)])
+@pytest.mark.parametrize("c,m", [(1, 1), (3, 17), (8, 8), (9, 24), (33, 50), (130, 7), (300, 26)])
+def test_sizes_around_tiles_runs_panels_and_slices(dtype, size, c, m):
+    x, w, bias = layer(2 if c < 100 else 1, c, m, size, dtype)
+    y = by_tiles(x, w, bias, padding=1, workers=2)
+    aim = exact(x, w, 1) + bias.reshape(-1, 1, 1)
+    allowed = bound(x, w) + np.finfo(dtype).eps * np.abs(aim).max()
+    problems.assert_close(y, aim, np.full(y.shape, allowed))
+
+
+def test_weights_too_large_to_be_transformed_at_once():
+    x, w, _ = layer(1, 420, 320, (9, 9), "f4")
+    lanes = _kernels.load("winograd", "f32").LANES
+    assert 36 * 4 * 420 * (320 // lanes * lanes) > 12 << 20
+    for workers in (1, 5):
+        y = by_tiles(x, w, padding=1, workers=workers)
+        problems.assert_close(y, exact(x, w, 1), np.full(y.shape, bound(x, w)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(FLOATS), st.integers(1, 20), st.integers(1, 20), st.integers(0, 99), st.floats(0, 12),
+       st.sampled_from(("alternating", "constant", "one tap", "uneven")))
+def test_error_by_norms_on_hostile_numbers(dtype, c, m, seed, power, kind):
+    x, w, _ = layer(1, c, m, (10, 11), dtype, seed)
+    rng = np.random.default_rng(seed + 1)
+    large = np.dtype(dtype).type(10.0 ** power)
+    if kind == "alternating":  # large values that cancel nearly everywhere
+        x += large * (-1) ** np.add.outer(np.arange(10), np.arange(11)).astype(dtype)
+        w -= w.mean((2, 3), keepdims=True)
+    elif kind == "constant":
+        x += large
+        w -= w.mean((1, 2, 3), keepdims=True)
+    elif kind == "one tap":
+        w *= np.arange(9).reshape(3, 3) == rng.integers(9, size=(m, c, 1, 1))
+    else:
+        x *= (10.0 ** rng.uniform(-power / 2, power / 2, x.shape)).astype(dtype)
+        w *= (10.0 ** rng.uniform(-power / 2, power / 2, w.shape)).astype(dtype)
+    y = by_tiles(x, w, padding=1)
+    problems.assert_close(y, exact(x, w, 1), np.full(y.shape, bound(x, w)))
+
+
+# ---- bits
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("c,m,size", [(5, 9, (9, 14)), (40, 100, (14, 14)), (140, 70, (11, 50)), (64, 200, (7, 7))])
+def test_bits_depend_on_neither_threads_nor_batch_nor_binding(dtype, layout, c, m, size):
+    x, w, bias = layer(5, c, m, size, dtype)
+    if layout == "NHWC":
+        x, w = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, w))
+    options = {"layout": layout, "padding": 1}
+    whole = by_tiles(x, w, bias, workers=1, **options)
+    for workers in (2, 3, 7):
+        assert np.array_equal(by_tiles(x, w, bias, workers=workers, **options), whole)
+    for part in (slice(0, 1), slice(1, 4), slice(4, 5)):
+        assert np.array_equal(by_tiles(x[part], w, bias, workers=2, **options), whole[part])
+    held = convx.plan("conv2d", x, w, algorithm="winograd", **options).bind(w, bias)
+    for workers in (1, 2, 3):
+        assert np.array_equal(held(x, workers=workers), whole)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_bits_do_not_depend_on_how_the_arrays_lie(dtype):
+    x, w, bias = layer(3, 21, 19, (10, 23), dtype)
+    plain = by_tiles(x, w, bias, padding=1)
+    turned = np.flip(np.flip(x, (1, 2, 3)).copy(), (1, 2, 3)), np.flip(np.flip(w).copy())
+    wide = np.full((6, 42, 20, 46), np.nan, dtype)
+    wide[::2, ::2, ::2, ::2] = x
+    for a, b in ((turned[0], w), (x, turned[1]), (wide[::2, ::2, ::2, ::2], w), (x, np.asfortranarray(w))):
+        assert np.array_equal(by_tiles(a, b, bias, padding=1, workers=2), plain)
+        for out in (np.full(plain.shape, np.nan, dtype), np.flip(np.full(plain.shape, np.nan, dtype)),
+                    np.full((3, 38, 10, 46), np.nan, dtype)[:, ::2, :, ::2]):
+            assert by_tiles(a, b, bias, padding=1, out=out) is out
+            assert np.array_equal(out, plain)
+    last = by_tiles(*(a.transpose(0, 2, 3, 1).copy() for a in (x, w)), bias, padding=1, layout="NHWC")
+    assert np.array_equal(last.transpose(0, 3, 1, 2), plain)
+    last = by_tiles(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0).copy(), bias, padding=1, layout="NHWC",
+                    w_layout="HWIO")
+    assert np.array_equal(last.transpose(0, 3, 1, 2), plain)
+
+
+def test_many_threads_on_one_plan():
+    w = layer(1, 4, 8, (1, 1), "f4")[1]
+    inputs = [layer(1, 4, 1, (40, 40), "f4", seed)[0] for seed in range(8)]
+    p = convx.plan("conv", inputs[0], w, padding=1, algorithm="winograd")
+    q, want = p.bind(w), [by_tiles(x, w, padding=1, workers=1) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for call in (lambda x: p(x, w), lambda x: p(x, w, workers=2), q, lambda x: q(x, workers=2)):
+            for got, y in zip(pool.map(call, inputs * 3), want * 3, strict=True):
+                assert np.array_equal(got, y)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_fortran_order(dtype):
+    x, w, bias = layer(3, 21, 19, (10, 23), dtype)
+    aim = exact(x, w, 1) + bias.reshape(-1, 1, 1)
+    allowed = np.full(aim.shape, bound(x, w) + np.finfo(dtype).eps * np.abs(aim).max())
+    for a, b in product((x, np.asfortranarray(x)), (w, np.asfortranarray(w))):
+        problems.assert_close(by_tiles(a, b, bias, padding=1, workers=2), aim, allowed)
+        out = np.full(aim.shape, np.nan, dtype, order="F")
+        problems.assert_close(by_tiles(a, b, bias, padding=1, out=out), aim, allowed)
+    matlab = by_tiles(np.asfortranarray(x.transpose(2, 3, 1, 0)), np.asfortranarray(w.transpose(2, 3, 1, 0)), bias,
+                      padding=1, layout="HWCN")
+    assert matlab.flags.f_contiguous
+    problems.assert_close(matlab.transpose(3, 2, 0, 1), aim, allowed)
+
+
+def test_out_beside_what_must_not_be_touched():
+    x, w, _ = layer(1, 8, 8, (7, 9), "f4")
+    room = np.full((1, 10, 11, 13), 7, np.float32)
+    y = by_tiles(x, w, padding=1, out=room[:, 1:9, 2:9, 2:11])
+    assert np.array_equal(y, by_tiles(x, w, padding=1))
+    room[:, 1:9, 2:9, 2:11] = 7
+    assert (room == 7).all()
+
+
+@pytest.mark.parametrize("boundary", ["edge", "reflect", "symmetric", "wrap", "constant"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_boundaries_equal_a_padded_array(boundary, dtype):
+    x, w, bias = layer(2, 9, 10, (7, 13), dtype)
+    around = {"mode": boundary, **({"constant_values": -2.5} if boundary == "constant" else {})}
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), **around)
+    y = by_tiles(x, w, bias, padding=2, boundary=boundary, cval=-2.5 if boundary == "constant" else 0)
+    assert np.array_equal(y, by_tiles(padded, w, bias))  # the same tiles: the same bits
+    y = by_tiles(x.transpose(0, 2, 3, 1).copy(), w, bias, padding=2, boundary=boundary, layout="NHWC", w_layout="OIHW",
+                 cval=-2.5 if boundary == "constant" else 0)
+    assert np.array_equal(y.transpose(0, 3, 1, 2), by_tiles(padded, w, bias))
+
+
+def test_complex_arrays_add_to_what_is_there():
+    rng = np.random.default_rng(8)
+    x = (rng.standard_normal((2, 9, 7, 13)) + 1j * rng.standard_normal((2, 9, 7, 13))).astype("c8")
+    w = (rng.standard_normal((10, 9, 3, 3)) + 1j * rng.standard_normal((10, 9, 3, 3))).astype("c8")
+    bias = (rng.standard_normal(10) + 1j).astype("c8")
+    y = by_tiles(x, w, bias, padding=1)
+    for part, aim in ((y.real, exact(x.real, w.real, 1) - exact(x.imag, w.imag, 1) + bias.real.reshape(-1, 1, 1)),
+                      (y.imag, exact(x.real, w.imag, 1) + exact(x.imag, w.real, 1) + bias.imag.reshape(-1, 1, 1))):
+        allowed = 2 * bound(np.abs(x), np.abs(w))
+        problems.assert_close(part, aim, np.full(part.shape, allowed))
+
+
+# ---- what is not finite
+
+def hit_by(x_shape, w_shape, at, padding):
+    """Outputs whose windows hold the pixel `at` of x."""
+    n, _, i, j = at
+    hit = np.zeros((x_shape[0], w_shape[0], x_shape[2] + 2*padding - 2, x_shape[3] + 2*padding - 2), bool)
+    hit[n, :, max(i + padding - 2, 0):i + padding + 1, max(j + padding - 2, 0):j + padding + 1] = True
+    return hit
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_one_pixel_reaches_only_its_windows(value, layout):
+    clean, w, bias = layer(2, 9, 11, (9, 10), "f4")
+    order = (0, 1, 2, 3) if layout == "NCHW" else (0, 2, 3, 1)
+    expected = by_tiles(clean, w, bias, padding=1)
+    for at in product((1,), (3,), range(9), range(10)):  # every place in a tile, its corners and the image's
+        x = clean.copy()
+        x[at] = value
+        y = by_tiles(x.transpose(order).copy(), w, bias, padding=1, layout=layout, w_layout="OIHW")
+        y = y.transpose(np.argsort(order))
+        hit = hit_by(x.shape, w.shape, at, 1)
+        assert np.array_equal(~np.isfinite(y), hit), at
+        assert (np.isnan(y) == (hit & np.isnan(value))).all(), at
+        assert np.abs(y - expected)[~hit].max() <= 2 * bound(clean, w)
+
+
+def test_an_infinite_weight_does_not_meet_padding():
+    x, w, _ = layer(1, 9, 11, (9, 10), "f4")
+    for i, j in product(range(3), repeat=2):
+        v = w.copy()
+        v[4, 5, i, j] = np.inf
+        y = by_tiles(x, v, padding=1)
+        aim = np.zeros(y.shape, bool)
+        rows, columns = np.arange(9) + i - 1, np.arange(10) + j - 1
+        aim[0, 4] = np.logical_and.outer((rows >= 0) & (rows < 9), (columns >= 0) & (columns < 10))
+        assert np.array_equal(~np.isfinite(y), aim)
+        assert not np.isnan(y).any()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_finite_numbers_whose_transform_overflows(dtype):
+    most = np.finfo(dtype).max
+    x, w, _ = layer(1, 2, 3, (9, 9), dtype)
+    x[0, 0] = most / 4 * np.sign(x[0, 0])  # sums of four and more in the transform
+    w[:, 0] = 0
+    w[:, 0, 1, 1] = 1
+    w[:, 1] = 0
+    y = by_tiles(x, w, padding=1)
+    assert np.isfinite(y).all()
+    assert (np.abs(y / x[:, :1] - 1) <= winograd.error_factor * 20 * np.finfo(dtype).eps).all()
+
+
+def test_infinity_in_y_stays_where_it_was_added():
+    x = np.zeros((1, 8, 8, 8), "c8")
+    x.real[...], x.imag[...] = layer(1, 8, 8, (8, 8), "f4")[0], 1
+    x[0, 2, 3, 3] = np.inf
+    w = (layer(1, 8, 8, (8, 8), "f4")[1] + 1j).astype("c8")
+    y = by_tiles(x, w, padding=1)
+    assert np.array_equal(~np.isfinite(y), hit_by(x.shape, w.shape, (0, 2, 3, 3), 1))

@@ -226,7 +226,10 @@ def test_axes_of_size_zero():
     assert not convx.conv_grad_weight(np.ones((1, 2, 0)), np.ones((1, 3, 3)), w.shape, padding=2).any()
     for padding in ("same", "same_lower"):
         assert convx.conv_grad_input(np.ones((1, 3, 0)), w, (1, 2, 0), padding=padding).shape == (1, 2, 0)
-        assert not convx.conv_grad_weight(np.ones((1, 2, 0)), np.ones((1, 3, 0)), w.shape, padding=padding).any()
+        for c, m, stride in ((2, 3, 1), (1, 3, 2), (3, 1, 2), (1, 1, 3)):
+            found = convx.conv_grad_weight(np.ones((2, c, 0)), np.ones((2, m, 0)), (m, c, 3), padding=padding,
+                                           stride=stride)
+            assert found.shape == (m, c, 3) and not found.any()
 
 
 BIG = (10**6, 10**9, 10**15, 2**31, 2**60, 2**61 - 1, 2**62, 2**63, 10**30)

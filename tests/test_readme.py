@@ -1,4 +1,4 @@
-"""The README's examples, the demonstration and the command line do what they say."""
+"""The examples of the README and of the pages in docs, the demonstration and the command line do what they say."""
 
 import doctest
 import importlib.util
@@ -12,7 +12,8 @@ import pytest
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "calculus.md")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -35,17 +36,19 @@ def python_only(text: str) -> str:
     return "\n".join(lines)
 
 
-def test_examples():
+@each_page
+def test_examples(page):
     examples = doctest.DocTestParser().get_doctest(
-        python_only(README.read_text(encoding="utf-8")), {}, "README.md", str(README), 0)
+        python_only(page.read_text(encoding="utf-8")), {}, page.name, str(page), 0)
     assert examples.examples
     report = []
     doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
     assert not report, "".join(report)
 
 
-def test_every_block_is_an_example():
-    for block in BLOCK.findall(README.read_text(encoding="utf-8")):
+@each_page
+def test_every_block_is_an_example(page):
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         assert block.startswith(">>> "), f"not run by the tests: {block.splitlines()[0]}"
 
 

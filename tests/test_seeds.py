@@ -87,3 +87,66 @@ def test_003_the_sliding_window():
     x = np.array([[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]])
     kernel = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
     assert convx.conv2d(x[None, None], kernel[None, None])[0, 0].tolist() == [[4, 3, 4], [2, 4, 3], [2, 3, 4]]
+
+
+def by_sums(v, kernel, g, s):
+    """The two derivatives of the second tutorial, (3), term by term: i, j, m start at 0 here."""
+    dk, dv = np.zeros(kernel.shape), np.zeros(v.shape)
+    for i, c, p, q in np.ndindex(kernel.shape):
+        dk[i, c, p, q] = sum(g[i, m, n] * v[c, p + s * m, q + s * n] for m, n in np.ndindex(g.shape[1:]))
+    for i, j, k in np.ndindex(v.shape):
+        rows = [(o, m) for o in range(g.shape[1]) for m in range(kernel.shape[2]) if o * s + m == j]
+        columns = [(n, p) for n in range(g.shape[2]) for p in range(kernel.shape[3]) if n * s + p == k]
+        dv[i, j, k] = sum(kernel[q, i, m, p] * g[q, o, n] for o, m in rows for n, p in columns
+                          for q in range(kernel.shape[0]))
+    return dv, dk
+
+
+@pytest.mark.parametrize("s", [1, 2, 3])
+def test_001_the_derivatives_with_a_stride(s):
+    rng = np.random.default_rng(s)
+    v, kernel = rng.integers(-5, 6, (3, 8, 9)).astype(float), rng.integers(-5, 6, (2, 3, 3, 2)).astype(float)
+    g = rng.integers(-5, 6, convx.conv(v, kernel, stride=s).shape).astype(float)
+    dv, dk = by_sums(v, kernel, g, s)
+    assert np.array_equal(convx.conv_grad_input(g, kernel, v.shape, stride=s), dv)
+    assert np.array_equal(convx.conv_grad_weight(v, g, kernel.shape, stride=s), dk)
+    # "One bias per channel, shared across all locations"; for locally connected layers "each unit its own bias".
+    assert np.array_equal(convx.conv_grad_bias(g, layout="CHW"), [sum(g[i].flat) for i in range(2)])
+    assert np.array_equal(convx.locally_connected_grad_bias(g, layout="CHW", per_unit=True), g)
+
+
+def test_002_the_gradients_of_one_axis():
+    x0, x1, x2, x3, x4 = x = np.array([2.0, 3, 5, 7, 11])
+    w0, w1, w2 = w = np.array([1.0, 10, 100])
+    dout = dy0, dy1, dy2 = np.array([13.0, 17, 19])
+    dx = [w2 * dy0, w1 * dy0 + w2 * dy1, w0 * dy0 + w1 * dy1 + w2 * dy2, w0 * dy1 + w1 * dy2, w0 * dy2]
+    dw = [x2 * dy0 + x3 * dy1 + x4 * dy2, x1 * dy0 + x2 * dy1 + x3 * dy2, x0 * dy0 + x1 * dy1 + x2 * dy2]
+    # Its Y = X * flip(W) pairs y0 with w2 x0: a convolution of mathematics, which flip=True is.
+    found = convx.conv_backward(x[None], w[None, None], dout[None], flip=True)
+    assert [a.ravel().tolist() for a in found] == [dx, dw, [dy0 + dy1 + dy2]]
+    # "dL/dX = dout zero padded * flipped W": a full correlation with W, whose taps run against those of dx's sums.
+    assert np.correlate(dout, w, "full").tolist() == dx
+    assert convx.correlate(dout, w, "full").tolist() == dx
+    assert convx.conv1d(dout[None], w[None, None], padding="full").tolist() == [dx]
+    # "dL/dW = flipped X * dout": sliding dout over X gives it from the last to the first; turning X turns that round.
+    assert convx.correlate(x, dout, "valid").tolist() == dw[::-1]
+    assert convx.correlate(x[::-1], dout[::-1], "valid").tolist() == dw
+    assert convx.convolve(x[::-1], dout, "valid").tolist() == dw
+
+
+def test_002_size_of_dx_is_size_of_x():
+    # "The gradients of an input have the same size as the input itself", also where the stride leaves a rest.
+    for size in range(5, 12):
+        x, w = np.ones((2, 3, size, size)), np.ones((4, 3, 3, 3))
+        for options in ({"stride": 1}, {"stride": 2}, {"stride": 3, "padding": 1}, {"stride": 4, "padding": "same"}):
+            y = convx.conv(x, w, **options)
+            dx, dw, db = convx.conv_backward(x, w, y, **options)
+            assert dx.shape == x.shape and dw.shape == w.shape and db.shape == (4,)
+
+
+def test_002_the_bias_gradient_sums_the_batch():
+    dout = np.arange(6.0).reshape(2, 1, 3)
+    # Its formula leaves one sum per output, before they are added up for the one bias of the filter.
+    per_output = convx.locally_connected_grad_bias(dout, per_unit=True)
+    assert per_output.tolist() == [[0 + 3, 1 + 4, 2 + 5]]
+    assert convx.conv_grad_bias(dout).tolist() == [per_output.sum()]

@@ -88,7 +88,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
     if flat:
         merged = last is not None and nest.x[2] == 1 and last.axis.dilation * last.xs == nest.c
         if channel_last:
-            runs = pixels * (taps // last.axis.taps if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
+            runs = pixels * (taps // max(last.axis.taps, 1) if merged else taps) * (1 if nest.x[2] == 1 else nest.c)
             x_cost = pixels * depth * moved(nest.x[2]) + 8.0 * runs
         else:
             runs = pixels * depth // (max(last.axis.taps, 1) if last else 1)

@@ -64,7 +64,7 @@ def refuse(nest, kind):
 def seconds(nest, kind, threads):
     """Lanes in whole vectors at 1.0 G products/s a lane, the rest one by one at 0.4 G.
 
-    One core of a Zen 4 server (`python benchmarks/costs.py`).
+    The first on one core of a Zen 3 server, the second of a Zen 4 server (`python benchmarks/costs.py`).
     """
     where = lane(nest)
     lanes = _kernels.load("direct", kind).LANES

@@ -10,10 +10,10 @@ channels) and ||w|| that of one output channel's weights, every output is off by
     (3 t eta + O(c u)) ||x|| ||w||,    eta = u + gamma_4 (sqrt(2) + u)
 
 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 24.1 for each of the three transforms, and
-Cauchy-Schwarz for the sum of products); `error_bound` computes it. That section proves it for lengths that are powers of
-two; here lengths have factors 3 and 5 as well and the constant of O(c u) is a generous allowance, so beyond powers of two
-the bound is checked by tests, not proved. It knows norms only: outputs that are small beside the largest input of their
-tile lose relative accuracy.
+Cauchy-Schwarz for the sum of products); `error_bound` computes it. That section proves it for powers of two; here
+lengths have factors 3 and 5 as well, and the constant of O(c u) is a generous allowance, so the bound as computed is
+checked by tests, not proved. It knows norms only: outputs that are small beside the largest input of their tile lose
+relative accuracy.
 
 An infinity or nan spoils its whole tile. Such tiles are computed again by a solver that sums one by one, so the law
 that one nan reaches only the outputs whose windows hold it is kept. Bits depend on tiles and on the order of channels,

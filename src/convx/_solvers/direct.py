@@ -81,7 +81,7 @@ def refuse(nest, kind):
 def seconds(nest, kind, threads):
     """Products at 0.6 G vectors/s, as the lanes allow, and 1 us.
 
-    One core of a Zen 4 server (`python benchmarks/costs.py`).
+    The first on one core of a Zen 3 server, the second of a Zen 4 server (`python benchmarks/costs.py`).
     """
     return 1e-6 + nest.products * min(_lanes(nest, _kernels.load("direct", kind).LANES))[0] / 0.6e9 / threads
 

@@ -39,8 +39,8 @@ def _tiles(nest, kind):
 def seconds(nest, kind, threads):
     """Whole tiles of 4 rows at the rate of the register tile, the copies at the edges, and a pass over x and y.
 
-    1.6 G products/s a lane, 0.2 us a plane of an edge tile, 16 GB/s: one core of a Zen 4 server (`python
-    benchmarks/costs.py`; a factor 1.5 changes few choices).
+    1.6 G products/s a lane: one core of a Zen 3 server. 0.2 us a plane of an edge tile, 16 GB/s: one of a Zen 4
+    server (`python benchmarks/costs.py`; a factor 1.5 changes few choices).
     """
     blocks, columns, lanes = _tiles(nest, kind)
     planes = nest.outputs

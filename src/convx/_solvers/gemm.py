@@ -43,7 +43,10 @@ def _may_line(nest) -> bool:
 
 
 def _may_strip(nest) -> bool:
-    """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each."""
+    """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each.
+
+    The strip of a single output row must not exceed twice STRIP of the kernel: a wide dilation fills it with gaps.
+    """
     if not nest.windows or nest.windows[-1].xs != 1:
         return False
     spans = [(v.axis.taps, v.axis.stride, v.axis.dilation * (v.axis.taps - 1) + 1) for v in nest.windows[-2:]]
@@ -51,7 +54,12 @@ def _may_strip(nest) -> bool:
     for count, stride, span in spans:
         taps *= count
         read *= min(stride, span)
-    return taps > read
+    if taps <= read:
+        return False
+    height = spans[-2][2] if len(spans) > 1 else 1
+    _, stride, span = spans[-1]
+    line = (min(nest.windows[-1].axis.out, 480) + 64 + span // stride) * min(stride, span)
+    return min(nest.depth // taps, 640 // taps + 1) * height * line <= 2 * 65536
 
 
 def _lined(nest):

@@ -397,3 +397,12 @@ def test_spoiled_tiles_go_to_other_solvers(small_tiles, monkeypatch):
         monkeypatch.setattr(solver, "run", lambda *a, run=run, name=solver.name: (taken.append(name), run(*a)))
     check("n1 g1 c1 m1 i90x90 k5x5 o90x90 p2", "f4", spoil=[("x", 0.5, np.nan)])
     assert 1 <= len(taken) <= 9
+
+
+def test_an_axis_beyond_any_transform_is_refused_not_looked_up():
+    # The arrays are views of one number; only the plan and its table are made.
+    for size in (2**39 - 2, 2**39, 10**15):
+        x, w = np.broadcast_to(1.0, (1, 1, size)), np.ones((1, 1, 3))
+        for name, shape in (("conv", {}), ("conv_grad_weight", {"w_shape": (1, 1, 3)})):
+            reasons = dict(row[:2] for row in convx.explain(name, x, x if shape else w, padding=1, **shape).rows)
+            assert (reasons["fft"] is None) == (size < 2**39), (name, size, reasons["fft"])

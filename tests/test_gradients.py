@@ -14,7 +14,8 @@ from convx._select import SOLVERS
 ALGORITHMS = ("auto", *(s.name for s in SOLVERS))
 each_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 each_operator = pytest.mark.parametrize("operator", OPERATORS)
-many = settings(max_examples=120)
+many = settings(max_examples=80)
+once = pytest.mark.once
 
 
 def check(case, arrays, algorithm, letters="uwv"):
@@ -36,6 +37,7 @@ def test_equal_their_enumerated_sums(algorithm, case, dtype, seed):
     check(case, case.arrays(dtype, seed), algorithm)
 
 
+@once
 @many
 @given(cases(layouts=LAYOUTS), st.sampled_from(("f4", "c16")))
 def test_in_every_layout_batched_or_not(case, dtype):
@@ -46,6 +48,7 @@ def test_in_every_layout_batched_or_not(case, dtype):
 PAIRS = ("f4 f8", "f8 c16", "c16 f8", "c8 f4", "f4 c16", "f2 f4", "f8 i4", "c8 u1")
 
 
+@once
 @given(cases(ranks=(1, 2)), st.sampled_from(PAIRS))
 def test_of_mixed_dtypes(case, pair):
     first, second = pair.split()
@@ -103,6 +106,7 @@ def test_are_adjoint_to_the_layer(case, dtype, algorithm):
         assert abs(sums[a] - sums[b]) <= 2 * allowed  # real and imaginary part
 
 
+@once
 @many
 @given(cases(), st.integers(0, 99))
 def test_are_adjoint_exactly_in_integers(case, seed):
@@ -111,6 +115,7 @@ def test_are_adjoint_exactly_in_integers(case, seed):
     assert len(sums) == 1
 
 
+@once
 @each_operator
 def test_have_the_size_of_their_operand_whatever_the_stride(operator):
     for size in range(4, 14):
@@ -125,6 +130,7 @@ def test_have_the_size_of_their_operand_whatever_the_stride(operator):
                     assert np.array_equal(case.call(letter, arrays), case.expected(letter, arrays))
 
 
+@once
 @given(cases(operators=("conv_transpose",), ranks=(1, 2), boundaries=("constant",)))
 def test_output_padding_is_output_shape(case):
     padding = case.options["padding"]
@@ -145,6 +151,7 @@ def test_output_padding_is_output_shape(case):
 
 # What the library's own laws say
 
+@once
 @given(cases(ranks=(1, 2, 3)), st.sampled_from(("f4", "c16")))
 def test_backward_is_the_three_at_once(case, dtype):
     x, w, y = {"conv_transpose": "vwu"}.get(case.operator, "uwv")
@@ -160,6 +167,7 @@ def test_backward_is_the_three_at_once(case, dtype):
                           (arrays[y].size + 2) * np.finfo(dtype).eps * abs(arrays[y]).sum(axis=(0, *space)).ravel())
 
 
+@once
 def test_backward_is_real_where_the_operand_is():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 3, 9)), rng.standard_normal((4, 3, 3)) + 1j
@@ -172,6 +180,7 @@ def test_backward_is_real_where_the_operand_is():
     assert dx.dtype == db.dtype == np.complex128 and dw.dtype == np.float64
 
 
+@once
 def test_a_complex_constant_outside_is_conjugated_like_the_input_inside():
     rng = np.random.default_rng(1)
     for x_dtype, dy_dtype in (("c16", "c16"), ("f8", "c16"), ("c16", "f8")):

@@ -134,10 +134,13 @@ def groups(cuts, loops, most: int):
     yield found
 
 
+LONGEST = 2**39  # a transform, far more than fits into memory
+
+
 @lru_cache(maxsize=1)
 def _smooth() -> list[int]:
-    twos, threes, fives = ([base**e for e in range(64) if base**e < 2**40] for base in (2, 3, 5))
-    return sorted(a * b * c for a in twos for b in threes for c in fives if a * b * c < 2**40)
+    twos, threes, fives = ([base**e for e in range(64) if base**e <= LONGEST] for base in (2, 3, 5))
+    return sorted(a * b * c for a in twos for b in threes for c in fives if a * b * c <= LONGEST)
 
 
 def fast(least: int) -> int:

@@ -33,7 +33,7 @@ import numpy as np
 from . import _overlap
 from ._base import not_dense
 from ._overlap import BLOCK, Way, prepared
-from ._tiles import cut_into, lengths, reach_of
+from ._tiles import LONGEST, cut_into, lengths, reach_of
 
 name = "fft"
 error_factor = 2.0  # 1-D float32 data, random, constant, positive and spiked, used at most 0.14 of this bound
@@ -58,6 +58,9 @@ def refuse(nest, kind):
     windows = tapped(nest)
     if not windows:
         return "no axis has more than one tap"
+    longest = max(reach_of(v.axis) + v.axis.stride * (v.axis.out - 1) for v in windows)
+    if longest > LONGEST:
+        return f"an axis of {longest} positions is longer than any transform (at most {LONGEST})"
     stride = max(v.axis.stride for v in windows)
     if stride > MOST_STRIDE:
         return f"stride {stride} would drop all but one of {stride} computed outputs (at most {MOST_STRIDE})"

@@ -121,6 +121,8 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
     by_place = row is not None and role == rank - 1
+    if row is None:  # nobody goes to a place by its number: the smaller ones
+        place_steps = p.place_steps()
     numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, step, block, width, low]
     for a in order:
         axis, at = p.axes[a], p.s_at[a]

@@ -296,7 +296,7 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     """One block of one output row of a group of planes, lanes along the row."""
     cdef Walk walk
     cdef const PoolPhase* f = phases_of(pool)
-    cdef Py_ssize_t j, p, size = pool.block + V, to = part.low - part.start
+    cdef Py_ssize_t j, p, n, size = pool.block + V, to = part.low - part.start
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
     begin(&walk, pool, tables, row)
@@ -306,16 +306,19 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
             combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first,
                     op)
         first = False
+    if pool.step == 1:
+        for p in range(group.count):
+            along(y + group.y[p], scratch + p*pool.width + f.start, f, part.outs, many, times, op)
+        return
+    n = ((part.outs + pool.step - 1) // pool.step + V - 1) // V * V  # whole vectors: scratch has room for them
     for p in range(group.count):
-        if pool.step > 1 and many != NULL:  # the gradient of an average by one number
-            divide_all(scratch + to, part.high - part.low, many[0]*times)
-        if pool.step == 1:
-            along(y + group.y[p], scratch + f.start, f, part.outs, many, times, op)
-        else:  # whole vectors: scratch has room for them
-            for j in range(pool.step):
-                along(tmp + j*size, scratch + f[j].start, f + j, (part.outs // pool.step + V) // V * V, NULL, 0, op)
-            spread(pool, y + group.y[p], tmp, size, part.outs)
-        scratch += pool.width
+        if many != NULL:  # the gradient of an average by one number
+            divide_all(scratch + p*pool.width, (part.high - part.start + V - 1) // V * V, many[0]*times)
+        for j in range(pool.step):
+            along(tmp + (p*pool.step + j)*size, scratch + p*pool.width + f[j].start, f + j, n, NULL, 0,
+                  op)
+    for p in range(group.count):
+        spread(pool, y + group.y[p], tmp + p*pool.step*size, size, part.outs)
 
 
 cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t step,
@@ -634,7 +637,7 @@ def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads
         counts = address(counts_array)
     cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
     cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
-    cdef Py_ssize_t size = group*pool.width + pool.step*(pool.block + V) if pool.along_row else 1
+    cdef Py_ssize_t size = group*(pool.width + pool.step*(pool.block + V)) if pool.along_row else 1
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")

@@ -90,7 +90,7 @@ def _row_numbers(axis: Axis, lanes: int):
     stride = max(f[1] for f in full)
     low = min(start for *_, start in full)
     high = max(start + dilation * max(taps - 1, 0) for taps, _, dilation, start in full) + stride * (block - 1)
-    width = high - low + 1 + lanes * (stride + 1)
+    width = -(-(high - low + 1 + lanes * (stride + 1)) // lanes) * lanes  # whole vectors, and room to read on
     if width > 4 * (axis.size + axis.out) + 4096 or step > BLOCK:
         return None
     return step, block, width, low, [(*f[:3], f[3] - low if f[0] else 0) for f in phases]

@@ -335,6 +335,27 @@ def test_windows_in_every_form():
     assert np.array_equal(convx.max_pool(placed(x, "NHWC"), "global", layout="NHWC")[:, 0, 0], x.max((2, 3)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k, s, d", [(4, 2, 1), (2, 2, 1), (3, 3, 1), (3, 1, 2), (5, 4, 3), (2, 3, 1)])
+def test_rows_longer_than_a_block(dtype, k, s, d):
+    for size, channels in ((2047, 1), (2050, 17), (5000, 40), (9001, 3)):
+        x = whole((1, channels, size), size, dtype)
+        taps = np.arange((size - d * (k - 1) - 1) // s + 1)[:, None] * s + d * np.arange(k)
+        y, index = convx.max_pool(x, (k,), stride=s, dilation=d, return_indices=True)
+        assert np.array_equal(y, x[..., taps].max(-1)) and np.array_equal(index, taps[
+            np.arange(len(taps)), x[..., taps].argmax(-1)])
+        mean = convx.avg_pool(x, (k,), stride=s, dilation=d)
+        assert np.array_equal(mean, x[..., taps].sum(-1) / dtype(k))
+        dy = whole(y.shape, 1, dtype)
+        dx = np.zeros(x.shape)
+        np.add.at(dx, (slice(None), slice(None), taps), dy[..., None].astype(float))
+        got = convx.avg_pool_grad(x.shape, dy, (k,), stride=s, dilation=d, divisor=4)
+        assert np.array_equal(got, dx / 4)  # whole numbers over a power of two: exact
+        dx = np.zeros(x.shape)
+        np.add.at(dx, (0, np.arange(channels)[:, None], index[0]), dy[0])
+        assert np.array_equal(convx.max_pool_grad(x, dy, (k,), stride=s, dilation=d), dx)
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_ranks(rank, layout):
@@ -451,7 +472,8 @@ def test_nothing_to_pool(shape):
 # Laws -----------------------------------------------------------------------------------------------------------------
 
 SHAPES = [("NCHW", (3, 5, 33, 41)), ("NHWC", (3, 33, 41, 21)), ("HWCN", (33, 41, 5, 3)), ("NCHW", (1, 1, 300, 700)),
-          ("NCW", (1, 1, 200001)), ("NHWC", (1, 300, 700, 1)), ("NCDHW", (2, 3, 17, 18, 19))]
+          ("NCW", (1, 1, 200001)), ("NHWC", (1, 300, 700, 1)), ("NWC", (1, 9001, 19)),
+          ("NCDHW", (2, 3, 17, 18, 19))]
 
 
 @pytest.mark.parametrize("layout, shape", SHAPES)

@@ -90,7 +90,7 @@ def _row_numbers(axis: Axis, lanes: int):
     stride = max(f[1] for f in full)
     low = min(start for *_, start in full)
     high = max(start + dilation * max(taps - 1, 0) for taps, _, dilation, start in full) + stride * (block - 1)
-    width = high - low + 1 + lanes * (stride + 1)
+    width = -(-(high - low + 1 + lanes * (stride + 1)) // lanes) * lanes  # whole vectors, and room to read on
     if width > 4 * (axis.size + axis.out) + 4096 or step > BLOCK:
         return None
     return step, block, width, low, [(*f[:3], f[3] - low if f[0] else 0) for f in phases]
@@ -121,6 +121,8 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
     by_place = row is not None and role == rank - 1
+    if row is None:  # nobody goes to a place by its number: the smaller ones
+        place_steps = p.place_steps()
     numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, step, block, width, low]
     for a in order:
         axis, at = p.axes[a], p.s_at[a]

@@ -26,6 +26,7 @@ cdef enum:
     SUM, MAX
     CHUNK = 64  # rows in one list
     GROUP = 8   # planes at a time
+    STRIP = 32  # outputs of a row whose largest values wait for their gradient: 32 kB of lanes and places
     MOST = 64   # axes of an array
 
 ctypedef struct Walk:
@@ -295,7 +296,7 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     """One block of one output row of a group of planes, lanes along the row."""
     cdef Walk walk
     cdef const PoolPhase* f = phases_of(pool)
-    cdef Py_ssize_t j, p, size = pool.block + V, to = part.low - part.start
+    cdef Py_ssize_t j, p, n, size = pool.block + V, to = part.low - part.start
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
     begin(&walk, pool, tables, row)
@@ -305,16 +306,19 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
             combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first,
                     op)
         first = False
+    if pool.step == 1:
+        for p in range(group.count):
+            along(y + group.y[p], scratch + p*pool.width + f.start, f, part.outs, many, times, op)
+        return
+    n = ((part.outs + pool.step - 1) // pool.step + V - 1) // V * V  # whole vectors: scratch has room for them
     for p in range(group.count):
-        if pool.step > 1 and many != NULL:  # the gradient of an average by one number
-            divide_all(scratch + to, part.high - part.low, many[0]*times)
-        if pool.step == 1:
-            along(y + group.y[p], scratch + f.start, f, part.outs, many, times, op)
-        else:  # whole vectors: scratch has room for them
-            for j in range(pool.step):
-                along(tmp + j*size, scratch + f[j].start, f + j, (part.outs // pool.step + V) // V * V, NULL, 0, op)
-            spread(pool, y + group.y[p], tmp, size, part.outs)
-        scratch += pool.width
+        if many != NULL:  # the gradient of an average by one number
+            divide_all(scratch + p*pool.width, (part.high - part.start + V - 1) // V * V, many[0]*times)
+        for j in range(pool.step):
+            along(tmp + (p*pool.step + j)*size, scratch + p*pool.width + f[j].start, f + j, n, NULL, 0,
+                  op)
+    for p in range(group.count):
+        spread(pool, y + group.y[p], tmp + p*pool.step*size, size, part.outs)
 
 
 cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t step,
@@ -461,8 +465,8 @@ cdef void row_places(const Pool* pool, const Run* const* tables, const Group* gr
 
 
 cdef void lane_places(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at, Py_ssize_t step,
-                      Py_ssize_t row, Py_ssize_t n) noexcept nogil:
-    """One output row and its places, n lanes of every output."""
+                      Py_ssize_t row, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t n) noexcept nogil:
+    """Outputs [o0, o1) of one row and their places, n lanes of each; y, at: those of o0."""
     cdef Walk walk
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
     cdef const Run* run
@@ -471,9 +475,9 @@ cdef void lane_places(const Pool* pool, const Run* const* tables, const real* x,
     begin(&walk, pool, tables, row)
     while left:
         left = more(&walk, pool)
-        for o in range(d.out):
+        for o in range(o0, o1):
             run = &tables[pool.rank - 1][o]
-            find(y + o*step, at + o*step, x + run.i*d.xs, &walk, <place>(run.i*d.ps), run.count, run.step*d.xs,
+            find(y + (o - o0)*step, at + (o - o0)*step, x + run.i*d.xs, &walk, <place>(run.i*d.ps), run.count, run.step*d.xs,
                  <place>(run.step*d.ps), 0, n, first)
         first = False
 
@@ -515,25 +519,26 @@ cdef inline void add(real* dx, const real* x, const real* dy, const real* best, 
 
 
 cdef void lane_gradient(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx,
-                        const real* best, const place* at, Py_ssize_t step, Py_ssize_t row, Py_ssize_t n,
-                        bint ties_all) noexcept nogil:
-    """Add one output row to dx; best and at lie step apart from output to output."""
+                        const real* best, const place* at, Py_ssize_t step, Py_ssize_t row, Py_ssize_t o0,
+                        Py_ssize_t o1, Py_ssize_t n, bint ties_all) noexcept nogil:
+    """Add outputs [o0, o1) of one row to dx; best and at lie step apart from output to output."""
     cdef Walk walk
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
     cdef const Run* run
-    cdef Py_ssize_t o, i
+    cdef Py_ssize_t o, i, j
     cdef bint left = True
     begin(&walk, pool, tables, row)
     while left:
         left = more(&walk, pool)
-        for o in range(d.out):
+        for o in range(o0, o1):
             run = &tables[pool.rank - 1][o]
             i = run.i*d.xs
+            j = (o - o0)*step
             if ties_all:
-                add(dx + i, x + i, dy + o*d.ys, best + o*step, at + o*step, &walk, <place>(run.i*d.ps), run.count,
+                add(dx + i, x + i, dy + o*d.ys, best + j, at + j, &walk, <place>(run.i*d.ps), run.count,
                     run.step*d.xs, <place>(run.step*d.ps), n, True)
             else:
-                add(dx + i, x + i, dy + o*d.ys, best + o*step, at + o*step, &walk, <place>(run.i*d.ps), run.count,
+                add(dx + i, x + i, dy + o*d.ys, best + j, at + j, &walk, <place>(run.i*d.ps), run.count,
                     run.step*d.xs, <place>(run.step*d.ps), n, False)
 
 
@@ -632,7 +637,7 @@ def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads
         counts = address(counts_array)
     cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
     cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
-    cdef Py_ssize_t size = group*pool.width + pool.step*(pool.block + V) if pool.along_row else 1
+    cdef Py_ssize_t size = group*(pool.width + pool.step*(pool.block + V)) if pool.along_row else 1
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")
@@ -677,8 +682,8 @@ cdef void places_task(const Pool* pool, const Run* const* tables, const real* x,
                 row_places(pool, tables, &group, x, y + to, at + to, row, &part, scratch, ids)
             else:
                 to += group.y[0]
-                lane_places(pool, tables, x + group.x[0], y + to, at + to, pool.axis[pool.rank - 1].ys, row,
-                            pool.lanes)
+                lane_places(pool, tables, x + group.x[0], y + to, at + to, pool.axis[pool.rank - 1].ys, row, 0,
+                            pool.axis[pool.rank - 1].out, pool.lanes)
 
 
 def places(x_array, y_array, places_array, pool_bytes, int threads):
@@ -709,16 +714,21 @@ def places(x_array, y_array, places_array, pool_bytes, int threads):
 
 cdef void lanes_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx, bint ties_all,
                      Py_ssize_t t, Py_ssize_t lanes, real* best, place* at) noexcept nogil:
-    """All outputs of a block of lanes of a plane. best, at: room for a row of outputs."""
-    cdef Py_ssize_t parts = (pool.lanes + lanes - 1) // lanes, p = t % parts, n = min(lanes, pool.lanes - p*lanes), row
+    """All outputs of a block of lanes of a plane. best, at: room for STRIP outputs."""
+    cdef Py_ssize_t parts = (pool.lanes + lanes - 1) // lanes, p = t % parts, n = min(lanes, pool.lanes - p*lanes)
+    cdef Py_ssize_t row, o0, o1, out = pool.axis[pool.rank - 1].out
     cdef Group group
     begin_group(pool, t // parts, 1, &group)
     x = x + group.x[0] + p*lanes
     dx = dx + group.x[0] + p*lanes
     dy = dy + group.y[0] + p*lanes
     for row in range(rows_of(pool)):
-        lane_places(pool, tables, x, best, at, n, row, n)
-        lane_gradient(pool, tables, x, dy + output_row(pool, row), dx, best, at, n, row, n, ties_all)
+        o0 = 0
+        while o0 < out:
+            o1 = min(o0 + STRIP, out)
+            lane_places(pool, tables, x, best, at, n, row, o0, o1, n)
+            lane_gradient(pool, tables, x, dy + output_row(pool, row), dx, best, at, n, row, o0, o1, n, ties_all)
+            o0 = o1
 
 
 cdef void planes_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx, Py_ssize_t t,
@@ -760,7 +770,7 @@ def gradient(x_array, dy_array, dx_array, pool_bytes, bint ties_all, Py_ssize_t 
     if pool.along_row:
         tasks, size = (planes + group - 1) // group, group*(pool.block + pool.width)
     else:
-        tasks, size = planes*((pool.lanes + lanes - 1) // lanes), pool.axis[pool.rank - 1].out*lanes
+        tasks, size = planes*((pool.lanes + lanes - 1) // lanes), STRIP*lanes
     cdef real* scratch = <real*>malloc(2*size*threads*sizeof(real))
     if scratch == NULL:
         raise MemoryError("scratch of the pool kernel")

@@ -26,6 +26,7 @@ from _strip cimport STRIP, Strip, shape, box_taps, fill_strip, panel_absent
 cdef enum:
     BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
     LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
+    TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     WIDEST = 480       # columns of a strip (flat between 240 and 1024)
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
@@ -133,16 +134,29 @@ cdef void tile_product(const Part* part, const real** rows, const real* b, Targe
 
 cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
               const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, const Target* to) noexcept nogil:
-    """What `product` does at its end, for tiles that are not whole or not contiguous in y."""
+    """What `product` does at its end, for tiles that are not whole or not contiguous in y. Without a value per column
+    rows have one each, but for more than MR of them, which have none."""
     cdef Py_ssize_t i, j
     cdef real* line
     cdef real init
-    cdef bint near = to.column_bias == NULL
+    cdef bint near = not contiguous
     for i in range(1, rows):
         near = near and row_at[i] == row_at[0] + i
+    if near:
+        # Rows are neighbours in y: column by column, each a contiguous run.
+        for j in range(columns):
+            line = y + row_at[0] + column_at[j]
+            init = 0 if to.column_bias == NULL else to.column_bias[j]
+            for i in range(rows):
+                if to.add:
+                    init = line[i]
+                elif to.column_bias == NULL and rows <= MR:
+                    init = to.bias[i]
+                line[i] = tile[i*width + j] + init
+        return
     for i in range(rows):
         line = y + row_at[i] + (column_at[0] if contiguous else 0)
-        init = to.bias[i]
+        init = 0 if rows > MR else to.bias[i]
         if to.add and contiguous:
             for j in range(columns):
                 line[j] = tile[j] + line[j]
@@ -152,7 +166,7 @@ cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t co
         elif contiguous:
             for j in range(columns):
                 line[j] = tile[j] + to.column_bias[j]
-        elif not near:
+        else:
             for j in range(columns):
                 if to.add:
                     init = line[column_at[j]]
@@ -160,13 +174,6 @@ cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t co
                     init = to.column_bias[j]
                 line[column_at[j]] = tile[j] + init
         tile += width
-    if near and not contiguous:
-        # Rows are neighbours in y (channels-last): column by column, each a short contiguous run.
-        tile -= rows*width
-        for j in range(columns):
-            line = y + row_at[0] + column_at[j]
-            for i in range(rows):
-                line[i] = tile[i*width + j] + (line[i] if to.add else to.bias[i])
 
 
 cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const real** rows,
@@ -175,7 +182,6 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
                         Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
     """One tile, straight into y where it is whole and contiguous there, else by a copy that `mend` may correct."""
     cdef real tile[MR*NV*V]
-    cdef Target aside
     cdef int i
     to.check, to.bad, to.times = flag, False, 1
     if contiguous and count == MR and columns == width:
@@ -184,6 +190,16 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
         tile_product(part, rows, b, to, width)
         if not to.bad:
             return
+    put_aside(job, part, x, w, rows, b, tile, width, count, columns, flag, pixel, m)
+    put(tile, width, count, columns, y, row_at, column_at, contiguous, to)
+
+
+cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const real** rows, const real* b,
+                    real* tile, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns, bint flag, Py_ssize_t pixel,
+                    Py_ssize_t m) noexcept nogil:
+    """The sums of one tile (MR x width), corrected where that is called for."""
+    cdef Target aside
+    cdef int i
     for i in range(MR):
         aside.row[i] = tile + i*width
         aside.bias[i] = 0
@@ -191,7 +207,6 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
     tile_product(part, rows, b, &aside, width)
     if flag:
         mend(job, part, x, w, tile, width, count, columns, pixel, m)
-    put(tile, width, count, columns, y, row_at, column_at, contiguous, to)
 
 
 cdef inline void at_pixel(const Nest* nest, Py_ssize_t p0, Py_ssize_t columns, Py_ssize_t pixel,
@@ -221,11 +236,15 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
 
 cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
                      const real* packed) noexcept nogil:
-    """Channels-last: a panel of weights meets all rows of the block."""
+    """Channels-last: a panel of weights meets all rows of the block. Where the columns of y are runs of pixels, as in the
+    weight gradients of channels-first layers, tiles are stored TOGETHER: lines of y lie far apart."""
     cdef Py_ssize_t channels = job.m1 - job.m0, last = part.count - 1, t, m, width, columns, pixel, inner, rows
+    cdef Py_ssize_t tiles = (part.count + MR - 1) // MR, kept = 0
     cdef Py_ssize_t row_at[MR]
     cdef Py_ssize_t column_at[NV*V]
+    cdef real tile[TOGETHER*MR*NV*V]
     cdef const real* row[MR]
+    cdef const real* b
     cdef Target to
     cdef int i
     to.add = not part.first
@@ -238,14 +257,24 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
         to.column_bias = offset(bias, m)
         for i in range(NV*V):
             column_at[i] = (job.m0 + m + i)*job.nest.ym
-        for inner in range((part.count + MR - 1) // MR):
+        b = packed + m*job.depth + part.before*width
+        kept = 0
+        for inner in range(tiles):
             pixel = inner*MR
             rows = min(<Py_ssize_t>MR, part.count - pixel)
             for i in range(MR):
                 row[i] = part.block + min(pixel + i, last)*part.kc
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
-            finish(job, part, x, w, y, row, packed + m*job.depth + part.before*width, &to, width, rows, columns, row_at,
-                   column_at, job.nest.ym == 1, part.flags[inner], pixel, m)
+            if job.nest.ym == 1:
+                finish(job, part, x, w, y, row, b, &to, width, rows, columns, row_at, column_at, True,
+                       part.flags[inner], pixel, m)
+                continue
+            put_aside(job, part, x, w, row, b, tile + kept*MR*width, width, rows, columns, part.flags[inner], pixel, m)
+            kept += 1
+            if kept == TOGETHER or inner == tiles - 1:
+                put(tile, width, (kept - 1)*MR + rows, columns, y, part.pixel_at + pixel - (kept - 1)*MR, column_at,
+                    False, &to)
+                kept = 0
 
 
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,

@@ -18,13 +18,17 @@ NONE, BATCH, GROUPS, CHANNELS, ROW = range(5)
 
 
 def _lanes(nest, lanes: int):
-    """(cost of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
+    """(nanoseconds of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
 
-    In units of one vector product a lane: neighbours 1, every second value 2, one by one 3 + 0.7 a lane; a result that
-    is no neighbour costs 1 a lane. Leftovers, and rims of a row, cost 1.5 vectors each.
+    A call for up to four vectors takes 45 ns, and each of their products 0.5 (1.5 with many weights): neighbours; twice
+    that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no neighbour 0.5 a lane.
+    One by one, leftovers and rims of a row, a product takes 1.2 and a tap 5. One core of a Zen 3 server: depthwise and
+    strided layers, each solver by its name (`python benchmarks/costs.py` shows the like).
     """
-    shared = nest.shares_weights()
-    yield 1.5, NONE
+    shared, depth = nest.shares_weights(), max(nest.depth, 1)
+    single = 1.2 + 5.0 / max(nest.c, 1)
+    each = 0.5 if nest.g * nest.m * depth < 1 << 18 else 1.5  # weights beyond L2 arrive for every output anew
+    yield single, NONE
     loops = []
     if nest.n > 1:
         loops.append((BATCH, nest.n, nest.x[0], nest.y[0], nest.n))
@@ -38,12 +42,14 @@ def _lanes(nest, lanes: int):
         rims = (max(0, -low) + max(0, high - v.axis.size + 1)) // v.axis.stride
         loops.append((ROW, v.axis.out, v.xs * v.axis.stride, v.ys, max(0, v.axis.out - rims)))
     for place, count, x_step, y_step, inside in loops:
-        vectors = inside // lanes * lanes
+        vectors = inside // lanes
         load = {0: 1.0, 1: 1.0, 2: 2.0}.get(x_step, 3.0 + 0.7 * lanes)
         if place == GROUPS and x_step == 2:
             load = 3.0 + 0.7 * lanes
-        store = 0.0 if y_step == 1 else lanes / max(nest.depth, 1)
-        yield (vectors * (load + store) / lanes + (count - vectors) * 1.5) / max(count, 1), place
+        store = 0.0 if y_step == 1 else lanes / depth
+        calls = vectors // 4 + vectors % 4
+        time = 45.0 * calls / depth + each * vectors * (load + store) + (count - vectors * lanes) * single
+        yield time / max(count, 1), place
 
 
 def lane(nest, lanes: int) -> int:
@@ -79,11 +85,8 @@ def refuse(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Products at 0.6 G vectors/s, as the lanes allow, and 1 us.
-
-    The first on one core of a Zen 3 server, the second of a Zen 4 server (`python benchmarks/costs.py`).
-    """
-    return 1e-6 + nest.products * min(_lanes(nest, _kernels.load("direct", kind).LANES))[0] / 0.6e9 / threads
+    """Products as the best lanes allow, and 1 us."""
+    return 1e-6 + nest.products * min(_lanes(nest, _kernels.load("direct", kind).LANES))[0] * 1e-9 / threads
 
 
 def scratch(nest, kind, threads):

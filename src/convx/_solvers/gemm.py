@@ -42,12 +42,16 @@ def _may_line(nest) -> bool:
     return nest.n > 1 and nest.x[0] == 1 and len(nest.windows) < KERNEL_RANK
 
 
-def _may_strip(nest) -> bool:
+def _may_strip(nest, lanes: int) -> bool:
     """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each.
 
-    The strip of a single output row must not exceed twice STRIP of the kernel: a wide dilation fills it with gaps.
+    The strip of a single output row must not exceed twice STRIP of the kernel: a wide dilation fills it with gaps. Each
+    row of pixels takes whole vectors, of which at most a third may be wasted.
     """
     if not nest.windows or nest.windows[-1].xs != 1:
+        return False
+    out = nest.windows[-1].axis.out
+    if 3 * out < 2 * (-(-out // lanes) * lanes):
         return False
     spans = [(v.axis.taps, v.axis.stride, v.axis.dilation * (v.axis.taps - 1) + 1) for v in nest.windows[-2:]]
     taps, read = 1, 1
@@ -58,7 +62,7 @@ def _may_strip(nest) -> bool:
         return False
     height = spans[-2][2] if len(spans) > 1 else 1
     _, stride, span = spans[-1]
-    line = (min(nest.windows[-1].axis.out, 480) + 64 + span // stride) * min(stride, span)
+    line = (min(out, 480) + 64 + span // stride) * min(stride, span)
     return min(nest.depth // taps, 640 // taps + 1) * height * line <= 2 * 65536
 
 
@@ -100,10 +104,18 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
     else:
         step = last.xs * last.axis.stride if last else 0
-        x_cost = pixels * depth * (moved(step, nest.x[2] == 1) + 8.0 / min(row, 3 * lanes))
+        columns = up(pixels, lanes)
+        if _may_strip(nest, lanes):
+            planes = nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1
+            for v in nest.windows[-2:]:
+                planes *= min(v.axis.stride, v.axis.taps)
+            x_cost = 1.5 * pixels * nest.c * planes * (moved(step, True) + 20.0 / row)
+            columns = pixels // row * up(row, lanes)
+        else:
+            x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + 8.0 / min(row, 3 * lanes))
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)
         y_cost = pixels * m * (3.0 / lanes if last and last.ys == 1 else 1.5)
-        work = up(m, rows) * up(pixels, lanes) * depth / lanes
+        work = up(m, rows) * columns * depth / lanes
         tiles = up(m, rows) / rows * up(pixels, 3 * lanes) / (3 * lanes)
     around = 300.0 * tiles * up(max(depth, 1), 640) / 640 + 12.0 * pixels
     return (x_cost + w_cost + y_cost + work + around) * nest.g
@@ -141,7 +153,8 @@ def scratch(nest, kind, threads):
 def way(nest, model, kind, bound):
     """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
     _, flat, channel_last, lined = _ways(model, kind, bound)
-    return (flat, channel_last, not flat and _in_order(nest, channel_last), not flat and _may_strip(nest),
+    return (flat, channel_last, not flat and _in_order(nest, channel_last),
+            not flat and _may_strip(nest, _kernels.load("gemm", kind).LANES),
             (_lined(nest) if lined else nest).pack())
 
 

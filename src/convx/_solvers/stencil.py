@@ -39,17 +39,17 @@ def _tiles(nest, kind):
 def seconds(nest, kind, threads):
     """Whole tiles of 4 rows at the rate of the register tile, the copies at the edges, and a pass over x and y.
 
-    1.6 G products/s a lane: one core of a Zen 3 server. 0.2 us a plane of an edge tile, 16 GB/s: one of a Zen 4
-    server (`python benchmarks/costs.py`; a factor 1.5 changes few choices).
+    1.6 G products/s a lane, and a plane as long as 5 of them: one core of a Zen 3 server. 0.2 us a plane of an edge
+    tile, 16 GB/s: one of a Zen 4 server (`python benchmarks/costs.py`; a factor 1.5 changes few choices).
     """
-    blocks, columns, lanes = _tiles(nest, kind)
+    blocks, columns, _ = _tiles(nest, kind)
     planes = nest.outputs
     for v in nest.windows[-2:]:
         planes //= max(v.axis.out, 1)
     inner = nest.depth
     for v in nest.windows[-2:]:
         inner //= max(v.axis.taps, 1)
-    work = planes * blocks * 4 * columns * lanes * nest.depth / (1.6e9 * lanes)
+    work = planes * blocks * 4 * columns * (nest.depth + 5 * inner) / 1.6e9
     edges = planes * inner * min(blocks * columns, blocks * min(columns, 2) + 2 * columns) * 2e-7
     traffic = nest.outputs * (8 if kind == "f64" else 4) * 2 / 16e9
     return 1e-6 + (max(work, traffic) + edges) / threads

@@ -33,7 +33,7 @@ def refuse(nest, kind):
 def _tiles(nest, kind):
     lanes = _kernels.load("stencil", kind).LANES
     rows = nest.windows[-2].axis.out if len(nest.windows) > 1 else 1
-    return -(-rows // 4), -(-nest.windows[-1].axis.out // lanes), lanes
+    return -(-rows // 4), -(-nest.windows[-1].axis.out // lanes)
 
 
 def seconds(nest, kind, threads):
@@ -42,7 +42,7 @@ def seconds(nest, kind, threads):
     1.6 G products/s a lane, and a plane as long as 5 of them: one core of a Zen 3 server. 0.2 us a plane of an edge
     tile, 16 GB/s: one of a Zen 4 server (`python benchmarks/costs.py`; a factor 1.5 changes few choices).
     """
-    blocks, columns, _ = _tiles(nest, kind)
+    blocks, columns = _tiles(nest, kind)
     planes = nest.outputs
     for v in nest.windows[-2:]:
         planes //= max(v.axis.out, 1)

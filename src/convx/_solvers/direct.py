@@ -20,8 +20,9 @@ NONE, BATCH, GROUPS, CHANNELS, ROW = range(5)
 def _lanes(nest, lanes: int):
     """(nanoseconds of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
 
-    A call for up to four vectors takes 45 ns, and each of their products 0.5 (1.5 with many weights): neighbours; twice
-    that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no neighbour 0.5 a lane.
+    A call for four vectors, or one, takes 45 ns, and each of their products 0.5 (1.5 with many weights): neighbours;
+    twice that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no neighbour 0.5 a
+    lane. Products of a single vector wait for each other: 1.2 at least.
     One by one, leftovers and rims of a row, a product takes 1.2 and a tap 5. One core of a Zen 3 server: depthwise and
     strided layers, each solver by its name (`python benchmarks/costs.py` shows the like).
     """
@@ -47,8 +48,9 @@ def _lanes(nest, lanes: int):
         if place == GROUPS and x_step == 2:
             load = 3.0 + 0.7 * lanes
         store = 0.0 if y_step == 1 else lanes / depth
-        calls = vectors // 4 + vectors % 4
-        time = 45.0 * calls / depth + each * vectors * (load + store) + (count - vectors * lanes) * single
+        full, rest = divmod(vectors, 4)
+        time = 45.0 * (full + rest) / depth + 4 * each * load * full + max(1.2, each * load) * rest
+        time += each * store * vectors + (count - vectors * lanes) * single
         yield time / max(count, 1), place
 
 
@@ -85,8 +87,10 @@ def refuse(nest, kind):
 
 
 def seconds(nest, kind, threads):
-    """Products as the best lanes allow, and 1 us."""
-    return 1e-6 + nest.products * min(_lanes(nest, _kernels.load("direct", kind).LANES))[0] * 1e-9 / threads
+    """Products as the best lanes allow, 3 ns for a weight that is copied along them, and 1 us."""
+    each, along = min(_lanes(nest, _kernels.load("direct", kind).LANES))
+    copied = 0 if _arranged(nest, along) is None else nest.g * nest.m * nest.depth
+    return 1e-6 + 3e-9 * copied + nest.products * each * 1e-9 / threads
 
 
 def scratch(nest, kind, threads):

@@ -58,7 +58,7 @@ def _may_strip(nest, lanes: int) -> bool:
     for count, stride, span in spans:
         taps *= count
         read *= min(stride, span)
-    if taps <= read:
+    if taps < 1 or taps <= read:
         return False
     height = spans[-2][2] if len(spans) > 1 else 1
     _, stride, span = spans[-1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convx._geometry import BOUNDARIES, Geometry, parse
+from convx._geometry import BOUNDARIES, Axis, Geometry, parse
 from convx._nest import KERNEL_RANK, normal_form, peel, prove
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
@@ -20,12 +20,15 @@ seeds = st.integers(0, 2**32 - 1)
 many = settings(max_examples=200)
 
 
-def scattered(rng, shape, values=None):
+def scattered(rng, shape, values=None, dense=False):
     """A buffer with gaps and a view of this shape in it, in a random order of axes, steps and directions."""
-    order = rng.permutation(len(shape))
-    steps = [int(s) for s in rng.integers(1, 3, len(shape))]
-    buffer = np.full([shape[a] * steps[a] + 1 for a in order], SENTINEL)
+    order = range(len(shape)) if dense else rng.permutation(len(shape))
+    steps = [1 if dense else int(s) for s in rng.integers(1, 3, len(shape))]
+    buffer = np.full([shape[a] * steps[a] + (not dense) for a in order], SENTINEL)
     view = buffer[tuple(slice(0, shape[a] * steps[a], steps[a]) for a in order)]
+    if dense:
+        view[...] = SENTINEL if values is None else values
+        return buffer.reshape(-1), 0, view
     view = view[tuple(slice(None, None, -1 if rng.random() < 0.3 else 1) for _ in order)].transpose(np.argsort(order))
     if values is not None:
         view[...] = values
@@ -82,12 +85,13 @@ def execute(nests, fill, x, w, y, cval=0):
         np.add.at(y[0], y[1] + at_y, np.where(reads, x[0][x[1] + at_x], cval) * w[0][w[1] + at_w])
 
 
-def operands(geometry, seed, shared=True):
+def operands(geometry, seed, shared=True, dense=False):
     rng = np.random.default_rng(seed)
     x, w, _ = problems.arrays(geometry, np.float64, seed, shared)
     values = [rng.integers(-9, 10, a.shape) for a in (x, w)]
     y_shape = (geometry.n, geometry.g, geometry.m, *(a.out for a in geometry.axes))
-    return values, (scattered(rng, x.shape, values[0]), scattered(rng, w.shape, values[1]), scattered(rng, y_shape))
+    return values, (scattered(rng, x.shape, values[0], dense), scattered(rng, w.shape, values[1], dense),
+                    scattered(rng, y_shape, None, dense))
 
 
 def nests_of(geometry, x, w, y, shared=True):
@@ -96,8 +100,8 @@ def nests_of(geometry, x, w, y, shared=True):
                        None if shared else strides(w[2])[3 + rank:])
 
 
-def check(geometry, seed, shared=True, cval=0, peeled=True):
-    values, (x, w, y) = operands(geometry, seed, shared)
+def check(geometry, seed, shared=True, cval=0, peeled=True, dense=False):
+    values, (x, w, y) = operands(geometry, seed, shared, dense)
     nests, fill = nests_of(geometry, x, w, y, shared)
     if peeled:
         nests, bare = peel(nests)
@@ -135,6 +139,13 @@ def test_a_constant_boundary_with_a_value(geometry, seed, cval):
 @given(problems.geometries(), seeds)
 def test_unshared_weights(geometry, seed):
     check(geometry, seed, shared=False)
+
+
+@many
+@given(problems.geometries(ranks=(1, 2, 3)), seeds, st.integers(1, 4), st.integers(0, 5))
+def test_interleaved_channels(geometry, seed, channels, cval):
+    pixels = replace(geometry, axes=(*geometry.axes, Axis(channels, 1, channels)))
+    check(pixels, seed, cval=cval, peeled=False, dense=True)
 
 
 @pytest.mark.parametrize("line", problems.ZOO)
@@ -179,6 +190,18 @@ def test_one_tap_axes_become_one_run():
     window, = nest.windows
     assert (window.axis.out, window.axis.taps, window.xs, window.ys) == (210, 1, 1, 1)
     assert (nest.n, nest.c, nest.m, nest.depth, nest.outputs) == (2, 3, 4, 3, 2 * 4 * 210)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_interleaved_channels_become_one_row(boundary):
+    geometry = parse("n1 g1 c1 m1 i8x9x3 k3x2x1 o8x9x3 d1x2x1 p1x1x0")
+    axes = tuple(replace(a, boundary=boundary) for a in geometry.axes)
+    nest, = contiguous(replace(geometry, axes=axes))
+    if boundary in ("constant", "wrap"):
+        assert [(v.axis.size, v.axis.taps, v.axis.out, v.axis.dilation, v.axis.offset, v.xs, v.ys)
+                for v in nest.windows] == [(8, 3, 8, 1, 1, 27, 27), (27, 2, 27, 6, 3, 1, 1)]
+    else:  # "edge" reads the last cell, which in a row of pixels is that of another channel
+        assert [v.axis.taps for v in nest.windows] == [3, 2, 1]
 
 
 def test_an_axis_without_taps_becomes_a_batch_that_nobody_uses():

@@ -187,12 +187,11 @@ def _fold(nest: Nest) -> Nest:
     windows.sort(key=lambda v: (-abs(v.ys), -abs(v.xs)))
     merged: list[Window] = []
     for v in windows:
-        if merged and v.is_plain() and merged[-1].is_plain() and v.axis.out:
-            u, k = merged[-1], v.axis.out
-            if (u.xs, u.wo, u.ys) == (v.xs * k, v.wo * k, v.ys * k):
-                merged[-1] = Window(Axis(u.axis.out * k, 1, u.axis.out * k), v.xs, 0, v.wo, v.ys)
-                continue
-        merged.append(v)
+        both = _merge(merged[-1], v) if merged and v.is_plain() and v.axis.out else None
+        if both:
+            merged[-1] = both
+        else:
+            merged.append(v)
     nest = replace(nest, origin=(x0, w0, y0), windows=tuple(merged))
     for v in merged:  # outermost first: the innermost stays a window, kernels run along it
         if len(nest.windows) == 1 or not v.is_plain():
@@ -204,6 +203,24 @@ def _fold(nest: Nest) -> Nest:
         elif not v.wo and nest.n == 1 and nest.x[0] == nest.y[0] == 0:
             nest = replace(nest, n=v.axis.out, x=(v.xs, *nest.x[1:]), y=(v.ys, *nest.y[1:]), windows=rest)
     return nest
+
+
+def _merge(u: Window, v: Window) -> Window | None:
+    """One window for u and the plain v inside it, or None.
+
+    Two plain ones join where their steps allow. A window with taps takes v in where every v filters alike: pixels of
+    interleaved channels are a row of out * k, in which the taps lie k apart. The rules that read beside a row's end the
+    cell of the same channel (none, or the cell a whole row away) stay what they are.
+    """
+    a, k = u.axis, v.axis.out
+    if (u.xs, u.wo, u.ys) != (v.xs * k, v.wo * k, v.ys * k):
+        return None
+    if u.is_plain():
+        return Window(Axis(a.out * k, 1, a.out * k), v.xs, 0, v.wo, v.ys)
+    if a.stride != 1 or v.wo or u.wi or a.boundary not in ("constant", "wrap"):
+        return None
+    return Window(replace(a, size=a.size * k, out=a.out * k, dilation=a.dilation * k, offset=a.offset * k),
+                  v.xs, u.ws, 0, v.ys)
 
 
 def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:

@@ -115,6 +115,11 @@ def test_solvers_see_the_normal_form_only(module):
     assert {other.split(".")[0] for other in imports(module)} <= {"_kernels", "_nest", "_geometry", "_solvers"}
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[0] == "matlab"])
+def test_matlab_sees_public_names_only(module):
+    assert {other.split(".")[0] for other in imports(module)} <= {"__init__", "matlab"}
+
+
 def code_words(module):
     """Names and strings of the code; docstrings, and texts that become docstrings, are prose."""
     source = parsed(module)

@@ -1,5 +1,6 @@
 """Every solver on every problem it accepts, against the oracle, SciPy and NumPy, within the computed tolerance."""
 
+import arrays
 import numpy as np
 import problems
 import pytest
@@ -379,5 +380,16 @@ def test_bound_weights_give_the_same_bits(solver):
 
 
 def test_unknown_algorithm():
-    with pytest.raises(ValueError, match=r"'fastest' is none of auto, .*reference"):
+    with pytest.raises(ValueError, match=r"'fastest' is none of auto, sums, .*reference"):
         convx.conv(np.ones((1, 1, 3)), np.ones((1, 1, 1)), algorithm="fastest")
+
+
+def test_sums_takes_no_transform():
+    x, w = np.ones((600, 600)), np.ones((65, 65))
+    layer = np.ones((1, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    for name, a, b, transform in (("convolve", x, w, "fft"), ("conv2d", *layer, "winograd")):
+        assert convx.explain(name, a, b).chosen == transform
+        chosen = convx.explain(name, a, b, algorithm="sums").chosen
+        assert not next(solver for solver in SOLVERS if solver.name == chosen).normwise
+    values = convx.convolve(arrays.whole((300, 300)), arrays.whole((65, 65)), algorithm="sums")
+    assert np.array_equal(values, np.rint(values))

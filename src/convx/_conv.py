@@ -57,7 +57,8 @@ _CONV_DOC = """{first}
     out : ndarray, optional
         Array for the result: its exact shape and dtype, any strides, not overlapping an input.
     algorithm : str, optional
-        "auto" (default), "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        "auto" (default), "sums" (auto without transforms: each output is the sum of its own products), "stencil",
+        "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`. The result does not depend on it.
 
@@ -81,7 +82,7 @@ _CONV_DOC = """{first}
     largest sum of |w| over one output channel (measured: a twentieth of that from 16 channels on).
     "fft", which "auto" takes for large kernels of floats, holds twice the first bound with max|x| * sum|w| in the
     place of (|x| conv |w|): outputs that are small beside what the largest inputs near them would give lose relative
-    accuracy. Another `algorithm` avoids it.
+    accuracy. algorithm="sums" avoids both.
 
     Examples
     --------

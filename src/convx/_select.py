@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._solvers import SOLVERS
 
 NAMES = tuple(solver.name for solver in SOLVERS)
+CHOICES = ("auto", "sums")  # not solvers: the fastest one, the fastest one that sums the products of each output
 
 
 def candidates(nest, kind: str, threads: int, normwise):
@@ -25,10 +26,11 @@ def choose(nest, model, kind: str, algorithm: str, normwise):
     """The solver for this nest: the smallest prediction for its model on one thread, of those that do not refuse.
 
     The model is what the choice may depend on (`_plan.model`). A solver whose error is bounded by norms only is taken
-    unasked if `normwise` names it. A named algorithm that refuses raises with its reason.
+    unasked if `normwise` names it, and never by "sums". A named algorithm that refuses raises with its reason.
     """
-    if algorithm == "auto":
-        able = (s for s in SOLVERS if (not s.normwise or s.name in (normwise or ())) and s.refuse(nest, kind) is None)
+    if algorithm in CHOICES:
+        named = (normwise or ()) if algorithm == "auto" else ()
+        able = (s for s in SOLVERS if (not s.normwise or s.name in named) and s.refuse(nest, kind) is None)
         return min(able, key=lambda s: s.seconds(model, kind, 1))
     solver = SOLVERS[NAMES.index(algorithm)]
     reason = objection(solver, nest, kind, normwise)
@@ -38,7 +40,7 @@ def choose(nest, model, kind: str, algorithm: str, normwise):
 
 
 def known(algorithm) -> str:
-    if algorithm != "auto" and algorithm not in NAMES:
-        raise ValueError(f"algorithm={algorithm!r} is none of auto, {', '.join(NAMES)}")
+    if algorithm not in CHOICES + NAMES:
+        raise ValueError(f"algorithm={algorithm!r} is none of {', '.join(CHOICES + NAMES)}")
     return algorithm
 

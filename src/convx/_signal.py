@@ -50,7 +50,7 @@ _DOC = """{first}
     Notes
     -----
     Floats with many taps are transformed (algorithm="fft", see `conv`), as by scipy.signal.fftconvolve: outputs that
-    are small beside what the largest inputs near them would give lose relative accuracy. algorithm="direct" avoids it.
+    are small beside what the largest inputs near them would give lose relative accuracy. algorithm="sums" avoids it.
 
     Examples
     --------

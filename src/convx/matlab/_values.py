@@ -1,0 +1,148 @@
+"""MATLAB's values from Python's and back: arrays, classes, words, errors (shared by all functions of the room).
+
+MATLAB's arrays have at least two axes and no trailing axes of size 1 beyond them. A 1-D array is taken as a row, and a
+row comes back 1-D when no argument had a second axis. Nothing is copied here but what changes its class.
+"""
+
+from __future__ import annotations
+
+import sys
+from operator import index
+
+import numpy as np
+
+SHAPES = ("full", "same", "valid")
+
+
+class MatlabError(ValueError):
+    """What the MATLAB function throws: its text as the message, and its identifier.
+
+    Attributes
+    ----------
+    identifier : str
+        What `MException.identifier` is in MATLAB, as "MATLAB:conv:AorBNotVector".
+
+    Examples
+    --------
+    >>> import convx.matlab
+    >>> try:
+    ...     convx.matlab.conv([[1, 2], [3, 4]], [1, 2])
+    ... except convx.matlab.MatlabError as error:
+    ...     print(error.identifier, "-", error)
+    MATLAB:conv:AorBNotVector - A and B must be vectors.
+    """
+
+    def __init__(self, message: str = "", identifier: str = ""):
+        super().__init__(message)
+        self.identifier = identifier
+
+
+def is_text(argument) -> bool:
+    """MATLAB's char or string: what an option word is."""
+    return isinstance(argument, str)
+
+
+def _is_sparse(argument) -> bool:
+    scipy_sparse = sys.modules.get("scipy.sparse")  # not imported: no argument is one of its arrays
+    return scipy_sparse is not None and scipy_sparse.issparse(argument)
+
+
+def _kind(argument) -> str:
+    """What MATLAB would call an argument that is no full numeric array."""
+    if _is_sparse(argument):
+        return "sparse"
+    if isinstance(argument, (str, bytes)) or getattr(argument, "dtype", np.dtype(float)).kind in "SU":
+        return "char"
+    return "struct" if isinstance(argument, dict) else "a cell array" if isinstance(argument, (list, tuple)) else (
+        type(argument).__name__)
+
+
+def numeric(argument, name: str, identifier: str) -> np.ndarray:
+    """The argument as a full numeric or logical array of any rank."""
+    try:
+        array = None if _is_sparse(argument) else np.asarray(argument)
+    except ValueError:  # a list of unequal rows
+        array = None
+    if array is None or array.dtype.kind not in "biufc":
+        raise MatlabError(f"{name} must be a full numeric or logical array, not {_kind(argument)}.", identifier)
+    return array
+
+
+def stripped(array: np.ndarray) -> np.ndarray:
+    """At least two axes, none of size 1 at the end beyond them: a view."""
+    if array.ndim < 2:
+        return array.reshape(1, -1)
+    rank = array.ndim
+    while rank > 2 and array.shape[rank - 1] == 1:
+        rank -= 1
+    return array if rank == array.ndim else array.reshape(array.shape[:rank])
+
+
+def values(identifier: str, **arguments) -> tuple[list[np.ndarray], bool]:
+    """The arguments as MATLAB's arrays, and whether a row among the results shall be 1-D: see `returned`."""
+    arrays = [numeric(argument, name, identifier) for name, argument in arguments.items()]
+    return [stripped(array) for array in arrays], all(array.ndim < 2 for array in arrays)
+
+
+def returned(y: np.ndarray, flat: bool) -> np.ndarray:
+    """A result as its caller expects it: 1-D if it is a row and no argument had a second axis."""
+    y = stripped(y)
+    return y[0] if flat and y.ndim == 2 and y.shape[0] == 1 else y
+
+
+def is_vector(array: np.ndarray) -> bool:
+    """1xN or Nx1, N may be 0; not 0x0."""
+    return array.ndim == 2 and 1 in array.shape
+
+
+def float_class(*arrays: np.ndarray) -> np.dtype:
+    """The class of a result that is single where an operand is and double otherwise, complex where one is.
+
+    NumPy's half floats count as single, its long doubles as double: MATLAB has neither.
+    """
+    kinds = [(array.dtype.kind, array.dtype.itemsize) for array in arrays]
+    single = any((kind == "f" and size <= 4) or (kind == "c" and size <= 8) for kind, size in kinds)
+    return np.dtype({(True, False): "f4", (False, False): "f8", (True, True): "c8", (False, True): "c16"}[
+        single, any(kind == "c" for kind, _ in kinds)])
+
+
+def word(argument, choices, *, identifier: str, message: str, abbreviated: bool = False) -> str:
+    """The choice that an option word names, in any case; with `abbreviated` also by a unique beginning."""
+    if is_text(argument):
+        low = argument.lower()
+        if low in choices:
+            return low
+        found = [choice for choice in choices if low and choice.startswith(low)] if abbreviated else []
+        if len(found) == 1:
+            return found[0]
+    raise MatlabError(message, identifier)
+
+
+def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
+    """A scalar that is a whole number, whatever its class: 3, 3.0 or a 1x1 array."""
+    number = numeric(argument, name, identifier)
+    value = number.item() if number.size == 1 else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        value = index(value)
+    except TypeError:
+        value = None
+    if value is None or value < least:
+        raise MatlabError(f"{name} must be a whole number of at least {least}.", identifier)
+    return value
+
+
+def saturated(array: np.ndarray, dtype) -> np.ndarray:
+    """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0."""
+    dtype, limits = np.dtype(dtype), np.iinfo(dtype)
+    array = np.asarray(array)
+    rounded = np.trunc(array)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        far = np.abs(array - rounded) >= 0.5
+    np.add(rounded, np.copysign(array.dtype.type(1), array), out=rounded, where=far)
+    low, high = rounded <= limits.min, rounded >= limits.max
+    rounded[low | high | np.isnan(rounded)] = 0  # the ends of 64-bit classes are no floats
+    y = rounded.astype(dtype)
+    y[low], y[high] = limits.min, limits.max
+    return y

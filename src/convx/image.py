@@ -1,0 +1,423 @@
+"""Pictures: named kernels and the convolution matrix of image editors (a room: public names only).
+
+`kernel` makes the matrices, `apply` filters with one: grey, RGB or RGBA pictures and stacks of them in uint8, uint16 or
+floats, with divisor, offset, border rule and weighting by alpha. Numbers are used as they are stored: no gamma is undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+import convx
+
+__all__ = ["BORDERS", "DIRECTIONS", "apply", "kernel", "kernels", "normalised"]
+
+#: Unit steps in the picture: rows grow downwards.
+DIRECTIONS = MappingProxyType({
+    "up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1),
+    "up-left": (-1, -1), "up-right": (-1, 1), "down-left": (1, -1), "down-right": (1, 1)})
+
+#: What `apply` can do at the border: NumPy's five words, and two that need no values from outside.
+BORDERS = ("edge", "constant", "reflect", "symmetric", "wrap", "keep", "crop")
+
+_SHARPEN = [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]
+_EDGE_DETECT = [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+_EDGE_ENHANCE = [[0, 0, 0], [-1, 1, 0], [0, 0, 0]]
+_EMBOSS = [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]
+
+
+def _odd(size, name="size") -> int:
+    number = _whole(size, name)
+    if number % 2 == 0:
+        raise ValueError(f"{name}={number}: it must be odd, so that the kernel has a centre")
+    return number
+
+
+def _whole(value, name) -> int:
+    if isinstance(value, bool) or value != int(value) or value < 1:
+        raise ValueError(f"{name}={value!r}: it must be a whole number above 0")
+    return int(value)
+
+
+def _number(value, name, low, low_included=True) -> float:
+    number = float(value)
+    if not (low <= number < float("inf")) or (number == low and not low_included):
+        raise ValueError(f"{name}={value!r}: it must be a finite number {'from' if low_included else 'above'} {low}")
+    return number
+
+
+def _identity(size=1):
+    size = _odd(size)
+    values = np.zeros((size, size))
+    values[size // 2, size // 2] = 1
+    return values
+
+
+def _shift(direction="down", distance=1):
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction={direction!r} is none of {', '.join(DIRECTIONS)}")
+    distance = _whole(distance, "distance")
+    values = np.zeros((2 * distance + 1,) * 2)
+    down, right = DIRECTIONS[direction]
+    values[distance - down * distance, distance - right * distance] = 1
+    return values
+
+
+def _derivative(smooth, direction):
+    """The change from left to right ("x") or from top to bottom ("y"), smoothed across."""
+    if direction not in ("x", "y"):
+        raise ValueError(f"direction={direction!r} is neither x nor y")
+    values = np.outer(smooth, [-1, 0, 1]).astype(float)
+    return values if direction == "x" else values.T
+
+
+def _fspecial(*arguments):
+    from .matlab import fspecial
+
+    return np.ascontiguousarray(fspecial(*arguments))
+
+
+def _gaussian(sigma=1.0, size=None):
+    sigma = _number(sigma, "sigma", 0, False)
+    return _fspecial("gaussian", _odd(2 * np.ceil(2 * sigma) + 1 if size is None else size), sigma)
+
+
+def _log(sigma=0.5, size=None):
+    sigma = _number(sigma, "sigma", 0, False)
+    return _fspecial("log", _odd(2 * np.ceil(3 * sigma) + 1 if size is None else size), sigma)
+
+
+def _share(alpha):
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha!r}: it must lie from 0 to 1")
+    return float(alpha)
+
+
+_KERNELS = {
+    "identity": ("the picture itself", _identity),
+    "shift": ("moves the picture by `distance` pixels: up, down, left, right, up-left, ...", _shift),
+    "box": ("mean of a square", lambda size=3: np.full((_odd(size),) * 2, 1 / _odd(size) ** 2)),
+    "gaussian": ("Gaussian blur; size reaches 2 sigma by default", _gaussian),
+    "disk": ("mean of a disk: out of focus", lambda radius=5: _fspecial("disk", _number(radius, "radius", 0, False))),
+    "motion": ("mean along a line: camera moved; angle in degrees, counter-clockwise",
+               lambda length=9, angle=0: _fspecial("motion", _number(length, "length", 1), float(angle))),
+    "sharpen": ("difference from the four neighbours added", lambda: np.array(_SHARPEN, float)),
+    "unsharp": ("sharpening by a negative Laplacian", lambda alpha=0.2: _fspecial("unsharp", _share(alpha))),
+    "emboss": ("relief lit from the upper left", lambda: np.array(_EMBOSS, float)),
+    "edge-detect": ("difference from the four neighbours", lambda: np.array(_EDGE_DETECT, float)),
+    "edge-enhance": ("difference from the left neighbour", lambda: np.array(_EDGE_ENHANCE, float)),
+    "sobel": ("derivative along x or y, smoothed 1 2 1", lambda direction="x": _derivative([1, 2, 1], direction)),
+    "prewitt": ("derivative along x or y, smoothed 1 1 1", lambda direction="x": _derivative([1, 1, 1], direction)),
+    "scharr": ("derivative along x or y, smoothed 3 10 3", lambda direction="x": _derivative([3, 10, 3], direction)),
+    "laplacian": ("sum of the second derivatives", lambda alpha=0.2: _fspecial("laplacian", _share(alpha))),
+    "log": ("Laplacian of a Gaussian", _log),
+}
+
+
+def kernels() -> Mapping[str, str]:
+    """The names that `kernel` knows, each with what it does.
+
+    Examples
+    --------
+    >>> from convx import image
+    >>> image.kernels()["box"]
+    'mean of a square'
+    """
+    return MappingProxyType({name: text for name, (text, _) in _KERNELS.items()})
+
+
+def kernel(name, **parameters) -> np.ndarray:
+    """The matrix of a named kernel, to be used without turning it around (a correlation), as image editors show it.
+
+    Parameters
+    ----------
+    name : str
+        identity(size=1), shift(direction="down", distance=1), box(size=3), gaussian(sigma=1.0, size=None),
+        disk(radius=5), motion(length=9, angle=0), sharpen, unsharp(alpha=0.2), emboss, edge-detect, edge-enhance,
+        sobel(direction="x"), prewitt(direction="x"), scharr(direction="x"), laplacian(alpha=0.2),
+        log(sigma=0.5, size=None).
+    **parameters
+        Those in brackets.
+
+    Returns
+    -------
+    kernel : ndarray of float64, two axes of odd length
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown name or direction, a parameter that the kernel does not have or that is out of range.
+
+    Notes
+    -----
+    gaussian, disk, motion, unsharp, laplacian and log are those of `convx.matlab.fspecial`. sobel, prewitt and scharr
+    with direction="x" are positive where the picture gets brighter to the right, with "y" where it gets brighter
+    downwards; fspecial's are those of "y" with the sign turned. The matrices of sharpen, edge-detect, edge-enhance and
+    emboss are those that the manual of GIMP gives for its convolution matrix.
+
+    Examples
+    --------
+    >>> from convx import image
+    >>> image.kernel("shift", direction="down")
+    array([[0., 1., 0.],
+           [0., 0., 0.],
+           [0., 0., 0.]])
+    >>> image.kernel("scharr", direction="y")[0]
+    array([ -3., -10.,  -3.])
+    """
+    if name not in _KERNELS:
+        raise ValueError(f"kernel {name!r} is none of {', '.join(_KERNELS)}")
+    try:
+        return _KERNELS[name][1](**parameters)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise TypeError(f"kernel {name!r} has no such parameter: {', '.join(parameters)}") from None
+
+
+def normalised(matrix) -> tuple[float, float]:
+    """The divisor and the offset that keep the brightness: what image editors call "normalise".
+
+    Parameters
+    ----------
+    matrix : array_like
+
+    Returns
+    -------
+    divisor, offset : float
+        The sum of the matrix and 0. Where the sum is 0, 1 and one half; where it is negative, its magnitude and 1: the
+        negative. The offset is in units of white (1 for floats, 255 or 65535 for integers).
+
+    Examples
+    --------
+    >>> from convx import image
+    >>> image.normalised([[1, 1, 1]]), image.normalised([[-1, 0, 1]]), image.normalised([[0, -2, 0]])
+    ((3.0, 0.0), (1.0, 0.5), (2.0, 1.0))
+    """
+    total = float(np.sum(matrix))
+    return (total, 0.0) if total > 0 else (-total, 1.0) if total else (1.0, 0.5)
+
+
+def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border="edge", cval=0, channels=None,
+          alpha="auto", channel_axis="auto", dtype=None, workers=None):
+    """Filter a picture with a convolution matrix.
+
+    y[o] = sum over k of x[o + k - K//2] * matrix[k] / divisor + offset, for every channel of every picture alike; with
+    alpha weighting the sum is that of x[..] * a[..] * matrix[k], times sum |matrix| / sum over k of a[..] * |matrix[k]|,
+    where a is the picture's alpha: transparent pixels lend no colour.
+
+    Parameters
+    ----------
+    picture : array_like
+        (H, W), (H, W, C) or a stack (..., H, W) or (..., H, W, C), of uint8, uint16, float32, float64, any other integer
+        dtype or bool. The rows grow downwards.
+    matrix : array_like or str
+        Two axes of odd length, correlated: not turned around. A name stands for `kernel(name)`.
+    divisor : float, optional
+        The sums are divided by it; default 1.
+    offset : float, optional
+        Added afterwards, in the units of the picture (0 to 255 for uint8).
+    normalise : bool, optional
+        Take divisor and offset from `normalised(matrix)`.
+    border : str, optional
+        What lies outside: "edge" (default: the border pixel), "constant" (`cval`), "reflect", "symmetric", "wrap", as
+        numpy.pad. "keep": pixels whose window leaves the picture stay as they are. "crop": they are cut off.
+    cval : float, optional
+        The value outside with border="constant".
+    channels : sequence of int, optional
+        Filter only these channels and leave the others as they are.
+    alpha : "auto", None or int, optional
+        The channel that weights the others; None: none does. "auto": the last of two or four channels.
+    channel_axis : "auto", None or int, optional
+        Where the channels are. "auto": the last axis if there are at least three and it has one to four entries.
+    dtype : dtype, optional
+        Of the result; default that of the picture. Integers are rounded, halves away from zero, and saturate.
+    workers : int, optional
+        Number of threads.
+
+    Returns
+    -------
+    y : ndarray
+        The shape of the picture, but for border="crop".
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is computed, with the numbers in the message.
+
+    Notes
+    -----
+    Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (integer matrices do that with
+    uint8), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded once, but
+    for ties that the float64 sum of a fractional matrix misses. A row of interleaved channels is filtered as one row.
+
+    Source: the manual of GIMP, "Convolution Matrix".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convx import image
+    >>> row = np.array([[10, 10, 200, 10]], np.uint8)
+    >>> image.apply(row, [[1, 2, 1]], normalise=True)
+    array([[ 10,  58, 105,  58]], dtype=uint8)
+    >>> image.apply(row, "shift")                       # rows come from above; "edge" repeats the first
+    array([[ 10,  10, 200,  10]], dtype=uint8)
+    """
+    x, w = _picture(picture), _matrix(matrix)
+    target = np.dtype(x.dtype if dtype is None else dtype)
+    _storable(target, "dtype")
+    if border not in BORDERS:
+        raise ValueError(f"border={border!r} is none of {', '.join(BORDERS)}")
+    pixels, axis = _channels_last(x, channel_axis)
+    count = pixels.shape[-1]
+    left_alone = sorted(set(range(count)) - set(_channels(channels, count)))
+    alpha = _alpha(alpha, count)
+    divisor, offset = _scale(w, divisor, offset, normalise, x.dtype)
+    pad = _pad(pixels, w, border)
+
+    work = _work_dtype(x.dtype, w, alpha)
+    cells = pixels.astype(work)
+    if border not in ("keep", "crop"):
+        cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
+    sums = _filtered(cells, w, workers) if alpha is None else _weighted(cells, w, alpha, workers)
+    if divisor != 1:
+        sums /= divisor
+    if offset:
+        sums += offset
+    y = _saturated(sums, target)
+    inner = tuple(slice(before, n - after) for (before, after), n in zip(pad, pixels.shape, strict=True))
+    if border == "keep":
+        whole = _saturated(pixels, target)
+        if y.size:  # otherwise no window fits, and all pixels stay
+            whole[inner] = y
+        y = whole
+    if left_alone:
+        y[..., left_alone] = _saturated(pixels[inner if border == "crop" else ...], target)[..., left_alone]
+    return y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
+
+
+def _storable(dtype, name) -> None:
+    if dtype.kind not in "biuf" or (dtype.kind in "iu" and dtype.itemsize > 4):
+        raise TypeError(f"{name} {dtype}: pictures have bool, integers of up to 32 bits, or real floats")
+
+
+def _picture(picture) -> np.ndarray:
+    x = np.asarray(picture)
+    _storable(x.dtype, "a picture of dtype")
+    if x.ndim < 2:
+        raise ValueError(f"the picture has shape {x.shape}; it needs at least height and width")
+    return x
+
+
+def _matrix(matrix) -> np.ndarray:
+    w = kernel(matrix) if isinstance(matrix, str) else np.asarray(matrix)
+    if w.dtype.kind not in "biuf":
+        raise TypeError(f"the matrix has dtype {w.dtype}; it must have real numbers")
+    if w.ndim != 2 or not all(k % 2 for k in w.shape):
+        raise ValueError(f"the matrix has shape {w.shape}; it needs two axes of odd length")
+    if not np.isfinite(w).all():
+        raise ValueError("the matrix has infinite or undefined entries")
+    return w.astype(np.float64)
+
+
+def _channels_last(x, channel_axis):
+    """The picture with a last axis of channels, and where it was (None: nowhere)."""
+    if isinstance(channel_axis, str):
+        if channel_axis != "auto":
+            raise ValueError(f"channel_axis={channel_axis!r}: it must be auto, None, or the number of an axis")
+        channel_axis = -1 if x.ndim > 2 and 1 <= x.shape[-1] <= 4 else None
+    if channel_axis is None:
+        return x[..., None], None
+    if not -x.ndim <= channel_axis < x.ndim:
+        raise ValueError(f"channel_axis={channel_axis}: the picture has {x.ndim} axes")
+    if x.ndim < 3:
+        raise ValueError(f"channel_axis={channel_axis}: a picture of shape {x.shape} has no axis beside height and width")
+    return np.moveaxis(x, channel_axis, -1), channel_axis
+
+
+def _channels(channels, count):
+    if channels is None:
+        return range(count)
+    chosen = [int(c) for c in channels]
+    if not all(-count <= c < count for c in chosen):
+        raise ValueError(f"channels={tuple(chosen)}: the picture has {count}")
+    return [c % count for c in chosen]
+
+
+def _alpha(alpha, count):
+    if isinstance(alpha, str):
+        if alpha != "auto":
+            raise ValueError(f"alpha={alpha!r}: it must be auto, None, or the number of a channel")
+        return count - 1 if count in (2, 4) else None
+    if alpha is None:
+        return None
+    if not -count <= alpha < count:
+        raise ValueError(f"alpha={alpha}: the picture has {count} channels")
+    return alpha % count
+
+
+def _scale(w, divisor, offset, normalise, dtype):
+    if normalise:
+        if divisor is not None or offset:
+            raise ValueError("normalise=True chooses divisor and offset; leave them out")
+        divisor, offset = normalised(w)
+        return divisor, offset * (np.iinfo(dtype).max if dtype.kind in "iu" else 1)
+    divisor, offset = 1.0 if divisor is None else float(divisor), float(offset)
+    if divisor == 0 or not np.isfinite(divisor) or not np.isfinite(offset):
+        raise ValueError(f"divisor={divisor}, offset={offset}: both must be finite, and the divisor not 0")
+    return divisor, offset
+
+
+def _pad(pixels, w, border):
+    """Cells on each side of each axis that the matrix reads beside the picture."""
+    height, width = pixels.shape[-3:-1]
+    rows, columns = w.shape
+    if border == "crop" and (rows > height or columns > width):
+        raise ValueError(f"a matrix of {rows}x{columns} does not fit into a picture of {height}x{width}")
+    if border not in ("constant", "keep", "crop") and 0 in (height, width):
+        raise ValueError(f"border={border!r} needs a pixel to read; the picture has {height}x{width}")
+    return [(0, 0)] * (pixels.ndim - 3) + [(rows // 2,) * 2, (columns // 2,) * 2, (0, 0)]
+
+
+def _work_dtype(dtype, w, alpha):
+    """float32 where the picture has no more or all sums are exact in it."""
+    if dtype in (np.float16, np.float32):
+        return np.float32
+    small = dtype.kind in "biu" and dtype.itemsize <= 2 and alpha is None
+    if small and (w == np.rint(w)).all() and np.abs(w).sum() * 2.0 ** (8 * dtype.itemsize) < 2**24:
+        return np.float32
+    return np.float64
+
+
+def _filtered(cells, w, workers):
+    """The whole windows' sums, all leading axes and channels alike."""
+    shape = tuple(max(0, n - k + 1) for n, k in zip(cells.shape[-3:-1], w.shape, strict=True))
+    if 0 in shape or 0 in cells.shape:
+        return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), cells.dtype)
+    v = w.astype(cells.dtype).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
+    return convx.correlate(cells, v, "valid", axes=(-3, -2), workers=workers)
+
+
+def _weighted(cells, w, alpha, workers):
+    """Colours weighted by alpha, which is filtered as it is."""
+    colour = [c for c in range(cells.shape[-1]) if c != alpha]
+    opacity = cells[..., alpha:alpha + 1]
+    weight = _filtered(np.ascontiguousarray(opacity), np.abs(w), workers)
+    cells[..., colour] *= opacity
+    sums = _filtered(cells, w, workers)
+    share = np.divide(np.abs(w).sum(), weight, out=np.zeros_like(weight), where=weight != 0)
+    sums[..., colour] *= share
+    return sums
+
+
+def _saturated(values, dtype):
+    """A new array: integers rounded, halves away from zero, and held inside the range of the dtype; nan becomes 0."""
+    if dtype.kind == "f" or (values.dtype == dtype):
+        return values.astype(dtype)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    y = np.clip(values.astype(np.float64) if values.dtype.kind != "f" or dtype.itemsize > 2 else values, low, high)
+    half = np.nextafter(y.dtype.type(0.5), y.dtype.type(0))  # 0.5 would lift the number just below it
+    return np.nan_to_num(np.trunc(y + np.copysign(half, y)), copy=False).astype(dtype)

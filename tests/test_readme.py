@@ -82,7 +82,7 @@ def test_demo(tmp_path):
 def test_demo_overwrites_nothing(tmp_path):
     from PIL import Image
 
-    from convx._demo.run import save
+    from convx._commands.demo import save
 
     names = [save(Image.new("RGB", (2, 2)), None, tmp_path).name for _ in range(3)]
     assert names == ["convx-demo.png", "convx-demo-1.png", "convx-demo-2.png"]

@@ -1,4 +1,4 @@
-"""The command line (floor 6): ``python -m convx demo`` and ``python -m convx info``.
+"""The command line (floor 9): ``convx COMMAND`` or ``python -m convx COMMAND``.
 
 Exit status: 0 when all is well, 1 when the work failed (the reason is on standard error), 2 for a wrong command line.
 """
@@ -8,39 +8,32 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import __version__, show_config
+from . import __version__
+from ._commands import bench, demo, explain, filter, info
+from ._commands._files import Failure
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m convx", description="Convolution of NumPy arrays.")
+    parser = argparse.ArgumentParser(prog="convx", description="Convolution of NumPy arrays, and of pictures.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    demo = commands.add_parser(
-        "demo", help="filter a photograph, check and time every result against SciPy, write a picture sheet",
-        description="Runs image filters and a layer of 64 filters on a photograph that comes with convx, checks each "
-                    "result against scipy.signal.correlate, prints one table and writes a PNG sheet. Needs Pillow, "
-                    "uses no network.")
-    demo.add_argument("--out", metavar="FILE",
-                      help="the PNG file to write; an existing one is replaced. Default: the first free name of "
-                           "convx-demo.png, convx-demo-1.png, ... in the current directory")
-    commands.add_parser("info", help="print version, instruction row, OpenMP and threads",
-                        description="Prints what convx.show_config() tells; a bug report should contain it.")
+    for module in (demo, filter, explain, bench, info):
+        module.add(commands)
     return parser
 
 
 def main(arguments=None) -> int:
     options = _parser().parse_args(arguments)
-    if options.command == "info":
-        show_config()
-        return 0
-    from ._demo.run import Failure, demo
-
     try:
-        demo(options.out)
+        return options.run(options) or 0
     except Failure as failure:
-        print(f"convx demo: {failure}", file=sys.stderr)
+        print(f"convx {options.command}: {failure}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone
+        sys.stderr.close()
+        return 1
 
 
 if __name__ == "__main__":

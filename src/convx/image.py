@@ -1,7 +1,7 @@
 """Pictures: named kernels and the convolution matrix of image editors (a room: public names only).
 
 `kernel` makes the matrices, `apply` filters with one: grey, RGB or RGBA pictures and stacks of them in uint8, uint16 or
-floats, with divisor, offset, border rule and weighting by alpha. Numbers are used as they are stored: no gamma is undone.
+floats, with divisor, offset, border rule and weighting by alpha. Numbers are used as stored: no gamma is undone.
 """
 
 from __future__ import annotations
@@ -206,14 +206,14 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     """Filter a picture with a convolution matrix.
 
     y[o] = sum over k of x[o + k - K//2] * matrix[k] / divisor + offset, for every channel of every picture alike; with
-    alpha weighting the sum is that of x[..] * a[..] * matrix[k], times sum |matrix| / sum over k of a[..] * |matrix[k]|,
-    where a is the picture's alpha: transparent pixels lend no colour.
+    alpha weighting the sum is that of x[..] * a[..] * matrix[k], times sum |matrix| / sum over k of
+    a[..] * |matrix[k]|, where a is the picture's alpha: transparent pixels lend no colour.
 
     Parameters
     ----------
     picture : array_like
-        (H, W), (H, W, C) or a stack (..., H, W) or (..., H, W, C), of uint8, uint16, float32, float64, any other integer
-        dtype or bool. The rows grow downwards.
+        (H, W), (H, W, C) or a stack (..., H, W) or (..., H, W, C), of bool, integers of
+        up to 32 bits, or floats. The rows grow downwards.
     matrix : array_like or str
         Two axes of odd length, correlated: not turned around. A name stands for `kernel(name)`.
     divisor : float, optional
@@ -250,9 +250,9 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
 
     Notes
     -----
-    Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (integer matrices do that with
-    uint8), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded once, but
-    for ties that the float64 sum of a fractional matrix misses. A row of interleaved channels is filtered as one row.
+    Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (those of integer matrices
+    and uint8 are), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded
+    once, but for ties that the float64 sum of a fractional matrix misses.
 
     Source: the manual of GIMP, "Convolution Matrix".
 
@@ -334,7 +334,7 @@ def _channels_last(x, channel_axis):
     if not -x.ndim <= channel_axis < x.ndim:
         raise ValueError(f"channel_axis={channel_axis}: the picture has {x.ndim} axes")
     if x.ndim < 3:
-        raise ValueError(f"channel_axis={channel_axis}: a picture of shape {x.shape} has no axis beside height and width")
+        raise ValueError(f"channel_axis={channel_axis}: a picture of shape {x.shape} has no axis of channels")
     return np.moveaxis(x, channel_axis, -1), channel_axis
 
 

@@ -1,4 +1,4 @@
-"""Filters and a layer on a photograph, each checked against SciPy on the spot (floor 6: public names only).
+"""``convx demo`` (floor 9): filters and a layer on a photograph, each checked against SciPy on the spot.
 
 The reference is scipy.signal.correlate in float64 on a padded copy. A float32 result y passes when, element by element,
 |y - reference| <= (L + 2) * eps * (|x| conv |w|) with L products in a sum: the error bound of a dot product.
@@ -6,8 +6,6 @@ The reference is scipy.signal.correlate in float64 on a padded copy. A float32 r
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
@@ -17,6 +15,8 @@ from time import perf_counter
 import numpy as np
 
 import convx
+
+from ._files import Failure, writable, written
 
 ROUNDS, PATIENCE = 7, 1.0  # the best of up to 7 calls is printed; no new call is made after a second
 MIXES = {  # colour combinations of the layer's 64 filters: red, green, blue
@@ -34,8 +34,16 @@ PATTERNS = {  # and the pattern of each
 }
 
 
-class Failure(Exception):
-    """The demonstration cannot go on, or a result is wrong; the message is the sentence for the user."""
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "demo", help="filter a photograph, check and time every result against SciPy, write a picture sheet",
+        description="Runs image filters and a layer of 64 filters on a photograph that comes with convx, checks each "
+                    "result against scipy.signal.correlate, prints one table and writes a PNG sheet. Needs Pillow, "
+                    "uses no network.")
+    parser.add_argument("--out", metavar="FILE",
+                        help="the PNG file to write; an existing one is replaced. Default: the first free name of "
+                             "convx-demo.png, convx-demo-1.png, ... in the current directory")
+    parser.set_defaults(run=lambda options: demo(options.out) and None)
 
 
 @dataclass(frozen=True)
@@ -116,9 +124,8 @@ def demo(out: str | None) -> Path:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError:
         raise Failure('Pillow is needed to read and write pictures: pip install "convx-nd[demo]"') from None
-    folder = Path(out).parent if out else Path.cwd()
-    if not folder.is_dir():
-        raise Failure(f"there is no folder {folder} to write {Path(out).name} into")
+    if out:
+        writable(out, overwrite=True)
 
     photo = photograph(Image)
     height, width = photo.shape[1:]
@@ -143,10 +150,7 @@ def demo(out: str | None) -> Path:
     if wrong:
         raise Failure(f"results differ from scipy.signal.correlate by more than rounding: {'; '.join(wrong)}")
     print("\nEvery result agrees with scipy.signal.correlate (float64) within the bound of float32 rounding.")
-    try:
-        path = save(sheet(photo, results, Image, ImageDraw, ImageFont), out, folder)
-    except OSError as error:
-        raise Failure(f"the sheet could not be written: {error}") from None
+    path = save(sheet(photo, results, Image, ImageDraw, ImageFont), out, Path.cwd())
     print(f"Sheet: {path}")
     return path
 
@@ -195,24 +199,9 @@ def sheet(photo, results, image_module, draw_module, font_module):
 
 
 def save(page, out: str | None, folder: Path) -> Path:
-    """Write to a temporary file and rename it: no half-written sheet, and no lost file unless `out` names it."""
-    temporary = folder / f".convx-demo-{os.getpid()}.tmp"
-    taken = None
-    try:
+    """The sheet as `out`, which is replaced, or under the first free name."""
+    path = Path(out) if out else next(
+        free for number in count() if not (free := folder / f"convx-demo{f'-{number}' * (number > 0)}.png").exists())
+    with written(path, overwrite=bool(out)) as temporary:
         page.save(temporary, "PNG", optimize=True)
-        if out:
-            path = Path(out)
-        else:
-            for number in count():
-                path = folder / (f"convx-demo-{number}.png" if number else "convx-demo.png")
-                with suppress(FileExistsError):
-                    path.open("xb").close()  # takes the name, whoever else is looking for one
-                    taken = path
-                    break
-        os.replace(temporary, path)
-        taken = None
-    finally:
-        for left in (temporary, taken):
-            if left is not None:
-                left.unlink(missing_ok=True)
     return path.resolve()

@@ -206,7 +206,8 @@ def test_explain(run):
     assert status == 0 and said == f"{expected}\n" and "o5x4" in said
     assert "direct         " in run("explain", "i100 k5 o50 s2 p2 wrap")[1]
     for line, text in (("", "at least the words i and k"), ("i5x5 k3", "i5x5 k3"), ("i5 k3 q1 !", "is no word of"),
-                       ("i5 k3 s0", "above 0"), ("i5 k3 o9 b2", "base, stride and dilation"), ("i3 k5", "a kernel of 5 taps")):
+                       ("i5 k3 s0", "above 0"), ("i5 k3 o9 b2", "base, stride and dilation"),
+                       ("i3 k5", "a kernel of 5 taps")):
         failed(run("explain", line), text)
     failed(run("explain", "i5 k3", "--layout", "CHWN"), "CHWN is none of NCHW, NHWC, HWCN")
     failed(run("explain", "i5 k3", "--dtype", "floaty"), "floaty")

@@ -15,8 +15,8 @@ def add(commands) -> None:
         description="Prints what convx.explain tells about a convolution of contiguous arrays.")
     parser.add_argument("problem", metavar="PROBLEM",
                         help='a problem line, for example "n1 g1 c64 m64 i56x56 k3x3 p1": batch, groups, input and '
-                             "output channels per group, input sizes, taps, and where they are not 1, 1 and 0 the strides s, "
-                             "dilations d and padding before p; outputs o default to the padding on both sides")
+                             "output channels per group, input sizes, taps, and where they are not 1, 1 and 0 the "
+                             "strides s, dilations d and padding p on both sides (with outputs o: before)")
     parser.add_argument("--dtype", default="float32", help="of both arrays (default: float32)")
     parser.add_argument("--layout", default="NCHW", help="NCHW, NHWC or HWCN (default: NCHW)")
     parser.add_argument("--algorithm", default="auto", help="an algorithm by name (default: auto)")

@@ -1,0 +1,42 @@
+"""Every solver on every problem that it accepts: y, dx and dw, float32, NCHW."""
+
+from problems_file import Case, operands, problems
+
+import convx
+
+LARGE = ("filter-2048", "filter-4096")  # minutes in some solvers
+SOLVERS = ("auto", "stencil", "winograd", "gemm", "depthwise", "direct", "fft")
+TAGS = [tag for tag in problems() if not tag.startswith(("pool", *LARGE))]
+
+
+class Solvers:
+    params = [SOLVERS, TAGS, ["y", "dx", "dw"]]
+    param_names = ["algorithm", "problem", "of"]
+    number, repeat, rounds, warmup_time, timeout = 1, (3, 9, 1.0), 1, 0, 30
+
+    def setup(self, algorithm, tag, of):
+        case = Case(tag, "float32", "NCHW")
+        x, w, y = operands(tag, "float32")
+        options = {**case.options(), "algorithm": algorithm}
+        name = "conv_transpose" if case.transposed else "conv"
+        if case.transposed:
+            x, y = y, x
+        calls = {"y": (name, x, w, {}), "dx": (f"{name}_grad_input", y, w, {"x_shape": x.shape}),
+                 "dw": (f"{name}_grad_weight", x, y, {"w_shape": w.shape})}
+        operator, a, b, shape = calls[of]
+        try:
+            auto = convx.explain(operator, a, b, **{**options, "algorithm": "auto"}, **shape)
+            seconds = {row.name: row.seconds for row in auto.rows}.get(algorithm)
+            if seconds is not None and seconds > 0.5:
+                raise NotImplementedError("it would take long, and nobody would choose it")
+            self.plan = convx.plan(operator, a, b, **options, **shape)
+        except ValueError:
+            raise NotImplementedError("refused") from None
+        self.operands = a, b
+        self.plan(a, b)
+
+    def teardown(self, algorithm, tag, of):
+        operands.cache_clear()
+
+    def time_solver(self, algorithm, tag, of):
+        self.plan(*self.operands)

@@ -4,12 +4,12 @@ from problems_file import Case, operands
 
 import convx
 
-TAGS = ["body-64x224", "body-512x14", "stem-7x7", "transposed-4x4", "filter-2048-k31", "filter-2048-k127"]
+TAGS = ("body-64x224", "body-512x14", "stem-7x7", "transposed-4x4", "filter-2048-k31", "filter-2048-k127")
 
 
 class Peaks:
-    params = [TAGS, ["nothing", "y", "dx", "dw"]]
-    param_names = ["problem", "of"]
+    params = TAGS, ("nothing", "y", "dx", "dw")
+    param_names = "problem", "of"
     timeout = 60
 
     def setup(self, tag, of):

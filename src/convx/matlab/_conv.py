@@ -28,14 +28,14 @@ _CLASSES = """single if an operand is single, double otherwise, whatever the int
 
 def convolved(a: np.ndarray, b: np.ndarray, shape: str, dtype: np.dtype, algorithm: str = "sums") -> np.ndarray:
     """The rule above for two arrays of any ranks; of the class of `dtype`, real if both arrays are."""
-    rank = max(a.ndim, b.ndim)
-    a, b = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (a, b))
-    if "c" not in (a.dtype.kind, b.dtype.kind):
+    if a.ndim != b.ndim:
+        rank = max(a.ndim, b.ndim)
+        a, b = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (a, b))
+    if dtype.kind == "c" and a.dtype.kind != "c" != b.dtype.kind:
         dtype = np.dtype(dtype.char.lower())
-    sizes = [{"full": max(m + n - 1, m, n), "same": m, "valid": max(m - max(n - 1, 0), 0)}[shape]
-             for m, n in zip(a.shape, b.shape, strict=True)]
-    if 0 in sizes or 0 in a.shape or 0 in b.shape:
-        return np.zeros(sizes, dtype, "F" if a.flags.f_contiguous else "C")
+    if 0 in a.shape or 0 in b.shape or (shape == "valid" and any(m < n for m, n in zip(a.shape, b.shape, strict=True))):
+        return np.zeros([{"full": max(m + n - 1, m, n), "same": m, "valid": max(m - max(n - 1, 0), 0)}[shape]
+                         for m, n in zip(a.shape, b.shape, strict=True)], dtype)
     with np.errstate(over="ignore"):  # a double that no single holds is Inf
         return convolve(a, b, shape, alignment="matlab", dtype=dtype, algorithm=algorithm)
 
@@ -157,6 +157,8 @@ def conv2(u, v, A=None, shape="full", *, algorithm="sums"):
         raise MatlabError("HCOL and HROW must be vectors.", "MATLAB:conv2:firstTwoInputsNotVectors")
     shape = word(shape, SHAPES, **_SHAPE_ERROR)
     dtype = float_class(u, v, a)
+    if not (u.size and v.size and a.size):  # the rule of the whole kernel: columns first would see one of width 1
+        return returned(convolved(a, np.empty((u.size, v.size), dtype), shape, dtype), flat)
     columns = convolved(a, u.reshape(-1, 1), shape, dtype, algorithm)
     return returned(convolved(columns, v.reshape(1, -1), shape, dtype, algorithm), flat)
 

@@ -101,7 +101,9 @@ def xcorr(x, y=None, *options, nargout=1):
     count = max(x.shape[1], y.shape[1])
     asked = count - 1 if maxlag is None else maxlag
     lag = min(asked, count - 1)
-    r = _scaled(_cross(x, y, lag, dtype), x, y, count, lag, scaleopt, alone).reshape(-1, 2 * lag + 1)
+    r = _cross(x, y, lag, dtype)
+    _scale(r, x, y, count, lag, scaleopt, alone)
+    r = r.reshape(-1, 2 * lag + 1)
     if asked > lag:
         r = np.pad(r, ((0, 0), (asked - lag,) * 2))
     r = returned(r if row else r.T, flat)
@@ -109,22 +111,23 @@ def xcorr(x, y=None, *options, nargout=1):
     return (r, lags if flat else lags[None]) if nargout > 1 else r
 
 
-def _scaled(r, x, y, count, lag, scaleopt, alone):
-    """r, of shape (rows of x, rows of y, lags), with its scale."""
+def _scale(r, x, y, count, lag, scaleopt, alone):
+    """Divide r, of shape (rows of x, rows of y, lags), in place."""
     if scaleopt == "none":
-        return r
+        return
     if scaleopt == "biased":
-        factor = np.asarray(1 / count)
+        divisor = count
     elif scaleopt == "unbiased":
-        factor = 1 / (count - np.abs(np.arange(-lag, lag + 1)))
+        divisor = count - np.abs(np.arange(-lag, lag + 1))
     else:
         if alone:  # what stands at lag 0 itself, which becomes 1
             powers = [np.einsum("ii->i", r[:, :, lag]).real] * 2
         else:
             powers = [(np.abs(a.astype(r.dtype)) ** 2).sum(1) for a in (x, y)]
-        with np.errstate(divide="ignore", invalid="ignore"):  # a signal of zeros gives NaN
-            return r / np.sqrt(powers[0][:, None, None] * powers[1][:, None])
-    return r * factor.astype(r.real.dtype)
+        divisor = np.sqrt(powers[0][:, None, None] * powers[1][:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a signal of zeros gives NaN
+        for part in (r.real, r.imag) if r.dtype.kind == "c" else (r,):  # by a complex number 1 would not come out as 1
+            part /= divisor
 
 
 def xcorr2(A, B=None, *, algorithm="sums"):

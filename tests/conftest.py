@@ -1,4 +1,6 @@
-"""One hypothesis profile for the whole suite: the same examples on every run and every machine."""
+"""One hypothesis profile for the whole suite, and no user's cost factors: the same tests on every run and machine."""
+
+import os
 
 from hypothesis import HealthCheck, settings
 
@@ -6,3 +8,5 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("convx", derandomize=True, database=None, deadline=None, max_examples=60,
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("convx")
+
+os.environ["CONVX_COSTS"] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _costs, _kernels
 from ._solvers import SOLVERS
 
 NAMES = tuple(solver.name for solver in SOLVERS)
@@ -12,7 +13,12 @@ def candidates(nest, kind: str, threads: int, normwise):
     """(solver, refusal or None, seconds) for every solver."""
     for solver in SOLVERS:
         reason = objection(solver, nest, kind, normwise)
-        yield solver, reason, None if reason else solver.seconds(nest, kind, threads)
+        yield solver, reason, None if reason else seconds(solver, nest, kind, threads)
+
+
+def seconds(solver, nest, kind: str, threads: int) -> float:
+    """The solver's prediction, corrected by what was measured on this machine (`_costs`)."""
+    return solver.seconds(nest, kind, threads) * _costs.factors(_kernels.row).get((solver.name, kind), 1.0)
 
 
 def objection(solver, nest, kind: str, normwise) -> str | None:
@@ -31,7 +37,7 @@ def choose(nest, model, kind: str, algorithm: str, normwise):
     if algorithm in CHOICES:
         named = (normwise or ()) if algorithm == "auto" else ()
         able = (s for s in SOLVERS if (not s.normwise or s.name in named) and s.refuse(nest, kind) is None)
-        return min(able, key=lambda s: s.seconds(model, kind, 1))
+        return min(able, key=lambda s: seconds(s, model, kind, 1))
     solver = SOLVERS[NAMES.index(algorithm)]
     reason = objection(solver, nest, kind, normwise)
     if reason:

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import sys
 from operator import index
+from threading import Thread
 
 import numpy as np
 
+from convx import get_num_threads
+
 SHAPES = ("full", "same", "valid")
+BLOCK = 1 << 17  # cells that are converted at a time
+ALONE = 1 << 18  # cells for which a thread is worth its start
 
 
 class MatlabError(ValueError):
@@ -133,16 +138,92 @@ def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
     return value
 
 
-def saturated(array: np.ndarray, dtype) -> np.ndarray:
-    """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0."""
-    dtype, limits = np.dtype(dtype), np.iinfo(dtype)
-    array = np.asarray(array)
-    rounded = np.trunc(array)
-    with np.errstate(invalid="ignore"):  # inf - inf
-        far = np.abs(array - rounded) >= 0.5
-    np.add(rounded, np.copysign(array.dtype.type(1), array), out=rounded, where=far)
-    low, high = rounded <= limits.min, rounded >= limits.max
-    rounded[low | high | np.isnan(rounded)] = 0  # the ends of 64-bit classes are no floats
-    y = rounded.astype(dtype)
-    y[low], y[high] = limits.min, limits.max
+def _shared(work, size: int, workers) -> None:
+    """work(start, stop, thread) over all cells, a block at a time, the blocks dealt out to threads: NumPy lets them
+    run side by side. 1 MB of doubles a block: with 2**13 cells all takes twice as long, with 2**15 a tenth more."""
+    team = max(1, min(get_num_threads() if workers is None else workers, size // ALONE))
+    part = -(-size // team)
+
+    def blocks(thread):
+        first, last = thread * part, min((thread + 1) * part, size)
+        for start in range(first, last, BLOCK):
+            work(start, min(start + BLOCK, last), thread)
+
+    others = [Thread(target=blocks, args=(thread,)) for thread in range(1, team)]
+    for thread in others:
+        thread.start()
+    blocks(0)
+    for thread in others:
+        thread.join()
+
+
+def _in_one_piece(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.forc else array.copy()
+
+
+def widened(array: np.ndarray, dtype, workers=None) -> np.ndarray:
+    """The array in a class that holds its values, in its memory order: the array itself if it has that class."""
+    if array.dtype == dtype:
+        return array
+    array = _in_one_piece(array)
+    y = np.empty_like(array, dtype)
+    source, target = array.ravel(order="K"), y.ravel(order="K")
+
+    def work(start, stop, thread):
+        target[start:stop] = source[start:stop]
+
+    _shared(work, source.size, workers)
     return y
+
+
+def saturated(array: np.ndarray, dtype, workers=None) -> np.ndarray:
+    """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0.
+
+    What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54, and
+    this still makes it of 0.5, as the sum is rounded.
+    """
+    array, dtype = _in_one_piece(np.asarray(array)), np.dtype(dtype)
+    limits, real = np.iinfo(dtype), array.dtype.type
+    half, low, high = np.nextafter(real(0.5), real(0)), real(limits.min), real(limits.max)
+    if int(high) > limits.max:  # the end of a wide class is no float
+        high = np.nextafter(high, real(0))
+    y = np.empty_like(array, dtype)
+    source, target = array.ravel(order="K"), y.ravel(order="K")
+    scratch: dict = {}
+
+    def work(start, stop, thread):
+        given, taken = source[start:stop], target[start:stop]
+        if thread not in scratch:  # its first block is its largest
+            scratch[thread] = np.empty_like(given)
+        t = scratch[thread][:stop - start]
+        if dtype.kind == "i":
+            np.copysign(half, given, out=t)
+            t += given
+        else:
+            np.add(given, half, out=t)
+        if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
+            np.copyto(taken, t, casting="unsafe")
+            return
+        absent, beyond = np.isnan(t), t > high
+        np.clip(t, low, high, out=t)
+        t[absent] = 0
+        np.copyto(taken, t, casting="unsafe")
+        taken[beyond] = limits.max
+
+    _shared(work, source.size, workers)
+    return y
+
+
+def name_values(arguments, named: dict, defaults: dict, identifier: str) -> dict:
+    """Options given as pairs 'Name', value and as Name=value, the later ones winning; names in any case, unique
+    beginnings will do. defaults: all names with the values of those that are left out."""
+    arguments = tuple(arguments)
+    if len(arguments) % 2:
+        raise MatlabError(f"Options come in pairs of a name and a value; {arguments[-1]!r} is alone.", identifier)
+    choices = {name.lower(): name for name in defaults}
+    found = dict(defaults)
+    for name, value in (*zip(arguments[::2], arguments[1::2], strict=True), *named.items()):
+        low = word(name, tuple(choices), identifier=identifier, abbreviated=True,
+                   message=f"{name!r} is none of the options {', '.join(defaults)}.")
+        found[choices[low]] = value
+    return found

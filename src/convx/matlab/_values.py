@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import sys
 from operator import index
-from threading import Thread
 
 import numpy as np
 
-from convx import get_num_threads
-
 SHAPES = ("full", "same", "valid")
-BLOCK = 1 << 17  # cells that are converted at a time
-ALONE = 1 << 18  # cells for which a thread is worth its start
+BOUNDARIES = {"symmetric": "symmetric", "replicate": "edge", "circular": "wrap"}  # MATLAB's words, and NumPy's
 
 
 class MatlabError(ValueError):
@@ -138,80 +134,51 @@ def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
     return value
 
 
-def _shared(work, size: int, workers) -> None:
-    """work(start, stop, thread) over all cells, a block at a time, the blocks dealt out to threads: NumPy lets them
-    run side by side. 1 MB of doubles a block: with 2**13 cells all takes twice as long, with 2**15 a tenth more."""
-    team = max(1, min(get_num_threads() if workers is None else workers, size // ALONE))
-    part = -(-size // team)
-
-    def blocks(thread):
-        first, last = thread * part, min((thread + 1) * part, size)
-        for start in range(first, last, BLOCK):
-            work(start, min(start + BLOCK, last), thread)
-
-    others = [Thread(target=blocks, args=(thread,)) for thread in range(1, team)]
-    for thread in others:
-        thread.start()
-    blocks(0)
-    for thread in others:
-        thread.join()
-
-
-def _in_one_piece(array: np.ndarray) -> np.ndarray:
-    return array if array.flags.forc else array.copy()
-
-
-def widened(array: np.ndarray, dtype, workers=None) -> np.ndarray:
-    """The array in a class that holds its values, in its memory order: the array itself if it has that class."""
-    if array.dtype == dtype:
-        return array
-    array = _in_one_piece(array)
-    y = np.empty_like(array, dtype)
-    source, target = array.ravel(order="K"), y.ravel(order="K")
-
-    def work(start, stop, thread):
-        target[start:stop] = source[start:stop]
-
-    _shared(work, source.size, workers)
-    return y
-
-
-def saturated(array: np.ndarray, dtype, workers=None) -> np.ndarray:
+def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
     """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0.
 
     What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54, and
-    this still makes it of 0.5, as the sum is rounded.
+    this still makes it of 0.5, as the sum is rounded. out: where the result goes; spare: an array of the shape and
+    class of `array`, or itself, that is overwritten.
     """
-    array, dtype = _in_one_piece(np.asarray(array)), np.dtype(dtype)
+    array, dtype = np.asarray(array), np.dtype(dtype)
     limits, real = np.iinfo(dtype), array.dtype.type
     half, low, high = np.nextafter(real(0.5), real(0)), real(limits.min), real(limits.max)
     if int(high) > limits.max:  # the end of a wide class is no float
         high = np.nextafter(high, real(0))
-    y = np.empty_like(array, dtype)
-    source, target = array.ravel(order="K"), y.ravel(order="K")
-    scratch: dict = {}
-
-    def work(start, stop, thread):
-        given, taken = source[start:stop], target[start:stop]
-        if thread not in scratch:  # its first block is its largest
-            scratch[thread] = np.empty_like(given)
-        t = scratch[thread][:stop - start]
-        if dtype.kind == "i":
-            np.copysign(half, given, out=t)
-            t += given
-        else:
-            np.add(given, half, out=t)
-        if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
-            np.copyto(taken, t, casting="unsafe")
-            return
-        absent, beyond = np.isnan(t), t > high
-        np.clip(t, low, high, out=t)
+    if out is None:
+        out = np.empty_like(array, dtype)
+    if not array.size:
+        return out
+    t = np.add(array, np.copysign(half, array) if dtype.kind == "i" else half, out=spare)
+    if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
+        np.copyto(out, t, casting="unsafe")
+        return out
+    absent = np.isnan(t)
+    beyond = t > high if int(high) < limits.max else None
+    np.clip(t, low, high, out=t)
+    if absent.any():
         t[absent] = 0
-        np.copyto(taken, t, casting="unsafe")
-        taken[beyond] = limits.max
+    np.copyto(out, t, casting="unsafe")
+    if beyond is not None:
+        out[beyond] = limits.max
+    return out
 
-    _shared(work, source.size, workers)
-    return y
+
+def in_class(value, dtype, identifier: str):
+    """A scalar as the class of an image stores it: saturated for integers, true or false for logical."""
+    number = numeric(value, "A constant", identifier)
+    if number.size != 1:
+        raise MatlabError(f"A constant must be a scalar, not {number.size} numbers.", identifier)
+    number, dtype = number.reshape(()), np.dtype(dtype)
+    if number.dtype.kind == "c" and dtype.kind not in "fc":
+        raise MatlabError(f"A complex constant does not fit a class of {dtype}.", identifier)
+    if dtype.kind in "iu":
+        if number.dtype.kind in "biu":
+            limits = np.iinfo(dtype)
+            return dtype.type(min(max(int(number), limits.min), limits.max))
+        return saturated(number.reshape(1), dtype)[0]
+    return number.astype(np.result_type(dtype, np.complex64) if number.dtype.kind == "c" else dtype)[()]
 
 
 def name_values(arguments, named: dict, defaults: dict, identifier: str) -> dict:

@@ -83,7 +83,8 @@ def test_jpeg_palette_and_two_pages(run, tmp_path):
     assert abs(result[3:-3, 3:-3] - smooth[3:-3, 3:-3, None]).max() <= 3  # a ramp stays a ramp, but for JPEG's rounding
     Image.fromarray(smooth).convert("P").save(tmp_path / "palette.png")
     assert run("filter", "palette.png", "colour.png", "--kernel", "identity")[0] == 0
-    assert Image.open(tmp_path / "colour.png").mode == "RGB"
+    with Image.open(tmp_path / "colour.png") as file:
+        assert file.mode == "RGB"
     pages = [Image.fromarray(smooth), Image.fromarray(smooth[::-1].copy())]
     pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
     assert run("filter", "two.tif", "out.tif", "--kernel", "shift:direction=right")[0] == 0

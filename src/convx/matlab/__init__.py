@@ -19,7 +19,6 @@ from ._signal import cconv, deconv
 from ._special import fspecial
 from ._values import MatlabError
 
-
 __all__ = [
     "MatlabError",
     "cconv",

@@ -11,7 +11,8 @@ import numpy as np
 
 from . import _plan, _threads
 from ._arguments import plan_of
-from ._operators import builder
+from ._kernels.ready import Front
+from ._operators import OPERATORS, builder
 
 _CONV_DOC = """{first}
 
@@ -182,12 +183,18 @@ _LOCAL_DOC = """Locally connected layer: a convolution whose weights differ from
     """
 
 
+_FRONTS = {name: Front(_threads.team) for name in OPERATORS}
+
+
 def call(name: str, first, second, bias, out, workers, options):
-    """An operator by its name, through the cache of plans."""
-    first, second = np.asarray(first), np.asarray(second)
-    build, options = builder(name, options)
-    p = plan_of(build, first, second, out, options)
-    return _plan.run(p, first, second, bias, out, _threads.team(workers))
+    """An operator by its name: as a call like it was done before, else through the cache of plans."""
+    front = _FRONTS[name]
+    y = front.ready(first, second, bias, out, workers, options)
+    if y is not None:
+        return y
+    build, full = builder(name, options)
+    p = plan_of(build, np.asarray(first), np.asarray(second), out, full)
+    return _plan.answer(p, first, second, bias, out, workers, front, options)
 
 
 def conv(x, w, bias=None, *, stride=1, padding="valid", dilation=1, groups=1, layout=None, w_layout=None,

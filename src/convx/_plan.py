@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _exact, _select, _threads
+from ._kernels.ready import SLOTS, Front
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._problem import Problem
 from ._solvers import reference
 
 KINDS = {np.dtype(t): kind for kind, types in {"f32": "f", "f64": "d", "i64": "lL"}.items() for t in types}
+READY = 16  # steps of a call that may be remembered
 SMALL = 30e-6  # seconds of predicted work below which one thread is faster (an OpenMP region costs 5 to 20 us)
 
 
@@ -237,12 +239,55 @@ def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bou
     return Call(found.kind, found.real, bias, np.array([cval], found.real), threads, step.packed, way)
 
 
+def answer(plan: Plan, x, w, bias, out, workers, front: Front, options=(), weights=None):
+    """`run`, and in front what the call came down to, for the next one with arrays of the same forms."""
+    y = run(plan, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers), weights)
+    if type(x) is type(w) is np.ndarray and not front.knows(x, w, bias, out, options):
+        steps = _steps(plan, x, w, bias, y, weights)
+        if steps is not None:
+            front.keep(x, w, bias, out, options, y, steps)
+    return y
+
+
+def _steps(plan: Plan, x, w, bias, y, weights):
+    """The functions and arguments that computed y from these arrays, for `Front.keep`; None if that was not all."""
+    problem = plan.problem
+    x_slot, w_slot, bias_slot, y_slot, threads = SLOTS
+    if problem.swap:
+        x, w, x_slot, w_slot = w, x, w_slot, x_slot
+    if not x.dtype == w.dtype == y.dtype == problem.compute_dtype or y.dtype.kind != "f" or problem.rims:
+        return None
+    if bias is not None and (type(bias) is not np.ndarray or bias.ndim != 1 or bias.dtype != y.dtype
+                             or not bias.flags.c_contiguous):
+        return None
+    key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
+    found = plan.schedules.get(key)
+    if found is None or found.fill or not 0 < len(found.steps) <= READY or not problem.geometry.c:
+        return None
+    steps = []
+    for number, step in enumerate(found.steps):
+        call = _call(problem, found, step, None, 1, weights is not None)
+        if weights is not None:
+            call = call._replace(weights=weights.get((key, number)))
+        made = step.solver.ready(step.nest, call) if hasattr(step.solver, "ready") else None
+        if made is None:
+            return None
+        kernel, own, *rest = made
+        steps.append((kernel, x_slot, w_slot if own is None else own, y_slot, None if bias is None else bias_slot,
+                      *rest, threads if step.threads_useful else 1))
+    return steps
+
+
 def _fill(problem: Problem, y, bias) -> None:
     """Every output without a single product: the bias, or zero."""
     y[...] = 0
     if bias is not None:
         channel = problem.y_map[2][0]
         y += bias.reshape([-1 if a == channel else 1 for a in range(y.ndim)])
+
+
+def _front() -> Front:
+    return Front(_threads.team)
 
 
 @dataclass(frozen=True)
@@ -263,9 +308,11 @@ class Plan:
 
     problem: Problem
     schedules: dict = field(default_factory=dict, compare=False)
+    front: Front = field(default_factory=_front, compare=False, repr=False)
 
     def __call__(self, x, w, bias=None, out=None, workers=None):
-        return run(self, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers))
+        y = self.front.ready(x, w, bias, out, workers, ())
+        return answer(self, x, w, bias, out, workers, self.front) if y is None else y
 
     def bind(self, w, bias=None) -> BoundPlan:
         """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
@@ -291,9 +338,13 @@ class BoundPlan:
         self.w.setflags(write=False)
         self.bias = None if bias is None else np.array(accept_bias(bias, problem))
         self.weights: dict | None = None if problem.swap else {}
+        self.front = _front()
 
     def __call__(self, x, out=None, workers=None):
-        return run(self.plan, np.asarray(x), self.w, self.bias, out, _threads.team(workers), self.weights)
+        y = self.front.ready(x, self.w, self.bias, out, workers, ())
+        if y is not None:
+            return y
+        return answer(self.plan, x, self.w, self.bias, out, workers, self.front, weights=self.weights)
 
 
 def accept_operand(name, array, shape, dtype) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from . import _plan, _threads
 from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, result_dtype
 from ._geometry import Axis, Geometry
+from ._kernels.ready import Front
 
 MODES = ("full", "same", "valid")
 
@@ -148,10 +149,16 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
     )
 
 
+_FRONTS = {False: Front(_threads.team), True: Front(_threads.team)}  # convolve, correlate
+
+
 def _run(correlates, a, v, out, workers, options):
-    a, v = np.asarray(a), np.asarray(v)
-    p = plan_of(signal_problem, a, v, out, {"correlates": correlates, **options})
-    y = _plan.run(p, a, v, None, out, _threads.team(workers))
+    front = _FRONTS[correlates]
+    y = front.ready(a, v, None, out, workers, options)
+    if y is not None:
+        return y
+    p = plan_of(signal_problem, np.asarray(a), np.asarray(v), out, {"correlates": correlates, **options})
+    y = _plan.answer(p, a, v, None, out, workers, front, options)
     return y if y.ndim or out is not None else y[()]
 
 

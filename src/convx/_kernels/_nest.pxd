@@ -19,15 +19,27 @@ cdef extern from "Python.h":
     void PyBuffer_Release(Py_buffer*)
     char* PyBytes_AS_STRING(object)
 
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyArrayObject
+    void** PyArray_API
+    int _import_array() except -1
+    bint PyArray_Check(object)
+    void* PyArray_DATA(PyArrayObject*)
+
 cdef enum:  # the order of _geometry.BOUNDARIES
     CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP
 
 
 cdef inline real* address(object array) except NULL:
-    """The first element of an array that the caller keeps alive."""
+    """The first element of an array (or of a NumPy scalar) that the caller keeps alive."""
     cdef Py_buffer view
+    cdef real* p
+    if PyArray_API == NULL:
+        _import_array()
+    if PyArray_Check(array):  # a tenth of the time of a buffer
+        return <real*>PyArray_DATA(<PyArrayObject*>array)
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
-    cdef real* p = <real*>view.buf
+    p = <real*>view.buf
     PyBuffer_Release(&view)
     return p
 

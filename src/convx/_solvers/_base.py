@@ -39,7 +39,9 @@ class Solver(Protocol):
     def run(self, nest: Nest, call, x, w, y) -> None:
         """Compute; `call` (`_plan.Call`) carries kind, bias, cval, threads and prepared weights.
 
-        A solver may also have `prepare(nest, call, w)`, whose result reaches `run` as `call.weights`.
+        A solver may also have `prepare(nest, call, w)`, whose result reaches `run` as `call.weights`, and
+        `ready(nest, call)`: a function, the weights it reads (None: those of the call) and further arguments, so that
+        function(x, weights, y, bias, *arguments, threads) does what `run` does; such calls can be remembered.
         """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -113,11 +114,19 @@ def prepare(nest, call, w):
     return np.ascontiguousarray(at(w, call.dtype, nest.origin[1], shape, strides))
 
 
-def run(nest, call, x, w, y):
-    kernel = _kernels.load("direct", call.kind)
+def ready(nest, call):
+    kernel = _kernels.load("direct", call.kind).run
     along, arranged = call.way
-    packed = call.packed
-    if arranged is not None:
-        packed = arranged[0]
-        w = call.weights if call.weights is not None else prepare(nest, call, w)
-    kernel.run(x, w, y, call.bias, packed, nest.first, call.cval, along, call.threads)
+    if arranged is not None and call.weights is None:
+        return partial(_copying, kernel, nest, call), None, arranged[0], nest.first, call.cval, along
+    return kernel, call.weights, arranged[0] if arranged else call.packed, nest.first, call.cval, along
+
+
+def _copying(kernel, nest, call, x, w, *rest):
+    """The kernel on weights copied along the lanes in every call."""
+    kernel(x, prepare(nest, call, w), *rest)
+
+
+def run(nest, call, x, w, y):
+    kernel, copied, *rest = ready(nest, call)
+    kernel(x, w if copied is None else copied, y, call.bias, *rest, call.threads)

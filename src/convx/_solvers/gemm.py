@@ -169,8 +169,11 @@ def prepare(nest, call, w):
     return packed
 
 
+def ready(nest, call):
+    *way, packed_nest = call.way
+    return _kernels.load("gemm", call.kind).run, None, packed_nest, nest.first, call.cval, *way, call.weights
+
+
 def run(nest, call, x, w, y):
-    kernel = _kernels.load("gemm", call.kind)
-    flat, channel_last, in_place, strips, packed_nest = call.way
-    kernel.run(x, w, y, call.bias, packed_nest, nest.first, call.cval, flat, channel_last, in_place, strips,
-               call.weights, call.threads)
+    kernel, _, *rest = ready(nest, call)
+    kernel(x, w, y, call.bias, *rest, call.threads)

@@ -66,6 +66,10 @@ def way(nest, model, kind, bound):
     return None
 
 
+def ready(nest, call):
+    return _kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval
+
+
 def run(nest, call, x, w, y):
-    kernel = _kernels.load("stencil", call.kind)
-    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.threads)
+    kernel, _, *rest = ready(nest, call)
+    kernel(x, w, y, call.bias, *rest, call.threads)

@@ -93,6 +93,10 @@ def prepare(nest, call, w):
     return packed
 
 
+def ready(nest, call):
+    return _kernels.load("winograd", call.kind).run, None, call.packed, nest.first, call.cval, call.weights
+
+
 def run(nest, call, x, w, y):
-    kernel = _kernels.load("winograd", call.kind)
-    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.weights, call.threads)
+    kernel, _, *rest = ready(nest, call)
+    kernel(x, w, y, call.bias, *rest, call.threads)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import convx
+from convx import _plan, _select, _trial
 from convx._geometry import parse
 from convx._select import SOLVERS
 from convx._solvers import reference
@@ -393,3 +394,56 @@ def test_sums_takes_no_transform():
         assert not next(solver for solver in SOLVERS if solver.name == chosen).normwise
     values = convx.convolve(arrays.whole((300, 300)), arrays.whole((65, 65)), algorithm="sums")
     assert np.array_equal(values, np.rint(values))
+
+
+def test_measure_takes_the_fastest_and_remembers(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 16, 24, 24)), rng.standard_normal((16, 16, 3, 3))
+    tried = []
+    monkeypatch.setattr(_trial, "_known", {})
+    monkeypatch.setattr(_trial, "_seconds", lambda call, best: (call(), tried.append(call), 1 / len(tried))[-1])
+    y = convx.conv2d(x, w, algorithm="measure", padding="same")  # each candidate faster than the one before
+    able = _select.eligible(*nest_of(x, w))
+    assert 1 < len(tried) <= len(able)
+    last = next(iter(_trial._known.values())).name
+    assert np.array_equal(y, convx.conv2d(x, w, algorithm=last, padding="same"))
+    number = len(tried)
+    assert np.array_equal(convx.conv2d(x, w, algorithm="measure", padding="same", workers=None), y)
+    convx.plan("conv2d", x, w, algorithm="measure", padding="same")(x, w)
+    assert len(tried) == number, "a known form is tried again"
+    assert convx.explain("conv2d", x, w, algorithm="measure").chosen == "the fastest at the first call"
+
+
+def nest_of(x, w):
+    problem = convx.plan("conv2d", x, w, padding="same").problem
+    (nest,) = _plan.model(problem, "f64", False)
+    return nest, "f64", problem.normwise
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i4", "u1", "f2"])
+def test_measure_is_right(dtype):
+    rng = np.random.default_rng(1)
+    x, w = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((2, 3, 9, 8), (4, 3, 3, 3)))
+    options = {"stride": 2, "padding": 1, "boundary": "reflect"}
+    y = convx.conv2d(x, w, algorithm="measure", **options)
+    assert np.array_equal(y, convx.conv2d(x, w, algorithm="reference", **options))
+    out = np.full_like(y, 7)
+    assert convx.conv2d(x, w, algorithm="measure", out=out, **options) is out and np.array_equal(out, y)
+    dx = convx.conv_grad_input(y, w, x.shape, algorithm="measure", **options)
+    assert np.array_equal(dx, convx.conv_grad_input(y, w, x.shape, algorithm="reference", **options))
+
+
+def test_trial_stops_early_and_forgets(monkeypatch):
+    monkeypatch.setattr(_trial, "_known", {})
+    monkeypatch.setattr(_trial, "REMEMBERED", 2)
+    calls = {"a": 0, "b": 0, "hopeless": 0}
+
+    def trial(name):
+        def call():
+            calls[name] += 1
+        return call
+
+    for form in range(3):
+        assert _trial.fastest(form, {"a": 1.0, "b": 2.0, "hopeless": 11.0}, trial) in ("a", "b")
+    assert list(_trial._known) == [2] and calls["hopeless"] == 0
+    assert 1 < calls["a"] <= 3 * (1 + _trial.CALLS)

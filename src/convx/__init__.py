@@ -27,7 +27,7 @@ The floors, each importing only lower ones:
     4  _plan  _select  _exact  _problem  _windows
     3  _solvers/*
     2  _nest
-    1  _geometry   (and beside it _threads, _config, _costs)
+    1  _geometry   (and beside it _threads, _config, _costs, _trial)
     0  _kernels/*  compiled
 """
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _exact, _select, _threads
+from . import _exact, _select, _threads, _trial
 from ._kernels.ready import SLOTS, Front
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._problem import Problem
@@ -142,8 +142,11 @@ def is_fortran(x) -> bool:
     return x.flags.f_contiguous and not x.flags.c_contiguous
 
 
-def schedule(problem: Problem, x, w, y) -> Schedule:
-    """Nests for these strides, a solver for each, and the proof that no address leaves its array."""
+def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
+    """Nests for these strides, a solver for each, and the proof that no address leaves its array.
+
+    With algorithm="measure" solvers are tried on the arrays, and y is overwritten.
+    """
     real = real_of(y.dtype)
     kind = KINDS.get(real, "other")
     if kind == "other":
@@ -161,7 +164,10 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
     for nest, ideal in zip(nests, models, strict=True):
         key = replace(nest, origin=(0, 0, 0)), _ideal(problem, ideal)
         if key not in chosen:
-            solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
+            if problem.algorithm == "measure":
+                solver = _fastest(problem, nest, key, kind, real, x, w, y, threads)
+            else:
+                solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
             chosen[key] = solver, solver.seconds(nest, kind, 1)
         solver, time = chosen[key]
         for x_part, w_part, y_part, conjugate, again in _parts(real, x, w, y):
@@ -169,6 +175,21 @@ def schedule(problem: Problem, x, w, y) -> Schedule:
             packed = part.pack() if solver is not reference else b""
             steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate))
     return Schedule(tuple(steps), fill, kind, real)
+
+
+def _fastest(problem: Problem, nest: Nest, key, kind: str, real, x, w, y, threads: int):
+    """The solver that takes the least time for this nest, found once for its form."""
+    def call(solver):
+        cval = np.array([complex(problem.cval).real], real)
+        packed = nest.pack() if solver is not reference else b""
+        return Call(kind, real, None, cval, threads, packed, solver.way(nest, key[1], kind, False))
+
+    def trial(solver):
+        given = call(solver)
+        return lambda: solver.run(nest, given, x, w, y)
+
+    able = {s: _select.seconds(s, key[1], kind, 1) for s in _select.eligible(nest, kind, problem.normwise)}
+    return _trial.fastest((key, kind, threads, problem.normwise), able, trial)
 
 
 def _parts(real, x, w, y):
@@ -208,7 +229,7 @@ def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
     if found is None:
-        found = plan.schedules[key] = schedule(problem, x, w, y)
+        found = plan.schedules[key] = schedule(problem, x, w, y, threads)
     if found.fill or problem.geometry.c == 0:
         _fill(problem, y, bias)
         if problem.geometry.c == 0:
@@ -501,5 +522,8 @@ def explanation(plan: Plan) -> Explanation:
     nest = max(nests, key=lambda n: n.products)
     rows = tuple((s.name, reason, None if reason else time * len(nests))
                  for s, reason, time in _select.candidates(nest, kind, threads, normwise))
-    chosen = _select.choose(nest, _ideal(problem, nest), kind, problem.algorithm, normwise).name
+    if problem.algorithm == "measure":
+        chosen = "the fastest at the first call"
+    else:
+        chosen = _select.choose(nest, _ideal(problem, nest), kind, problem.algorithm, normwise).name
     return Explanation(problem.text(), rows, chosen, threads)

@@ -6,7 +6,8 @@ from . import _costs, _kernels
 from ._solvers import SOLVERS
 
 NAMES = tuple(solver.name for solver in SOLVERS)
-CHOICES = ("auto", "sums")  # not solvers: the fastest one, the fastest one that sums the products of each output
+CHOICES = ("auto", "sums", "measure")  # not solvers: the fastest by prediction, of those that sum the products of each
+#                                         output, or by trial (`_trial`)
 
 
 def candidates(nest, kind: str, threads: int, normwise):
@@ -35,14 +36,18 @@ def choose(nest, model, kind: str, algorithm: str, normwise):
     unasked if `normwise` names it, and never by "sums". A named algorithm that refuses raises with its reason.
     """
     if algorithm in CHOICES:
-        named = (normwise or ()) if algorithm == "auto" else ()
-        able = (s for s in SOLVERS if (not s.normwise or s.name in named) and s.refuse(nest, kind) is None)
+        able = eligible(nest, kind, None if algorithm == "sums" else normwise)
         return min(able, key=lambda s: seconds(s, model, kind, 1))
     solver = SOLVERS[NAMES.index(algorithm)]
     reason = objection(solver, nest, kind, normwise)
     if reason:
         raise ValueError(f"algorithm={algorithm!r} refused: {reason}")
     return solver
+
+
+def eligible(nest, kind: str, normwise) -> list:
+    """The solvers that may be taken unasked."""
+    return [s for s in SOLVERS if (not s.normwise or s.name in (normwise or ())) and s.refuse(nest, kind) is None]
 
 
 def known(algorithm) -> str:

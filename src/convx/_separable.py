@@ -122,22 +122,31 @@ def vectors(w: np.ndarray) -> list[np.ndarray] | None:
     if not np.isfinite(w).all() or not w.any():
         return None
     at = np.unravel_index(np.abs(w).argmax(), w.shape)
-    wide = w.astype(np.float64)
-    lines = [wide[(*at[:a], slice(None), *at[a + 1:])] for a in range(w.ndim)]
-    if (wide == np.rint(wide)).all():
+    lines = [w[(*at[:a], slice(None), *at[a + 1:])].astype(np.float64) for a in range(w.ndim)]
+    if (w == np.rint(w)).all():
         return _whole(w, lines)
-    found = _sharpened(wide, [lines[0], *(line / wide[at] for line in lines[1:])])
-    exponent = 0
-    for a, line in enumerate(found[:-1]):  # no sum between two passes exceeds the largest input
-        lift = int(np.ceil(np.log2(np.abs(line).sum())))
-        found[a] = np.ldexp(line, -lift)
-        exponent += lift
-    found[-1] = np.ldexp(found[-1], exponent)
-    found = [line.astype(w.dtype) for line in found]
-    with np.errstate(over="ignore", invalid="ignore"):
-        off = np.abs(reduce(np.multiply.outer, [line.astype(np.float64) for line in found]) - wide)
-    tiny = any((np.abs(line[line != 0]) < np.finfo(w.dtype).tiny).any() for line in found)
-    return found if not tiny and (off <= (3 - w.ndim / 2) * np.finfo(w.dtype).eps * np.abs(wide)).all() else None
+    eps = np.finfo(w.dtype).eps
+    with np.errstate(all="ignore"):
+        lines = [lines[0], *(line / line.flat[np.abs(line).argmax()] for line in lines[1:])]
+        if _worst(lines, w) > 16 * eps:  # the rough look, in float64
+            return None
+        found = _sharpened(w.astype(np.longdouble), [line.astype(np.longdouble) for line in lines])
+        exponent = 0
+        for a, line in enumerate(found[:-1]):  # no sum between two passes exceeds the largest input
+            lift = int(np.ceil(np.log2(np.abs(line).sum())))
+            found[a] = np.ldexp(line, -lift)
+            exponent += lift
+        found[-1] = np.ldexp(found[-1], exponent)
+        found = [line.astype(w.dtype) for line in found]
+        if any((np.abs(line[line != 0]) < np.finfo(w.dtype).tiny).any() for line in found):
+            return None
+        return found if _worst([line.astype(np.longdouble) for line in found], w) <= (3 - w.ndim / 2) * eps else None
+
+
+def _worst(lines, w) -> float:
+    """The largest difference between the product of the lines and w, relative to the element of w."""
+    off = np.abs(reduce(np.multiply.outer, lines) - w)
+    return float(np.where(off == 0, 0, off / np.abs(w)).max())  # nan and inf stay what they are: too much
 
 
 def _sharpened(w, lines):

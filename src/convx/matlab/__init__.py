@@ -3,20 +3,26 @@
 conv, conv2, convn, filter2          convolution and filtering of vectors, matrices, arrays
 deconv, cconv, convmtx, convmtx2     division, circular convolution, convolution matrices
 xcorr, xcorr2, normxcorr2            correlation
+imfilter, imgaussfilt, imboxfilt     filters of images, which keep their class
+fspecial, padarray, im2col, col2im   kernels; rims; blocks as columns
 
 Everything here goes through the public names of convx: its threads, its kernels, its memory orders. An error is a
 `MatlabError`, which carries MATLAB's identifier. `docs/matlab.md` is the guide for a program that is being ported.
 """
 
+from ._blocks import col2im, im2col, padarray
 from ._conv import conv, conv2, convn, filter2
 from ._correlation import normxcorr2, xcorr, xcorr2
+from ._image import imboxfilt, imfilter, imgaussfilt
 from ._matrix import convmtx, convmtx2
 from ._signal import cconv, deconv
+from ._special import fspecial
 from ._values import MatlabError
 
 __all__ = [
     "MatlabError",
     "cconv",
+    "col2im",
     "conv",
     "conv2",
     "convmtx",
@@ -24,7 +30,13 @@ __all__ = [
     "convn",
     "deconv",
     "filter2",
+    "fspecial",
+    "im2col",
+    "imboxfilt",
+    "imfilter",
+    "imgaussfilt",
     "normxcorr2",
+    "padarray",
     "xcorr",
     "xcorr2",
 ]

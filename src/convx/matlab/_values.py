@@ -13,6 +13,7 @@ from operator import index
 import numpy as np
 
 SHAPES = ("full", "same", "valid")
+BOUNDARIES = {"symmetric": "symmetric", "replicate": "edge", "circular": "wrap"}  # MATLAB's words, and NumPy's
 
 
 class MatlabError(ValueError):
@@ -141,16 +142,63 @@ def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
     return value
 
 
-def saturated(array: np.ndarray, dtype) -> np.ndarray:
-    """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0."""
-    dtype, limits = np.dtype(dtype), np.iinfo(dtype)
-    array = np.asarray(array)
-    rounded = np.trunc(array)
-    with np.errstate(invalid="ignore"):  # inf - inf
-        far = np.abs(array - rounded) >= 0.5
-    np.add(rounded, np.copysign(array.dtype.type(1), array), out=rounded, where=far)
-    low, high = rounded <= limits.min, rounded >= limits.max
-    rounded[low | high | np.isnan(rounded)] = 0  # the ends of 64-bit classes are no floats
-    y = rounded.astype(dtype)
-    y[low], y[high] = limits.min, limits.max
-    return y
+def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
+    """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0.
+
+    What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54, and
+    this still makes it of 0.5, as the sum is rounded. out: where the result goes; spare: an array of the shape and
+    class of `array`, or itself, that is overwritten.
+    """
+    array, dtype = np.asarray(array), np.dtype(dtype)
+    limits, real = np.iinfo(dtype), array.dtype.type
+    half, low, high = np.nextafter(real(0.5), real(0)), real(limits.min), real(limits.max)
+    if int(high) > limits.max:  # the end of a wide class is no float
+        high = np.nextafter(high, real(0))
+    if out is None:
+        out = np.empty_like(array, dtype)
+    if not array.size:
+        return out
+    t = np.add(array, np.copysign(half, array) if dtype.kind == "i" else half, out=spare)
+    if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
+        np.copyto(out, t, casting="unsafe")
+        return out
+    absent = np.isnan(t)
+    beyond = t > high if int(high) < limits.max else None
+    np.clip(t, low, high, out=t)
+    if absent.any():
+        t[absent] = 0
+    np.copyto(out, t, casting="unsafe")
+    if beyond is not None:
+        out[beyond] = limits.max
+    return out
+
+
+def in_class(value, dtype, identifier: str):
+    """A scalar as the class of an image stores it: saturated for integers, true or false for logical."""
+    number = numeric(value, "A constant", identifier)
+    if number.size != 1:
+        raise MatlabError(f"A constant must be a scalar, not {number.size} numbers.", identifier)
+    number, dtype = number.reshape(()), np.dtype(dtype)
+    if number.dtype.kind == "c" and dtype.kind not in "fc":
+        raise MatlabError(f"A complex constant does not fit a class of {dtype}.", identifier)
+    if dtype.kind in "iu":
+        if number.dtype.kind in "biu":
+            limits = np.iinfo(dtype)
+            return dtype.type(min(max(int(number), limits.min), limits.max))
+        return saturated(number.reshape(1), dtype)[0]
+    return number.astype(np.result_type(dtype, np.complex64) if number.dtype.kind == "c" else dtype)[()]
+
+
+def name_values(arguments, named: dict, defaults: dict, identifier: str) -> dict:
+    """Options given as pairs 'Name', value and as Name=value, the later ones winning; names in any case, unique
+    beginnings will do. defaults: all names with the values of those that are left out."""
+    arguments = tuple(arguments)
+    if len(arguments) % 2:
+        raise MatlabError(f"Options come in pairs of a name and a value; {arguments[-1]!r} is alone.", identifier)
+    choices = {name.lower(): name for name in defaults}
+    found = dict(defaults)
+    for name, value in (*zip(arguments[::2], arguments[1::2], strict=True), *named.items()):
+        low = word(name, tuple(choices), identifier=identifier, abbreviated=True,
+                   message=f"{name!r} is none of the options {', '.join(defaults)}.")
+        found[choices[low]] = value
+    return found

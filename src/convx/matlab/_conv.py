@@ -23,7 +23,7 @@ _COMMON = """shape : str, optional
         Not MATLAB's: "sums" (default) adds the products of each output, as MATLAB does; "auto" may take transforms,
         which are faster for kernels of a thousand taps and more; see `convx.convolve`."""
 
-_CLASSES = """single if an operand is single, double otherwise, whatever the integer class; complex if an operand is."""
+_CLASSES = """Single if an operand is single, double otherwise, whatever the integer class; complex if an operand is."""
 
 
 def convolved(a: np.ndarray, b: np.ndarray, shape: str, dtype: np.dtype, algorithm: str = "sums") -> np.ndarray:
@@ -59,7 +59,7 @@ def conv(u, v, shape="full", *, algorithm="sums"):
     Returns
     -------
     w : ndarray
-        A vector, {classes} 'full' is a row or column as the longer operand is, as v if both are equally long;
+        A vector. {classes} 'full' is a row or column as the longer operand is, as v if both are equally long;
         'same' and 'valid' as u. 1-D if both operands are.
 
     Raises

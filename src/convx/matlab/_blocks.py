@@ -30,7 +30,7 @@ def _pair(argument, name: str, function: str, least: int = 1) -> tuple[int, int]
 
 
 def padarray(A, padsize, *options):
-    """An array with a rim: MATLAB's ``padarray`` (images/ref/padarray).
+    """An array with a rim: MATLAB's padarray.
 
     ``padarray(A, padsize)``, ``padarray(A, padsize, padval)``, ``padarray(A, padsize, padval, direction)``,
     ``padarray(A, padsize, direction)``.
@@ -68,7 +68,9 @@ def padarray(A, padsize, *options):
 
     Notes
     -----
-    ``numpy.pad`` calls the rules edge, wrap and symmetric, counts both ends of every axis, and converts constants
+    MATLAB's page: images/ref/padarray.
+
+    SciPy has no such function. ``numpy.pad`` calls the rules edge, wrap and symmetric, counts both ends of every axis, and converts constants
     without saturation. MATLAB has no rule that leaves the edge out (NumPy's reflect).
 
     Examples
@@ -135,7 +137,7 @@ def _kind(argument, function: str) -> str:
 
 
 def im2col(A, *arguments):
-    """The blocks of an image as columns: MATLAB's ``im2col`` (images/ref/im2col).
+    """The blocks of an image as columns: MATLAB's im2col.
 
     ``im2col(A, [m, n])``, ``im2col(A, [m, n], kind)``, ``im2col(A, "indexed", ...)``.
 
@@ -168,8 +170,10 @@ def im2col(A, *arguments):
 
     Notes
     -----
+    MATLAB's page: images/ref/im2col.
+
     Blocks are not turned around: ``conv2(A, k, "valid")`` is ``rot90(k, 2).ravel("F") @ im2col(A, k.shape)``.
-    ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a view.
+    SciPy has no such function; ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a view.
 
     Examples
     --------
@@ -210,7 +214,7 @@ def im2col(A, *arguments):
 
 
 def col2im(B, block, size, kind="sliding"):
-    """Columns back into an image: MATLAB's ``col2im`` (images/ref/col2im).
+    """Columns back into an image: MATLAB's col2im.
 
     "sliding" arranges one number per block, as an operation on the columns of `im2col` gives them; it does not add
     overlapping blocks. "distinct" puts the columns back as the blocks they were, and cuts the padding off.
@@ -236,6 +240,8 @@ def col2im(B, block, size, kind="sliding"):
 
     Notes
     -----
+    MATLAB's page: images/ref/col2im.
+
     SciPy has no such function. The sum of overlapping blocks, which other libraries call col2im, is
     `convx.conv_grad_input`.
 

@@ -7,6 +7,7 @@ row comes back 1-D when no argument had a second axis. Nothing is copied here bu
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from operator import index
 
 import numpy as np
@@ -60,6 +61,8 @@ def _kind(argument) -> str:
 
 def numeric(argument, name: str, identifier: str) -> np.ndarray:
     """The argument as a full numeric or logical array of any rank."""
+    if type(argument) is np.ndarray and argument.dtype.kind in "biufc":
+        return argument
     try:
         array = None if _is_sparse(argument) else np.asarray(argument)
     except ValueError:  # a list of unequal rows
@@ -71,9 +74,9 @@ def numeric(argument, name: str, identifier: str) -> np.ndarray:
 
 def stripped(array: np.ndarray) -> np.ndarray:
     """At least two axes, none of size 1 at the end beyond them: a view."""
-    if array.ndim < 2:
-        return array.reshape(1, -1)
     rank = array.ndim
+    if rank < 2:
+        return array.reshape(1, -1)
     while rank > 2 and array.shape[rank - 1] == 1:
         rank -= 1
     return array if rank == array.ndim else array.reshape(array.shape[:rank])
@@ -96,15 +99,20 @@ def is_vector(array: np.ndarray) -> bool:
     return array.ndim == 2 and 1 in array.shape
 
 
+@lru_cache
+def _float_class(*dtypes) -> np.dtype:
+    single = any(d.itemsize <= {"f": 4, "c": 8}.get(d.kind, 0) for d in dtypes)
+    is_complex = any(d.kind == "c" for d in dtypes)
+    return np.dtype({(False, False): "f8", (True, False): "f4", (False, True): "c16", (True, True): "c8"}[
+        single, is_complex])
+
+
 def float_class(*arrays: np.ndarray) -> np.dtype:
     """The class of a result that is single where an operand is and double otherwise, complex where one is.
 
     NumPy's half floats count as single, its long doubles as double: MATLAB has neither.
     """
-    kinds = [(array.dtype.kind, array.dtype.itemsize) for array in arrays]
-    single = any((kind == "f" and size <= 4) or (kind == "c" and size <= 8) for kind, size in kinds)
-    return np.dtype({(True, False): "f4", (False, False): "f8", (True, True): "c8", (False, True): "c16"}[
-        single, any(kind == "c" for kind, _ in kinds)])
+    return _float_class(*(array.dtype for array in arrays))
 
 
 def word(argument, choices, *, identifier: str, message: str, abbreviated: bool = False) -> str:

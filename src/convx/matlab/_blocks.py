@@ -70,8 +70,8 @@ def padarray(A, padsize, *options):
     -----
     MATLAB's page: images/ref/padarray.
 
-    SciPy has no such function. ``numpy.pad`` calls the rules edge, wrap and symmetric, counts both ends of every axis, and converts constants
-    without saturation. MATLAB has no rule that leaves the edge out (NumPy's reflect).
+    SciPy has no such function. ``numpy.pad`` calls the rules edge, wrap and symmetric, wants both ends of every axis,
+    and converts constants without saturation. MATLAB has no rule that leaves the edge out (NumPy's reflect).
 
     Examples
     --------
@@ -136,6 +136,14 @@ def _kind(argument, function: str) -> str:
                 message=f"{argument!r} is none of {', '.join(KINDS)}.")
 
 
+def _merged(view: np.ndarray) -> np.ndarray:
+    """A new array of an m x n x p x q view, (m n) x (p q), all column-major."""
+    m, n, p, q = view.shape
+    y = np.empty(view.shape, view.dtype, order="F")
+    y[...] = view
+    return y.reshape((m * n, p * q), order="F")
+
+
 def im2col(A, *arguments):
     """The blocks of an image as columns: MATLAB's im2col.
 
@@ -173,7 +181,8 @@ def im2col(A, *arguments):
     MATLAB's page: images/ref/im2col.
 
     Blocks are not turned around: ``conv2(A, k, "valid")`` is ``rot90(k, 2).ravel("F") @ im2col(A, k.shape)``.
-    SciPy has no such function; ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a view.
+    SciPy has no such function; ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a
+    view.
 
     Examples
     --------
@@ -205,12 +214,11 @@ def im2col(A, *arguments):
     if kind == "sliding":
         if m > rows or n > columns:
             return np.zeros((m * n, 0), image.dtype, order="F")
-        windows = np.lib.stride_tricks.sliding_window_view(image, (m, n))
-        return windows.transpose(2, 3, 0, 1).reshape((m * n, -1), order="F")
+        return _merged(np.lib.stride_tricks.sliding_window_view(image, (m, n)).transpose(2, 3, 0, 1))
     fill = 1 if indexed and image.dtype.kind == "f" else 0
     image = np.pad(image, ((0, -rows % m), (0, -columns % n)), constant_values=fill)
     tiles = image.reshape(image.shape[0] // m, m, image.shape[1] // n, n)
-    return tiles.transpose(1, 3, 0, 2).reshape((m * n, tiles.shape[0] * tiles.shape[2]), order="F")
+    return _merged(tiles.transpose(1, 3, 0, 2))
 
 
 def col2im(B, block, size, kind="sliding"):
@@ -231,7 +239,7 @@ def col2im(B, block, size, kind="sliding"):
     Returns
     -------
     A : ndarray
-        (M-m+1) x (N-n+1), or M x N. Of the class of B, in Fortran order; a view where B allows it.
+        (M-m+1) x (N-n+1), or M x N. Of the class of B, columns in one piece.
 
     Raises
     ------
@@ -264,10 +272,9 @@ def col2im(B, block, size, kind="sliding"):
         if columns.size != wanted[1]:
             raise MatlabError(f"B has {columns.size} elements, the sliding blocks are {shape[0]}x{shape[1]}.",
                               "images:col2im:wrongSizeOfB")
-        return columns.reshape(shape, order="F")
+        return columns.reshape(shape, order="F").copy(order="F")
     down, across = -(-rows // m), -(-width // n)
     if columns.shape != (m * n, down * across):
         raise MatlabError(f"B is {columns.shape[0]}x{columns.shape[1]}, {down * across} blocks of {m}x{n} need "
                           f"{m * n}x{down * across}.", "images:col2im:wrongSizeOfB")
-    tiles = columns.reshape((m, n, down, across), order="F").transpose(0, 2, 1, 3)
-    return tiles.reshape((m * down, n * across), order="F")[:rows, :width]
+    return _merged(columns.reshape((m, n, down, across), order="F").transpose(0, 2, 1, 3))[:rows, :width]

@@ -57,7 +57,7 @@ def _factors(image: np.ndarray, kernel: np.ndarray) -> list[np.ndarray]:
 
 def _axes(kernels) -> tuple[int, ...]:
     """Two axes at least: a row does not filter along the third one."""
-    return tuple(range(max(2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1))))
+    return tuple(range(max([2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1)])))
 
 
 def _store(y: np.ndarray, out: np.ndarray, scale) -> None:
@@ -121,7 +121,7 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
-    if image.dtype == work or in_class(constant, image.dtype, "") != constant:
+    if image.dtype == work or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
         y = image.astype(work, order="K", copy=False)
         for kernel in kernels:
             y = convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,

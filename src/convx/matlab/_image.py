@@ -7,8 +7,7 @@ from math import prod
 
 import numpy as np
 
-import convx
-
+from .. import convolve, get_num_threads
 from ._special import gaussian
 from ._values import (
     BOUNDARIES,
@@ -58,7 +57,7 @@ def _factors(image: np.ndarray, kernel: np.ndarray) -> list[np.ndarray]:
 
 def _axes(kernels) -> tuple[int, ...]:
     """Two axes at least: a row does not filter along the third one."""
-    return tuple(range(max(2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1))))
+    return tuple(range(max([2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1)])))
 
 
 def _store(y: np.ndarray, out: np.ndarray, scale) -> None:
@@ -71,7 +70,7 @@ def _store(y: np.ndarray, out: np.ndarray, scale) -> None:
         out[...] = np.abs(y) >= 0.5 if out.dtype.kind == "b" else y
 
 
-def _in_bands(image, kernels, out, work, algorithm, scale, workers) -> None:
+def _in_bands(image, kernels, out, work, algorithm, scale) -> None:
     """out = the class of out of the sums over whole windows, band by band: only a band exists in the class `work`.
 
     Bands depend on the shapes alone, not on the number of threads, and every thread has one set of scratch arrays:
@@ -83,7 +82,7 @@ def _in_bands(image, kernels, out, work, algorithm, scale, workers) -> None:
     reach = sum(kernel.shape[axis] - 1 for kernel in kernels)
     step = max(BAND * out.shape[axis] // out.size, 4 * reach, 1)
     starts = range(0, out.shape[axis], step)
-    team = min(len(starts), convx.get_num_threads() if workers is None else workers)
+    team = min(len(starts), get_num_threads())
 
     def bands(thread):
         rooms: dict = {}
@@ -102,8 +101,8 @@ def _in_bands(image, kernels, out, work, algorithm, scale, workers) -> None:
             np.copyto(y, given)
             for number, kernel in enumerate(kernels):
                 shape = [n - taps + 1 for n, taps in zip(y.shape, kernel.shape, strict=True)]
-                y = convx.convolve(y, kernel, "valid", axes=_axes(kernels), algorithm=algorithm,
-                                   out=room(number, shape), workers=workers if len(starts) == 1 else 1)
+                y = convolve(y, kernel, "valid", axes=_axes(kernels), algorithm=algorithm,
+                                   out=room(number, shape), workers=None if len(starts) == 1 else 1)
             at[axis] = slice(start, start + step)
             _store(y, out[tuple(at)], scale)
 
@@ -114,7 +113,7 @@ def _in_bands(image, kernels, out, work, algorithm, scale, workers) -> None:
         list(pool.map(bands, range(team)))
 
 
-def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm, workers, scale=None) -> np.ndarray:
+def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm, scale=None) -> np.ndarray:
     """The convolutions with `kernels`, in turn, of the image in the class `work`, as the class `dtype`.
 
     boundary in NumPy's words; output "same" or "full". scale: what the sums are multiplied by in double.
@@ -122,12 +121,11 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
-    if image.dtype == work or in_class(constant, image.dtype, "") != constant:
+    if image.dtype == work or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
         y = image.astype(work, order="K", copy=False)
         for kernel in kernels:
-            y = convx.convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,
-                               cval=constant if boundary == "constant" else 0, alignment="matlab", algorithm=algorithm,
-                               workers=workers)
+            y = convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,
+                               cval=constant if boundary == "constant" else 0, alignment="matlab", algorithm=algorithm)
             constant = constant * kernel.sum()  # what the next one finds around
         if y.dtype == dtype and scale is None:
             return y
@@ -139,7 +137,7 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     padded = np.pad(image, rims, mode=boundary, **({"constant_values": constant} if boundary == "constant" else {}))
     order = "F" if image.flags.f_contiguous and not image.flags.c_contiguous else "C"
     out = np.empty([n - r for n, r in zip(padded.shape, reach, strict=True)], dtype, order=order)
-    _in_bands(padded, kernels, out, work, algorithm, scale, workers)
+    _in_bands(padded, kernels, out, work, algorithm, scale)
     return out
 
 
@@ -175,8 +173,8 @@ def _empty(image, kernel, output: str, dtype) -> np.ndarray:
     return np.zeros(shape, dtype)
 
 
-def imfilter(A, h, *options, workers=None):
-    """Filter an array, keeping its class: MATLAB's ``imfilter`` (images/ref/imfilter).
+def imfilter(A, h, *options, algorithm=None):
+    """Filter an array, keeping its class: MATLAB's imfilter.
 
     B[i] = sum over j of h[j] A[i + j - floor((k-1)/2)]      "corr", the default
     B[i] = sum over j of h[j] A[i - j + floor(k/2)]          "conv": h is turned around
@@ -195,8 +193,9 @@ def imfilter(A, h, *options, workers=None):
         last one counts. What A is outside: a number (default 0), "symmetric", "replicate" or "circular", as in
         `padarray`. The size: "same" (default), that of A, or "full", size(A) + size(h) - 1, which pads by k - 1 on
         both sides with what A is outside. The operation: "corr" (default) or "conv".
-    workers : int, optional
-        Threads of this call; default `convx.get_num_threads`. The result does not depend on it.
+    algorithm : str, optional
+        Not MATLAB's: that of `convx.convolve`. Default: "sums", as MATLAB does, for floating A and wherever sums are
+        exact; "auto", which may take transforms, where the result is rounded anyhow.
 
     Returns
     -------
@@ -212,6 +211,8 @@ def imfilter(A, h, *options, workers=None):
 
     Notes
     -----
+    MATLAB's page: images/ref/imfilter.
+
     A constant outside is first converted to the class of A (300 is 255 in uint8). As in MATLAB, a kernel of rank 1
     with at least 289 taps (49 for double A) is run along columns and then along rows; then the constant is taken as it
     is. Kernels of multiples of a power of two are not split: with integer images their sums are exact. Other sums round
@@ -260,8 +261,9 @@ def imfilter(A, h, *options, workers=None):
     kernels = [k.astype(np.result_type(work, k) if k.dtype.kind == "c" else work, copy=False) for k in kernels]
     if image.dtype.kind == "c" or isinstance(constant, complex):
         work = np.dtype(np.complex128)
-    algorithm = "auto" if integer and exact is None else "sums"  # a transform leaves noise, which rounding removes
-    return returned(filtered(image, kernels, output, boundary, constant, dtype, work, algorithm, workers), flat)
+    if algorithm is None:
+        algorithm = "auto" if integer and exact is None else "sums"
+    return returned(filtered(image, kernels, output, boundary, constant, dtype, work, algorithm), flat)
 
 
 def _largest(dtype) -> int:
@@ -299,8 +301,8 @@ def _padding(argument, dtype, function: str):
     return "constant", in_class(argument, dtype, f"MATLAB:{function}:invalidType").item()
 
 
-def imgaussfilt(A, *arguments, workers=None, **options):
-    """Gaussian filter of images: MATLAB's ``imgaussfilt`` (images/ref/imgaussfilt).
+def imgaussfilt(A, *arguments, **options):
+    """Gaussian filter of images: MATLAB's imgaussfilt.
 
     ``imgaussfilt(A)``, ``imgaussfilt(A, sigma)``, ``imgaussfilt(A, sigma, "FilterSize", 5, ...)``; options may also be
     given as ``FilterSize=5``.
@@ -319,8 +321,6 @@ def imgaussfilt(A, *arguments, workers=None, **options):
         "replicate" (default), "symmetric", "circular" or a number, which is converted to the class of A.
     FilterDomain : str, optional
         "auto" (default), "spatial" (sums of products) or "frequency" (transforms).
-    workers : int, optional
-        Threads of this call.
 
     Returns
     -------
@@ -335,6 +335,8 @@ def imgaussfilt(A, *arguments, workers=None, **options):
 
     Notes
     -----
+    MATLAB's page: images/ref/imgaussfilt.
+
     As in MATLAB, kernels with at least 49 taps (double A) or 289 (others) and no side of 1 run along columns and then
     along rows, 8 and 16 bit integers in single, without rounding in between.
     ``scipy.ndimage.gaussian_filter`` cuts at int(4 sigma + 0.5) and reflects; it agrees with ``truncate=ceil(2 sigma) /
@@ -376,12 +378,12 @@ def imgaussfilt(A, *arguments, workers=None, **options):
     if prod(size) == 1:
         algorithm = "sums"  # a transform of one tap is none
     kernels = [kernel.astype(work) for kernel in kernels]
-    y = filtered(image, kernels, "same", boundary, constant, image.dtype, np.dtype(work), algorithm, workers)
+    y = filtered(image, kernels, "same", boundary, constant, image.dtype, np.dtype(work), algorithm)
     return returned(y, flat)
 
 
-def imboxfilt(A, *arguments, workers=None, **options):
-    """Box filter of images: MATLAB's ``imboxfilt`` (images/ref/imboxfilt).
+def imboxfilt(A, *arguments, **options):
+    """Box filter of images: MATLAB's imboxfilt.
 
     ``imboxfilt(A)``, ``imboxfilt(A, filterSize)``, ``imboxfilt(A, filterSize, "Padding", "symmetric", ...)``; options
     may also be given as ``Padding="symmetric"``.
@@ -398,8 +400,6 @@ def imboxfilt(A, *arguments, workers=None, **options):
         "replicate" (default), "symmetric", "circular" or a number, which is converted to the class of A.
     NormalizationFactor : float, optional
         Default 1/(rows x columns of the box): the mean.
-    workers : int, optional
-        Threads of this call.
 
     Returns
     -------
@@ -415,6 +415,8 @@ def imboxfilt(A, *arguments, workers=None, **options):
 
     Notes
     -----
+    MATLAB's page: images/ref/imboxfilt.
+
     Sums run along columns, then along rows, and those of integers are exact. ``scipy.ndimage.uniform_filter`` reflects
     by default and truncates the means of integers.
 
@@ -445,5 +447,5 @@ def imboxfilt(A, *arguments, workers=None, **options):
     most = 2 ** (8 * image.dtype.itemsize) * rows * columns
     work = np.float32 if image.dtype.kind in "iu" and most < 2**24 else np.float64
     kernels = [np.ones((rows, 1), work), np.ones((1, columns), work)]
-    y = filtered(image, kernels, "same", boundary, constant, image.dtype, np.dtype(work), "sums", workers, factor)
+    y = filtered(image, kernels, "same", boundary, constant, image.dtype, np.dtype(work), "sums", factor)
     return returned(y, flat)

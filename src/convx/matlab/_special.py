@@ -129,7 +129,7 @@ KERNELS = {"average": (_average, 1), "disk": (_disk, 1), "gaussian": (_gaussian,
 
 
 def fspecial(type, *parameters):
-    """Predefined two-dimensional kernels: MATLAB's ``fspecial`` (images/ref/fspecial).
+    """Predefined two-dimensional kernels: MATLAB's fspecial.
 
     All are kernels for correlation, as `imfilter` takes them. With x to the right, y downwards, both from the middle
     of an m x n kernel:
@@ -172,6 +172,8 @@ def fspecial(type, *parameters):
 
     Notes
     -----
+    MATLAB's page: images/ref/fspecial.
+
     SciPy has no such function; ``scipy.ndimage.gaussian_filter`` cuts its kernel at 4 sigma, "gaussian" at hsize.
     Octave's "log" does not subtract the mean, and its "motion" is another kernel.
 

@@ -117,7 +117,15 @@ def test_solvers_see_the_normal_form_only(module):
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[0] == "matlab"])
 def test_matlab_sees_public_names_only(module):
-    assert {other.split(".")[0] for other in imports(module)} <= {"__init__", "matlab"}
+    assert {other.split(".")[0] for other in imports(module)} <= {"__init__", "linop", "matlab"}
+
+
+@pytest.mark.skipif(not (ROOT / "meson.build").exists(), reason="not the source tree")
+def test_the_build_lists_every_module():
+    text = (ROOT / "meson.build").read_text(encoding="utf-8")
+    for module, path in MODULES.items():
+        if module not in GENERATED and not module.startswith("_kernels"):
+            assert f"'{path.relative_to(ROOT).as_posix()}'" in text, f"{path.name} would not be installed"
 
 
 def code_words(module):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convx
-import convx.matlab._image
+import convx.matlab._filtered
 from convx.matlab import (
     MatlabError,
     col2im,
@@ -146,7 +146,7 @@ def test_bands_and_threads_change_nothing(dtype, monkeypatch):
     for view in (a, np.asfortranarray(a), a.transpose(1, 2, 0), a[::-1, ::2]):
         expected = rounded(sums(view, h, "symmetric"), dtype)
         for band in (1, 100, 1 << 16):
-            monkeypatch.setattr(convx.matlab._image, "BAND", band)
+            monkeypatch.setattr(convx.matlab._filtered, "BAND", band)
             for threads in (1, 3):
                 with convx.threads(threads):
                     assert np.array_equal(imfilter(view, h, "symmetric"), expected)
@@ -165,7 +165,7 @@ def test_rounding_and_saturation():
 
 
 def test_sums_of_multiples_of_a_power_of_two_are_exact():
-    exact_in = convx.matlab._image.exact_in
+    exact_in = convx.matlab._filtered.exact_in
     assert exact_in(np.array([1.0, -2.0]), 255) == exact_in(np.array([0.25, 0.125]), 255) == np.float32
     assert exact_in(np.array([1.0, 2.0**-16]), 255) == np.float32  # 255 * (2**16 + 1) < 2**24
     assert exact_in(np.array([1.0, 2.0**-17]), 255) == np.float64

@@ -7,17 +7,20 @@ import numpy as np
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, exact_in, filtered
 from ._values import BOUNDARIES, MatlabError, float_class, in_class, is_text, returned, values, word
 
+EPS = np.finfo(np.float64).eps
+
 
 def _factors(image: np.ndarray, kernel: np.ndarray) -> list[np.ndarray]:
     """The column and the row whose product the kernel is, where MATLAB takes them; otherwise the kernel alone."""
     least = SPLIT_DOUBLE if image.dtype == np.float64 else SPLIT_OTHERS
-    if kernel.ndim == 2 and image.ndim <= 3 and min(kernel.shape) > 1 and kernel.size >= least:
-        if np.isfinite(kernel).all():
-            u, s, v = np.linalg.svd(kernel)
-            if s[0] > 0 and s[1] <= max(kernel.shape) * np.finfo(np.float64).eps * s[0]:
-                root = np.sqrt(s[0])
-                return [u[:, :1] * root, v[:1] * root]
-    return [kernel]
+    if kernel.ndim > 2 or image.ndim > 3 or min(kernel.shape) == 1 or kernel.size < least:
+        return [kernel]
+    p, q = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
+    if not kernel[p, q] or not np.isfinite(kernel).all():
+        return [kernel]
+    column, row = kernel[:, q:q + 1] / kernel[p, q], kernel[p:p + 1]
+    rest = np.linalg.norm(kernel - column * row)  # of rank 1 if the second singular value is not above its rounding
+    return [column, row] if rest <= max(kernel.shape) * EPS * np.linalg.norm(kernel) else [kernel]
 
 
 def _options(arguments):

@@ -252,6 +252,17 @@ def test_options_of_imfilter():
     for wrong in (("text", h), (a, None), (a, "text"), (None, h)):
         assert identifier(imfilter, *wrong) == "MATLAB:imfilter:invalidType"
     assert np.array_equal(imfilter(a, h, algorithm="direct"), imfilter(a, h))
+    large = whole((40, 30), 1, "u1", 0, 255), whole((15, 15), 2, least=-9, most=9)
+    assert np.array_equal(imfilter(*large, algorithm="fft"), imfilter(*large))  # what is rounded is as good as exact
+
+
+def test_what_overflows_is_inf():
+    found = imfilter(np.full((3, 3), 3e38, "f4"), [0, 10])
+    assert found.dtype == np.float32 and np.isinf(found[:, :2]).all()
+    assert imfilter(np.array([[1, np.nan, 3]], "f4"), [1, 1]).tolist()[0][2] == 3
+    for dtype in ("f2", "g", ">f8", ">u2", ">f4"):
+        found = imfilter(MAGIC.astype(dtype), [1, 1])
+        assert np.array_equal(found, imfilter(MAGIC, [1, 1])) and found.dtype.isnative
 
 
 def test_vectors_and_empty_arrays():
@@ -452,6 +463,8 @@ def test_errors_of_fspecial():
     for name in ("laplacian", "unsharp"):
         for wrong in (-0.1, 1.1):
             assert identifier(fspecial, name, wrong) == "images:fspecial:outOfRangeAlpha"
+    for call in (("gaussian", 1e300), ("disk", 2**40), ("motion", 2**40, 45)):
+        assert identifier(fspecial, *call) == "MATLAB:array:SizeLimitExceeded"
     for call in (("disk", 0), ("gaussian", 3, 0), ("log", 3, [1, 2]), ("motion", np.nan), ("motion", 3, 1j)):
         assert identifier(fspecial, *call).startswith("MATLAB:fspecial:")
 
@@ -506,6 +519,8 @@ def test_padarray_classes_and_errors():
                                                       "MATLAB:narginchk:tooManyInputs")
     assert identifier(padarray, a, 1, 1j) == identifier(padarray, a, 1, [1, 2]) == "MATLAB:padarray:invalidType"
     assert identifier(padarray, np.zeros((0, 3)), 1, "circular") == "MATLAB:badsubscript"
+    assert identifier(padarray, a, [2**40, 2**40]) == identifier(padarray, a, 2**62) == "MATLAB:array:SizeLimitExceeded"
+    assert identifier(padarray, [[1, 2], [3]], 1) == "MATLAB:padarray:invalidType"
 
 
 # im2col, col2im -------------------------------------------------------------------------------------------------------

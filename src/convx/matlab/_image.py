@@ -102,6 +102,7 @@ def imfilter(A, h, *options, algorithm=None):
 
     ``scipy.ndimage.correlate`` has another default boundary (reflect, which is "symmetric"), centres even kernels one
     cell further on, truncates sums and lets them wrap around; `convx.correlate` keeps none of MATLAB's class rules.
+    Current releases of MATLAB sum 8 and 16 bit images in single for an h with more than two axes, here it is double.
     MATLAB takes h in double only; here all numeric classes are widened to it. NumPy has no complex integers, so a
     complex h needs a floating A.
 
@@ -139,7 +140,7 @@ def imfilter(A, h, *options, algorithm=None):
     exact = exact_in(kernel, most) if float(np.real(constant)).is_integer() else None
     if exact is not None:
         kernels = [kernel]
-    work = exact if integer and exact is not None else np.dtype(np.float64)
+    work = exact if integer and exact is not None and algorithm is None else np.dtype(np.float64)
     kernels = [k.astype(np.result_type(work, k) if k.dtype.kind == "c" else work, copy=False) for k in kernels]
     if image.dtype.kind == "c" or isinstance(constant, complex):
         work = np.dtype(np.complex128)

@@ -343,6 +343,10 @@ def test_errors_of_the_two():
         assert identifier(function, a, 3, "Padding") == f"MATLAB:{name}:invalidOption"
         assert identifier(function, a, 3, Size=1) == f"MATLAB:{name}:invalidOption"
         assert identifier(function, a, 3, Padding="valid") == f"MATLAB:{name}:unrecognizedStringChoice"
+        assert identifier(function, a, 3, Padding=1j) == f"MATLAB:{name}:invalidType"
+        assert identifier(function, a, 2.0**70 if function is imgaussfilt else 3**39) == (
+            "MATLAB:array:SizeLimitExceeded")
+    assert identifier(imgaussfilt, a, FilterSize=[1, 3**39]) == "MATLAB:array:SizeLimitExceeded"
     assert identifier(imboxfilt, a, 4) == "MATLAB:imboxfilt:expectedOdd"
     assert identifier(imgaussfilt, a, 1, FilterSize=4) == "MATLAB:imgaussfilt:expectedOdd"
     assert identifier(imgaussfilt, a, FilterDomain="time") == "MATLAB:imgaussfilt:unrecognizedStringChoice"

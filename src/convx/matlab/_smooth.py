@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, filtered
 from ._special import gaussian
-from ._values import BOUNDARIES, MatlabError, in_class, is_text, name_values, numeric, returned, values, word
+from ._values import BOUNDARIES, MatlabError, in_class, is_text, name_values, numeric, returned, sized, values, word
 
 IMAGE_CLASSES = tuple(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"))
 
@@ -22,7 +22,7 @@ def _image(A, function: str):
     return image, flat
 
 
-def _sides(argument, name: str, function: str, odd: bool) -> np.ndarray:
+def _sides(argument, name: str, function: str, odd: bool) -> list:
     """Two positive numbers, for rows and columns, from one or two."""
     numbers = numeric(argument, name, f"MATLAB:{function}:invalidType").ravel()
     if numbers.size not in (1, 2) or numbers.dtype.kind == "c" or not (np.isfinite(numbers).all() and
@@ -30,15 +30,19 @@ def _sides(argument, name: str, function: str, odd: bool) -> np.ndarray:
         raise MatlabError(f"{name} must be one or two positive numbers.", f"MATLAB:{function}:expectedPositive")
     if odd and (numbers % 2 != 1).any():
         raise MatlabError(f"{name} must be odd, not {numbers.tolist()}.", f"MATLAB:{function}:expectedOdd")
-    return np.array([numbers[0], numbers[-1]], int if odd else float)
+    return [(int if odd else float)(n) for n in (numbers[0], numbers[-1])]
 
 
 def _padding(argument, dtype, function: str):
+    """(boundary in NumPy's words, constant)."""
     if is_text(argument):
         return BOUNDARIES[word(argument, tuple(BOUNDARIES), abbreviated=True,
                                identifier=f"MATLAB:{function}:unrecognizedStringChoice",
                                message=f"{argument!r} is none of {', '.join(BOUNDARIES)}.")], 0
-    return "constant", in_class(argument, dtype, f"MATLAB:{function}:invalidType").item()
+    constant = in_class(argument, dtype, f"MATLAB:{function}:invalidType").item()
+    if isinstance(constant, complex):
+        raise MatlabError("Padding must be real.", f"MATLAB:{function}:invalidType")
+    return "constant", constant
 
 
 def imgaussfilt(A, *arguments, **options):
@@ -101,19 +105,25 @@ def imgaussfilt(A, *arguments, **options):
     given = name_values(arguments, options, {"FilterSize": None, "Padding": "replicate", "FilterDomain": "auto"},
                         "MATLAB:imgaussfilt:invalidOption")
     size = given["FilterSize"]
-    size = 2 * np.ceil(2 * sigma).astype(int) + 1 if size is None else _sides(size, "FilterSize", "imgaussfilt", True)
+    if size is None:
+        size = [2 * ceil(2 * s) + 1 for s in sigma]
+    else:
+        size = _sides(size, "FilterSize", "imgaussfilt", True)
     boundary, constant = _padding(given["Padding"], image.dtype, "imgaussfilt")
     domain = word(given["FilterDomain"], ("auto", "spatial", "frequency"), abbreviated=True,
                   identifier="MATLAB:imgaussfilt:unrecognizedStringChoice",
                   message=f"{given['FilterDomain']!r} is none of auto, spatial, frequency.")
     if 0 in image.shape:
         return returned(image.copy(), flat)
-    column = gaussian(int(size[0]), 1, sigma[0], 1)
-    row = gaussian(1, int(size[1]), 1, sigma[1])
-    work, kernels = np.float64, [gaussian(*map(int, size), *sigma)]
+    work = np.float64
     if min(size) > 1 and prod(size) >= (SPLIT_DOUBLE if image.dtype == np.float64 else SPLIT_OTHERS):
+        for side in size:
+            sized((side,), work)
+        kernels = [gaussian(size[0], 1, sigma[0], 1), gaussian(1, size[1], 1, sigma[1])]
         work = np.float32 if image.dtype.itemsize <= 2 else np.float64
-        kernels = [column, row]
+    else:
+        sized(size, work)
+        kernels = [gaussian(*size, *sigma)]
     algorithm = {"auto": "auto" if image.dtype.kind in "iu" else "sums", "spatial": "sums", "frequency": "fft"}[domain]
     if prod(size) == 1:
         algorithm = "sums"  # a transform of one tap is none
@@ -172,7 +182,8 @@ def imboxfilt(A, *arguments, **options):
     size = 3
     if arguments and not is_text(arguments[0]):
         size, *arguments = arguments
-    rows, columns = map(int, _sides(size, "filterSize", "imboxfilt", True))
+    rows, columns = _sides(size, "filterSize", "imboxfilt", True)
+    sized((rows + columns,), np.float64)
     given = name_values(arguments, options, {"Padding": "replicate", "NormalizationFactor": None},
                         "MATLAB:imboxfilt:invalidOption")
     boundary, constant = _padding(given["Padding"], image.dtype, "imboxfilt")

@@ -18,7 +18,7 @@ Rooms of their own, imported when asked for:
     convx.torch     convolutions of PyTorch tensors, differentiable
 
 The floors, each importing only lower ones:
-    7  __main__  _demo/*  linop  matlab/*  torch
+    7  __main__  _compat/*  _demo/*  linop  matlab/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
     4  _plan  _select  _exact  _problem  _windows

@@ -1,4 +1,4 @@
-"""The command line (floor 6): ``python -m convx demo`` and ``python -m convx info``.
+"""The command line (floor 6): ``python -m convx demo``, ``info`` and ``matlab-check``.
 
 Exit status: 0 when all is well, 1 when the work failed (the reason is on standard error), 2 for a wrong command line.
 """
@@ -25,6 +25,13 @@ def _parser() -> argparse.ArgumentParser:
                            "convx-demo.png, convx-demo-1.png, ... in the current directory")
     commands.add_parser("info", help="print version, instruction row, OpenMP and threads",
                         description="Prints what convx.show_config() tells; a bug report should contain it.")
+    check = commands.add_parser(
+        "matlab-check", help="make the calls again that MATLAB saved in a file, and compare the results",
+        description="Reads a file of matlab_compat/save_reference.m (calls, inputs and results of MATLAB or Octave), "
+                    "makes the same calls with convx.matlab and prints size, class and largest difference of each "
+                    "result. Exit status: 0 all agree, 1 some do not, 2 the file cannot be read.")
+    check.add_argument("file", metavar="FILE.mat")
+    check.add_argument("--only-failures", action="store_true", help="leave out the rows of results that agree")
     return parser
 
 
@@ -33,6 +40,10 @@ def main(arguments=None) -> int:
     if options.command == "info":
         show_config()
         return 0
+    if options.command == "matlab-check":
+        from ._compat.check import main as matlab_check
+
+        return matlab_check(options.file, options.only_failures)
     from ._demo.run import Failure, demo
 
     try:

@@ -19,20 +19,20 @@ function count = generate(cases, file, seed)
     sizes = cellfun('length', group.args);
     for number = 0:prod(sizes) - 1
       count = count + 1;
-      arguments = {};
+      inputs = {};
       for k = numel(sizes):-1:1
         alternative = group.args{k}{mod(number, sizes(k)) + 1};
         number = floor(number / sizes(k));
         if ~strcmp(alternative, '-')
-          arguments = [{drawn(alternative, seed + 100 * count + k)}, arguments]; %#ok<AGROW> a few
+          inputs = [{drawn(alternative, seed + 100 * count + k)}, inputs]; %#ok<AGROW> a few
         end
       end
-      call = struct('name', group.f, 'arguments', {arguments}, 'outputs', 1, 'region', []);
+      call = struct('name', group.f, 'inputs', {inputs}, 'outputs', 1, 'region', []);
       if isfield(group, 'out') && ~isempty(group.out)
         call.outputs = group.out;
       end
       if isfield(group, 'region') && ~isempty(group.region)
-        call.region = [size(arguments{1}, 1), size(arguments{2}, 1), size(arguments{1}, 2), size(arguments{2}, 2)];
+        call.region = [size(inputs{1}, 1), size(inputs{2}, 1), size(inputs{1}, 2), size(inputs{2}, 2)];
       end
       found = recorded(found, count, call);
     end

@@ -19,7 +19,7 @@ function save_reference(file, varargin)
       call = call(2:end);
     end
     number = number + 1;
-    found = recorded(found, number, struct('name', call{1}, 'arguments', {call(2:end)}, ...
+    found = recorded(found, number, struct('name', call{1}, 'inputs', {call(2:end)}, ...
                                            'outputs', outputs, 'region', []));
   end
   found.convx_cases = number;

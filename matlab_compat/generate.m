@@ -3,8 +3,8 @@ function count = generate(cases, file, seed)
 %   Runs unchanged in MATLAB and in Octave. The list holds groups: a function "f", for every argument a list of
 %   alternatives "args" (every combination is a case), the number of results "out" (1), "only": the one program in
 %   which the group is run, and "region": "inside" where results are compared only where the template lies inside.
-%   An alternative is "-" (left out), a literal as it is typed, or "KIND SIZE CLASS" for drawn values. KIND is int (whole
-%   numbers), count (whole, not negative), real, cint, creal (complex). The values follow from their seed alone.
+%   An alternative is "-" (left out), a literal as it is typed, or "KIND SIZE CLASS" for drawn values. KIND is int
+%   (whole numbers), count (whole, not negative), real, cint, creal (complex). The values follow from their seed alone.
   if nargin < 3
     seed = 0;
   end

@@ -4,4 +4,5 @@ image = uint8(255 * (mod((1:240)' + (1:320), 40) < 20));
 kernel = fspecial('sobel');
 here = imfilter(image, kernel, 'replicate');
 there = convx.imfilter(image, kernel, 'replicate');
-fprintf('class %s, size %s, %d of %d pixels differ\n', class(there), mat2str(size(there)), nnz(here ~= there), numel(here));
+fprintf('class %s, size %s, %d of %d pixels differ\n', class(there), mat2str(size(there)), ...
+        nnz(here ~= there), numel(here));

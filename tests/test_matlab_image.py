@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convx
-import convx.matlab._image
+import convx.matlab._filtered
 from convx.matlab import (
     MatlabError,
     col2im,
@@ -146,7 +146,7 @@ def test_bands_and_threads_change_nothing(dtype, monkeypatch):
     for view in (a, np.asfortranarray(a), a.transpose(1, 2, 0), a[::-1, ::2]):
         expected = rounded(sums(view, h, "symmetric"), dtype)
         for band in (1, 100, 1 << 16):
-            monkeypatch.setattr(convx.matlab._image, "BAND", band)
+            monkeypatch.setattr(convx.matlab._filtered, "BAND", band)
             for threads in (1, 3):
                 with convx.threads(threads):
                     assert np.array_equal(imfilter(view, h, "symmetric"), expected)
@@ -164,8 +164,23 @@ def test_rounding_and_saturation():
         assert found.dtype == np.dtype(dtype) and found.tolist() == [[expected]], (dtype, gain, value)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_means_of_the_ends_of_a_class(dtype):
+    """Weights whose sum is one give the ends back; a little more is saturated."""
+    limits = np.iinfo(dtype)
+    for end in (limits.min, limits.max):
+        a = np.full((9, 9), end, dtype)
+        for h in (np.ones((3, 3)) / 9, fspecial("gaussian", 7, 2), fspecial("disk", 3), np.full((2, 2), 0.3)):
+            if a.itemsize < 8 or h.size == 4:  # doubles near the ends of 64 bits are far apart
+                assert np.array_equal(imfilter(a, h, "replicate"), a)
+            assert np.array_equal(imfilter(a, -h, "replicate"), rounded(sums(a.astype(float), -h, "replicate"), dtype))
+        if a.itemsize < 8:
+            assert np.array_equal(imgaussfilt(a, 1.5), a) and np.array_equal(imgaussfilt(a, 4), a)
+            assert np.array_equal(imboxfilt(a, 5), a) and np.array_equal(imboxfilt(a, NormalizationFactor=0.2), a)
+
+
 def test_sums_of_multiples_of_a_power_of_two_are_exact():
-    exact_in = convx.matlab._image.exact_in
+    exact_in = convx.matlab._filtered.exact_in
     assert exact_in(np.array([1.0, -2.0]), 255) == exact_in(np.array([0.25, 0.125]), 255) == np.float32
     assert exact_in(np.array([1.0, 2.0**-16]), 255) == np.float32  # 255 * (2**16 + 1) < 2**24
     assert exact_in(np.array([1.0, 2.0**-17]), 255) == np.float64
@@ -252,6 +267,17 @@ def test_options_of_imfilter():
     for wrong in (("text", h), (a, None), (a, "text"), (None, h)):
         assert identifier(imfilter, *wrong) == "MATLAB:imfilter:invalidType"
     assert np.array_equal(imfilter(a, h, algorithm="direct"), imfilter(a, h))
+    large = whole((40, 30), 1, "u1", 0, 255), whole((15, 15), 2, least=-9, most=9)
+    assert np.array_equal(imfilter(*large, algorithm="fft"), imfilter(*large))  # what is rounded is as good as exact
+
+
+def test_what_overflows_is_inf():
+    found = imfilter(np.full((3, 3), 3e38, "f4"), [0, 10])
+    assert found.dtype == np.float32 and np.isinf(found[:, :2]).all()
+    assert imfilter(np.array([[1, np.nan, 3]], "f4"), [1, 1]).tolist()[0][2] == 3
+    for dtype in ("f2", "g", ">f8", ">u2", ">f4"):
+        found = imfilter(MAGIC.astype(dtype), [1, 1])
+        assert np.array_equal(found, imfilter(MAGIC, [1, 1])) and found.dtype.isnative
 
 
 def test_vectors_and_empty_arrays():
@@ -332,6 +358,10 @@ def test_errors_of_the_two():
         assert identifier(function, a, 3, "Padding") == f"MATLAB:{name}:invalidOption"
         assert identifier(function, a, 3, Size=1) == f"MATLAB:{name}:invalidOption"
         assert identifier(function, a, 3, Padding="valid") == f"MATLAB:{name}:unrecognizedStringChoice"
+        assert identifier(function, a, 3, Padding=1j) == f"MATLAB:{name}:invalidType"
+        assert identifier(function, a, 2.0**70 if function is imgaussfilt else 3**39) == (
+            "MATLAB:array:SizeLimitExceeded")
+    assert identifier(imgaussfilt, a, FilterSize=[1, 3**39]) == "MATLAB:array:SizeLimitExceeded"
     assert identifier(imboxfilt, a, 4) == "MATLAB:imboxfilt:expectedOdd"
     assert identifier(imgaussfilt, a, 1, FilterSize=4) == "MATLAB:imgaussfilt:expectedOdd"
     assert identifier(imgaussfilt, a, FilterDomain="time") == "MATLAB:imgaussfilt:unrecognizedStringChoice"
@@ -381,6 +411,7 @@ def test_disk_is_the_area_of_the_pixels(r):
                      if j - .5 < p < j + .5] + [0] * (j == 0)
             area = scipy.integrate.quad(height, j - .5, j + .5, args=(i - .5, i + .5), points=sorted(turns) or None,
                                         epsabs=1e-11)[0]
+            assert (h[c + i, c + j] > 0) == (area > 1e-10)
             for value in (h[c + i, c + j], h[c - i, c + j], h[c + j, c - i], h[c - j, c - i]):
                 assert abs(value - area / (np.pi * r * r)) < 1e-8
 
@@ -452,6 +483,8 @@ def test_errors_of_fspecial():
     for name in ("laplacian", "unsharp"):
         for wrong in (-0.1, 1.1):
             assert identifier(fspecial, name, wrong) == "images:fspecial:outOfRangeAlpha"
+    for call in (("gaussian", 1e300), ("disk", 2**40), ("motion", 2**40, 45)):
+        assert identifier(fspecial, *call) == "MATLAB:array:SizeLimitExceeded"
     for call in (("disk", 0), ("gaussian", 3, 0), ("log", 3, [1, 2]), ("motion", np.nan), ("motion", 3, 1j)):
         assert identifier(fspecial, *call).startswith("MATLAB:fspecial:")
 
@@ -506,6 +539,8 @@ def test_padarray_classes_and_errors():
                                                       "MATLAB:narginchk:tooManyInputs")
     assert identifier(padarray, a, 1, 1j) == identifier(padarray, a, 1, [1, 2]) == "MATLAB:padarray:invalidType"
     assert identifier(padarray, np.zeros((0, 3)), 1, "circular") == "MATLAB:badsubscript"
+    assert identifier(padarray, a, [2**40, 2**40]) == identifier(padarray, a, 2**62) == "MATLAB:array:SizeLimitExceeded"
+    assert identifier(padarray, [[1, 2], [3]], 1) == "MATLAB:padarray:invalidType"
 
 
 # im2col, col2im -------------------------------------------------------------------------------------------------------

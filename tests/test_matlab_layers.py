@@ -200,6 +200,21 @@ def test_errors_of_dl():
     assert identifier(dlconv, x, w, 0, DilationFactor=0, **good) == "deep:dlconv:invalidDilationFactor"
     for wrong in ("zero", [1, 2]):
         assert identifier(dlconv, x, w, 0, PaddingValue=wrong, **good) == "deep:dlconv:invalidPaddingValue"
+    huge = "more bytes than an address can name|fit an index"
+    for call in (lambda: dlconv(x, w, 0, Stride=2**62, **good), lambda: maxpool(x, 2, Stride=2**62, **good),
+                 lambda: avgpool(x, 2, Stride=2.0**70, **good), lambda: dltranspconv(x, w, 0, Stride=2**40, **good),
+                 lambda: vl_nnpool(x, 2, "Stride", 2**62), lambda: vl_nnconv(x, w, [], "Stride", 2**62),
+                 lambda: vl_nnconvt(x, w, [], "Upsample", 2**40)):
+        with pytest.raises(MatlabError, match=huge):
+            call()
+    assert identifier(dlconv, x[:0], w, 0, Padding=2, PaddingValue="replicate", **good) == "deep:dlconv:invalidX"
+    for function, name in ((dlconv, "dlconv"), (dltranspconv, "dltranspconv")):
+        assert identifier(function, x, w[:0], 0, **good) == f"deep:{name}:invalidWeights"
+        assert identifier(function, x, w, 1j, **good) == identifier(function, x, w, [], **good) == (
+            f"deep:{name}:invalidBias")
+    assert identifier(dlconv, x, w, 0, Padding=1, PaddingValue=1j, **good) == "deep:dlconv:invalidX"
+    assert dlconv(x[..., :0], w, 0, **good).shape == (4, 3, 4, 0)
+    assert [y.shape for y in maxpool(x[..., :0], 2, nargout=2, **good)] == [(5, 4, 4, 0)] * 2
     v = np.ones((3, 3, 2, 4))
     for wrong in (5, [[8, 0], [1, 0]], "causal", -1):
         assert identifier(dltranspconv, x, v, 0, Cropping=wrong, **good) == "deep:dltranspconv:invalidCropping"
@@ -292,6 +307,7 @@ def test_forms_of_pooling():
     for wrong in ([[0, 1]], [[1, 9]], [[1.5, 2]], [[1, 2, 3]]):
         assert identifier(maxunpool, [[4.0, 6]], wrong, (2, 4)) == "deep:maxunpool:invalidIndx"
     assert identifier(maxunpool, [[4.0, 6]], [[1, 2]], (2, -4)) == "deep:maxunpool:invalidOutputSize"
+    assert identifier(maxunpool, [[4.0, 6]], [[1, 2]], (2**40, 2**40)) == "MATLAB:array:SizeLimitExceeded"
 
 
 # MatConvNet -----------------------------------------------------------------------------------------------------------
@@ -460,3 +476,5 @@ def test_vl_nnpool_with_fewer_axes():
     assert vl_nnpool(x, 2).tolist() == [[2, 6]] and vl_nnpool(x[..., None], 2).shape == (1, 2, 1)
     assert vl_nnpool(x, 2, np.array([[1.0, 1]])).tolist() == [[0, 0, 0], [1, 0, 1]]  # not the 2 of the second column
     assert vl_nnpool(x.astype("f4"), 2).dtype == np.float32
+    for other in (">f8", ">f4"):
+        assert vl_nnpool(x.astype(other), 2).tolist() == vl_nnconv(vl_nnpool(x.astype(other), 2), [], []).tolist()

@@ -19,7 +19,7 @@ Rooms of their own, imported when asked for:
     convx.torch     convolutions of PyTorch tensors, differentiable
 
 The floors, each importing only lower ones:
-    9  __main__  _commands/*  _demo/*
+    9  __main__  _commands/*  _compat/*  _demo/*
     8  image
     7  linop  matlab/*  torch
     6  __init__

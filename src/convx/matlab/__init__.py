@@ -17,11 +17,12 @@ from ._blocks import col2im, im2col, padarray
 from ._conv import conv, conv2, convn, filter2
 from ._correlation import normxcorr2, xcorr, xcorr2
 from ._deep import dlconv, dltranspconv
-from ._image import imboxfilt, imfilter, imgaussfilt
+from ._image import imfilter
 from ._matconvnet import vl_nnconv, vl_nnconvt, vl_nnpool
 from ._matrix import convmtx, convmtx2
 from ._pool import avgpool, maxpool, maxunpool
 from ._signal import cconv, deconv
+from ._smooth import imboxfilt, imgaussfilt
 from ._special import fspecial
 from ._values import MatlabError
 

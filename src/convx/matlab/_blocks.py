@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._values import BOUNDARIES, MatlabError, in_class, is_text, numeric, returned, stripped, word
+from ._values import BOUNDARIES, MatlabError, in_class, is_text, numeric, refusals, returned, sized, stripped, word
 
 DIRECTIONS = ("both", "pre", "post")
 KINDS = ("distinct", "sliding")
@@ -85,7 +85,8 @@ def padarray(A, padsize, *options):
     >>> padarray([1, 2, 3], [0, 5], "symmetric")
     array([2, 3, 3, 2, 1, 1, 2, 3, 3, 2, 1, 1, 2])
     """
-    A = np.asarray(A)
+    with refusals("MATLAB:padarray:invalidType"):  # a list of unequal rows
+        A = np.asarray(A)
     image, flat = stripped(A), A.ndim < 2
     amounts = _counts(padsize, "PADSIZE", "padarray", 0)
     padval, direction, rest = 0, "both", list(options)
@@ -107,6 +108,7 @@ def padarray(A, padsize, *options):
     rank = max(image.ndim, len(amounts))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     amounts += (0,) * (rank - len(amounts))
+    sized([m + n * (1 + (direction == "both")) for m, n in zip(image.shape, amounts, strict=True)], image.dtype)
     widths = [(n * (direction != "post"), n * (direction != "pre")) for n in amounts]
     if is_text(padval):
         rule = BOUNDARIES[choice(padval)]

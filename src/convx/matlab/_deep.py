@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import conv, conv_transpose
 from ._format import Arranged, error, fits, sides, whole_numbers
-from ._values import float_class, is_text, name_values, numeric, word
+from ._values import float_class, is_text, name_values, numeric, refusals, word
 
 EDGES = {"symmetric-include-edge": "symmetric", "symmetric-exclude-edge": "reflect", "replicate": "edge"}
 LAYOUT = {"layout": "HWCN", "w_layout": "HWIO"}  # S, C, B; S, channels of a group, filters
@@ -33,7 +33,9 @@ def _weights(weights, letters, rank: int, order: str, function: str):
         raise error(function, "Weights", f"WEIGHTS has {w.ndim} axes; {rank} for windows, channels, filters and "
                      f"groups make {rank + 3}.")
     w = w.reshape(w.shape + (1,) * (rank + 3 - w.ndim))
-    return w.reshape((*w.shape[:rank + 1], -1), order="F"), w.shape[-1]
+    if 0 in w.shape[:rank] or not w.shape[-1]:
+        raise error(function, "Weights", f"WEIGHTS of {'x'.join(map(str, w.shape))} has no taps or no groups.")
+    return w.reshape((*w.shape[:rank + 1], w.shape[rank + 1] * w.shape[-1]), order="F"), w.shape[-1]
 
 
 def _bias(bias, filters: int, dtype, function: str):
@@ -41,6 +43,8 @@ def _bias(bias, filters: int, dtype, function: str):
     values = numeric(bias, "BIAS", f"deep:{function}:invalidBias").ravel(order="F")
     if values.size not in (1, filters):
         raise error(function, "Bias", f"BIAS has {values.size} elements, there are {filters} filters.")
+    if values.dtype.kind == "c" and dtype.kind != "c":
+        raise error(function, "Bias", "BIAS is complex, X and WEIGHTS are real.")
     if values.size == 1 and not values[0]:
         return None
     return np.broadcast_to(values.astype(dtype), (filters,))
@@ -133,8 +137,10 @@ def dlconv(X, weights, bias, *arguments, algorithm="sums", **options):
     value = numeric(value, "PaddingValue", "deep:dlconv:invalidPaddingValue")
     if value.size != 1:
         raise error("dlconv", "PaddingValue", "PaddingValue must be a scalar.")
-    return at.back(conv(x, w, bias, stride=stride, dilation=dilation, padding=pads, groups=groups, boundary=boundary,
-                        cval=value.item(), algorithm=algorithm, **LAYOUT))
+    with refusals("deep:dlconv:invalidX"):
+        y = conv(x, w, bias, stride=stride, dilation=dilation, padding=pads, groups=groups, boundary=boundary,
+                 cval=value.item(), algorithm=algorithm, **LAYOUT)
+    return at.back(y)
 
 
 def dltranspconv(X, weights, bias, *arguments, algorithm="sums", **options):
@@ -192,5 +198,7 @@ def dltranspconv(X, weights, bias, *arguments, algorithm="sums", **options):
     for n, s, span, pair in zip(at.sizes, stride, spans, () if crop == "same" else crop, strict=False):
         if sum(pair) > s * (n - 1) + span:
             raise error("dltranspconv", "Cropping", f"Cropping of {sum(pair)} leaves nothing of {s * (n - 1) + span}.")
-    return at.back(conv_transpose(x, w, bias, stride=stride, dilation=dilation, padding=crop, groups=groups,
-                                  algorithm=algorithm, **LAYOUT))
+    with refusals("deep:dltranspconv:invalidX"):
+        y = conv_transpose(x, w, bias, stride=stride, dilation=dilation, padding=crop, groups=groups,
+                           algorithm=algorithm, **LAYOUT)
+    return at.back(y)

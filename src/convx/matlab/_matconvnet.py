@@ -21,7 +21,7 @@ from .. import (
     max_pool,
     max_pool_grad,
 )
-from ._values import MatlabError, is_text, numeric, stripped
+from ._values import MatlabError, is_text, numeric, refusals, stripped
 
 ILLEGAL = "vl:illegalArgument"
 LAYOUT = {"layout": "HWCN", "w_layout": "HWIO"}
@@ -61,6 +61,7 @@ def _operands(function: str, **arguments) -> dict:
     for name, argument in arguments.items():
         array = np.zeros((0, 0)) if argument is None else numeric(argument, name, ILLEGAL)
         found[name] = None
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if array.size:
             dtypes[name] = array.dtype
             array = stripped(array)
@@ -138,7 +139,8 @@ def _results(options, given, operands, gradients) -> tuple:
         if operands[name] is None or options[flag]:
             out.append(_nothing(x))
         else:
-            out.append(gradient().reshape(np.shape(argument), order="F"))
+            with refusals(ILLEGAL):
+                out.append(gradient().reshape(np.shape(argument), order="F"))
     return tuple(out)
 
 
@@ -217,7 +219,8 @@ def vl_nnconv(x, f, b, *arguments, algorithm="sums", **named):
     size = _size(name, data, spans, pads, stride, "FILTERS are")
     how = {"stride": stride, "dilation": dilation, "padding": pads, "groups": groups, "algorithm": algorithm, **LAYOUT}
     if dy is None:
-        return _shaped(conv(data, filters, bias, **how), x)
+        with refusals(ILLEGAL):
+            return _shaped(conv(data, filters, bias, **how), x)
     dy = _derivative(name, dy, (*size, filters.shape[3], data.shape[3]), data.dtype, "FILTERS")
     return _results(options, (x, f, b), arrays, (
         lambda: conv_grad_input(dy, filters, data.shape, **how),
@@ -294,20 +297,13 @@ def vl_nnconvt(x, f, b, *arguments, algorithm="sums", **named):
         raise _refused(name, "CROP is larger than the output.")
     how = {"stride": stride, "padding": crops, "groups": groups, "algorithm": algorithm, **LAYOUT}
     if dy is None:
-        return _shaped(conv_transpose(data, filters, bias, **how), x)
+        with refusals(ILLEGAL):
+            return _shaped(conv_transpose(data, filters, bias, **how), x)
     dy = _derivative(name, dy, (*size, outputs, data.shape[3]), data.dtype, "FILTERS")
     return _results(options, (x, f, b), arrays, (
         lambda: conv_transpose_grad_input(dy, filters, data.shape, **how),
         lambda: conv_transpose_grad_weight(data, dy, filters.shape, **how),
         lambda: conv_grad_bias(dy, layout=LAYOUT["layout"])))
-
-
-def _numbers_only(x, window, how):
-    """x with -Inf for nan, which no maximum is, and the windows where nothing else was found (None if none can be)."""
-    if x.min() > -np.inf:  # holds for no nan
-        return x, None
-    x = np.where(np.isnan(x), x.dtype.type(-np.inf), x)
-    return x, np.isneginf(max_pool(x, window, **how))
 
 
 def vl_nnpool(x, pool, *arguments, **named):
@@ -377,14 +373,21 @@ def vl_nnpool(x, pool, *arguments, **named):
     size = _size(name, data, taps, pads, stride, "The pooling window is")
     # As N, C, W, H, so that the first of equal values is the first down the columns.
     window, how = tuple(taps[::-1]), {"stride": tuple(stride[::-1]), "padding": pads[::-1]}
-    flipped = data.T
     if dy is not None:
         dy = _derivative(name, dy, (*size, *data.shape[2:]), data.dtype, "POOL").T
-    if method == "avg":
-        y = avg_pool(flipped, window, **how) if dy is None else avg_pool_grad(flipped.shape, dy, window, **how)
-    else:
-        flipped, nowhere = _numbers_only(flipped, window, how)
-        if dy is not None and nowhere is not None:
-            dy = np.where(nowhere, dy.dtype.type(0), dy)
-        y = max_pool(flipped, window, **how) if dy is None else max_pool_grad(flipped, dy, window, **how)
+    with refusals(ILLEGAL):
+        y = (_averages if method == "avg" else _maxima)(data.T, dy, window, how)
     return _shaped(y.T, x) if dy is None else y.T.reshape(np.shape(x), order="F")
+
+
+def _averages(x, dy, window, how) -> np.ndarray:
+    return avg_pool(x, window, **how) if dy is None else avg_pool_grad(x.shape, dy, window, **how)
+
+
+def _maxima(x, dy, window, how) -> np.ndarray:
+    """Of what is no nan: -Inf, which passes no derivative on, where there is nothing else."""
+    if x.size and not x.min() > -np.inf:  # true with a nan
+        x = np.where(np.isnan(x), x.dtype.type(-np.inf), x)
+        if dy is not None:
+            dy = np.where(np.isneginf(max_pool(x, window, **how)), dy.dtype.type(0), dy)
+    return max_pool(x, window, **how) if dy is None else max_pool_grad(x, dy, window, **how)

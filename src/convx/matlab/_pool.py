@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import avg_pool, max_pool
 from ._format import Arranged, error, fits, sides, whole_numbers
-from ._values import float_class, is_text, name_values, numeric, word
+from ._values import float_class, is_text, name_values, numeric, refusals, sized, word
 
 
 def _pooling(function: str, X, poolsize, given):
@@ -93,9 +93,11 @@ def maxpool(X, poolsize, *arguments, nargout=1, **options):
     given = name_values(arguments, options, {"DataFormat": None, "PoolFormat": None, "Stride": 1, "Padding": 0},
                         "deep:maxpool:invalidOption")
     at, x, window, moved = _pooling("maxpool", X, poolsize, given)
+    with refusals("deep:maxpool:invalidX"):
+        y = max_pool(x, *window, return_indices=nargout > 1, **moved)
     if nargout < 2:
-        return at.back(max_pool(x, *window, **moved).T)
-    y, places = max_pool(x, *window, return_indices=True, **moved)
+        return at.back(y.T)
+    y, places = y
     return (at.back(y.T), at.back(at.linear(places.T)), at.shape)[:nargout]
 
 
@@ -147,7 +149,9 @@ def avgpool(X, poolsize, *arguments, **options):
     elif np.size(value) != 1 or np.any(value):
         raise error("avgpool", "PaddingValue", f"PaddingValue {value!r} is neither 0 nor 'mean'.")
     at, x, window, moved = _pooling("avgpool", X, poolsize, given)
-    return at.back(avg_pool(x, *window, count_include_pad=not is_text(value), **moved).T)
+    with refusals("deep:avgpool:invalidX"):
+        y = avg_pool(x, *window, count_include_pad=not is_text(value), **moved)
+    return at.back(y.T)
 
 
 def maxunpool(Y, indx, outputSize):
@@ -195,6 +199,7 @@ def maxunpool(Y, indx, outputSize):
     if places.size and (places.dtype.kind == "c" or (places != np.floor(places)).any() or places.min() < 1
                         or places.max() > prod(size)):
         raise error("maxunpool", "Indx", f"INDX must hold whole numbers from 1 to {prod(size)}, the cells of X.")
+    sized(size, values.dtype)
     x = np.zeros(prod(size), values.dtype)
     x[places.astype(np.int64) - 1] = values.ravel(order="F")
     return x.reshape(size, order="F")

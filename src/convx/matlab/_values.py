@@ -7,7 +7,9 @@ row comes back 1-D when no argument had a second axis. Nothing is copied here bu
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from functools import lru_cache
+from math import prod
 from operator import index
 
 import numpy as np
@@ -142,12 +144,12 @@ def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
     return value
 
 
-def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
+def saturated(array: np.ndarray, dtype, out=None, spare=None, inside=False) -> np.ndarray:
     """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0.
 
     What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54, and
     this still makes it of 0.5, as the sum is rounded. out: where the result goes; spare: an array of the shape and
-    class of `array`, or itself, that is overwritten.
+    class of `array`, or itself, that is overwritten; inside: nothing lies beyond and nothing is nan.
     """
     array, dtype = np.asarray(array), np.dtype(dtype)
     limits, real = np.iinfo(dtype), array.dtype.type
@@ -159,7 +161,7 @@ def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
     if not array.size:
         return out
     t = np.add(array, np.copysign(half, array) if dtype.kind == "i" else half, out=spare)
-    if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
+    if inside or (low <= np.trunc(t.min()) and np.trunc(t.max()) <= high):  # neither holds with a nan
         np.copyto(out, t, casting="unsafe")
         return out
     absent = np.isnan(t)
@@ -171,6 +173,24 @@ def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
     if beyond is not None:
         out[beyond] = limits.max
     return out
+
+
+def sized(shape, dtype) -> None:
+    """A shape that an array may have, before it is made."""
+    if prod(shape) * np.dtype(dtype).itemsize > sys.maxsize:
+        raise MatlabError(f"Requested {'x'.join(map(str, shape))} array exceeds the maximum possible variable size.",
+                          "MATLAB:array:SizeLimitExceeded")
+
+
+@contextmanager
+def refusals(identifier: str):
+    """What convx refuses inside is refused with its sentence."""
+    try:
+        yield
+    except MatlabError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise MatlabError(str(error), identifier) from error
 
 
 def in_class(value, dtype, identifier: str):

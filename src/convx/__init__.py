@@ -14,10 +14,11 @@ set_num_threads, get_num_threads, threads, show_config
 
 Rooms of their own, imported when asked for:
     convx.linop     convolutions as SciPy's linear operators and sparse matrices
+    convx.nn        networks of layers: forward, backward, tables, ONNX files
     convx.torch     convolutions of PyTorch tensors, differentiable
 
 The floors, each importing only lower ones:
-    7  __main__  _demo/*  linop  torch
+    7  __main__  _demo/*  linop  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
     4  _plan  _select  _exact  _problem  _windows

@@ -320,8 +320,8 @@ class HardSwish(Activation):
     Examples
     --------
     >>> from convx import nn
-    >>> nn.HardSwish()([[-4.0, 1.5, 4.0]])
-    array([[0.   , 1.125, 4.   ]])
+    >>> nn.HardSwish()([[-1.5, 1.5, 4.0]])
+    array([[-0.375,  1.125,  4.   ]])
     """
 
     def value(self, x):

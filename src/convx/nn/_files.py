@@ -108,7 +108,7 @@ def _suffix(path: Path) -> str:
 
 def _npz(path: Path) -> dict:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
     except MemoryError:
         raise
@@ -141,7 +141,7 @@ def _safetensors(path: Path) -> dict:
 def _write_safetensors(file, arrays) -> None:
     package = _package()
     try:
-        data = package.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        data = package.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     except (KeyError, package.SafetensorError) as error:
         raise TypeError(f"safetensors cannot hold one of the dtypes: {_first(error)}") from error
     file.write(data)

@@ -184,7 +184,7 @@ def _node(onnx, proto, i: int, opset: int, folder) -> Node:
 def _port(value) -> Port:
     kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
     if kind not in (None, "tensor_type") or (tensor.elem_type and tensor.elem_type not in DTYPES):
-        raise NotImplementedError(f"{value.name} is no array of a dtype that is known here")
+        raise NotImplementedError(f"{value.name} is no array, or one of a dtype that is not known here")
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or None

@@ -79,6 +79,15 @@ def _resized(x, rule: _Rule, axes, scales, sizes):
         x.dtype, copy=False)
 
 
+def _sizes(sizes, scales):
+    """floor(size * scale), in float32 as the scales are: 5 * 2.6 is 13 there and a little less in float64."""
+    scales = np.ravel(np.asarray(scales, np.float32))
+    if len(scales) != len(sizes):
+        raise ValueError(f"{len(scales)} scales are given for {len(sizes)} axes")
+    products = [np.float32(size) * scale for size, scale in zip(sizes, scales, strict=True)]
+    return [int(np.floor(product)) for product in products], scales.tolist()
+
+
 @operator("Resize")
 def _resize(node):
     since_11 = node.since(11)
@@ -100,8 +109,7 @@ def _resize(node):
             sizes = whole(sizes)
             scales = [out / x.shape[a] for a, out in zip(over, sizes, strict=True)]
         elif scales is not None and np.size(scales):
-            scales = [float(s) for s in np.ravel(scales)]
-            sizes = [int(np.floor(x.shape[a] * s)) for a, s in zip(over, scales, strict=True)]
+            sizes, scales = _sizes([x.shape[a] for a in over], scales)
         else:
             raise ValueError("neither scales nor sizes are given")
         return _resized(x, rule, over, scales, sizes)
@@ -115,8 +123,8 @@ def _upsample(node):
     scales = node.input_or("scales", 1, 9)
 
     def run(*given):
-        x, factors = given[0], [float(s) for s in np.ravel(scales(given))]
-        return _resized(x, rule, range(x.ndim), factors,
-                        [int(np.floor(n * s)) for n, s in zip(x.shape, factors, strict=True)])
+        x = given[0]
+        sizes, factors = _sizes(x.shape, scales(given))
+        return _resized(x, rule, range(x.ndim), factors, sizes)
 
     return run

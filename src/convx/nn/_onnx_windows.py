@@ -173,10 +173,11 @@ def _batch_norm(node):
 
 
 def _normalised(x, axes, eps):
-    """x with mean 0 and variance 1 over these axes; sums in float64, as float32 would lose digits in large ones."""
+    """(x with mean 0 and variance 1 over these axes, mean, 1 / deviation), in float64: large sums lose digits else."""
     mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
     centred = x - mean
-    return centred / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + eps)
+    inverse = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + eps)
+    return centred * inverse, mean, inverse
 
 
 @operator("InstanceNormalization")
@@ -184,7 +185,7 @@ def _instance_norm(node):
     eps = node.take("epsilon", 1e-5)
 
     def run(x, gamma, beta):
-        y = _normalised(x, tuple(range(2, x.ndim)), eps)
+        y, _, _ = _normalised(x, tuple(range(2, x.ndim)), eps)
         return (y * _over_channels(gamma, x) + _over_channels(beta, x)).astype(x.dtype)
 
     return run
@@ -193,13 +194,12 @@ def _instance_norm(node):
 @operator("LayerNormalization")
 def _layer_norm(node):
     axis, eps = node.take("axis", -1), node.take("epsilon", 1e-5)
-    node.ignore("stash_type")
-    if sum(map(bool, node.outputs)) > 1:
-        raise Unsupported("outputs of training")
+    node.only("stash_type", 1)
 
     def run(x, gamma, beta=None):
-        y = _normalised(x, tuple(range(axis % x.ndim, x.ndim)), eps) * gamma
-        return (y if beta is None else y + beta).astype(x.dtype)
+        y, mean, inverse = _normalised(x, tuple(range(axis % x.ndim, x.ndim)), eps)
+        y = y * gamma if beta is None else y * gamma + beta
+        return y.astype(x.dtype), mean.astype(np.float32), inverse.astype(np.float32)
 
     return run
 
@@ -212,7 +212,7 @@ def _group_norm(node):
 
     def run(x, gamma, beta):
         parts = x.reshape(x.shape[0], groups, -1)
-        y = _normalised(parts, (2,), eps).reshape(x.shape)
+        y = _normalised(parts, (2,), eps)[0].reshape(x.shape)
         if per_group:
             gamma, beta = (np.repeat(a, x.shape[1] // groups) for a in (gamma, beta))
         return (y * _over_channels(gamma, x) + _over_channels(beta, x)).astype(x.dtype)

@@ -196,7 +196,7 @@ def summary(net: Layer, input_shape, dtype=np.float32) -> Summary:
     >>> table.rows[0].output, table.rows[1].output, table.parameters
     ((416, 416, 32), (208, 208, 32), 896)
     >>> table.multiply_adds, table.dense_parameters
-    (149520384, 2875195490304)
+    (149520384, 2875044397056)
     """
     net = net if isinstance(net, Sequential) else Sequential(net)
     dtype = np.dtype(dtype)

@@ -162,6 +162,14 @@ def test_the_cases_of_onnx(tmp_path):
     assert MUST <= ran and count > 900
 
 
+def test_the_page_lists_the_operators():
+    from convx.nn._onnx_nodes import BUILDERS
+
+    page = (DATA.parents[1] / "docs" / "nn.md").read_text(encoding="utf-8")
+    listed = " ".join(line.removeprefix("> ") for line in page.splitlines() if line.startswith("> "))
+    assert listed.split(", ") == sorted(BUILDERS)
+
+
 def single(operator, inputs, outputs=1, opset=17, dtype=TensorProto.FLOAT, constants=(), domain="", **attributes):
     """A model of one node; constants are inputs that the file holds."""
     names = [f"i{k}" for k in range(len(inputs))]

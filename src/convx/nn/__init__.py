@@ -6,7 +6,7 @@ BatchNorm, Dense, Flatten, Softmax, Dropout, Reorg          the rest of a networ
 Sequential, Route, Add                                      layers one after the other, and joins
 cross_entropy, SGD, Adam                                    training
 summary, receptive_field                                    what a network costs, what an output sees
-load, save                                                  ONNX graphs; weights as npz or safetensors
+load, save, Graph                                           ONNX graphs; weights as npz or safetensors
 zoo                                                         vgg16, yolov2
 Convolution, ConvGrad                                       the layer of a tutorial, with its Jacobian
 
@@ -35,6 +35,7 @@ from ._files import load, save
 from ._layer import Layer
 from ._layers import BatchNorm, Dense, Dropout, Flatten, Reorg, Softmax
 from ._network import Add, Route, Sequential
+from ._onnx import Graph
 from ._summary import receptive_field, summary
 from ._training import SGD, Adam, cross_entropy
 from ._tutorial import ConvGrad, Convolution
@@ -57,6 +58,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "Graph",
     "HardSigmoid",
     "HardSwish",
     "Layer",

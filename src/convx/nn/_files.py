@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import _onnx
+
 SUFFIXES = (".onnx", ".npz", ".safetensors")
 
 
@@ -52,9 +54,7 @@ def load(path):
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     if suffix == ".onnx":
-        from ._onnx import read
-
-        return read(path)
+        return _onnx.read(path)
     return _npz(path) if suffix == ".npz" else _safetensors(path)
 
 

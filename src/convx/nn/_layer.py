@@ -97,7 +97,7 @@ class Layer:
         return {name: getattr(self, name) for name in (*self.trained, *self.kept)}
 
     def assign(self, arrays) -> None:
-        """Take weights: a mapping by the names of `named`, or a sequence in their order. Nothing is copied.
+        """Take weights: a mapping by the names of `named`, or a sequence in their order. Arrays are not copied.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Layer:
         y : ndarray
         """
         if weights:
-            self.assign([np.asarray(array) for array in weights])
+            self.assign(weights)
         self._ready()
         y, seen = self._apply(self._input(x), training, True)
         self._seen = (y.shape, seen)
@@ -160,9 +160,14 @@ class Layer:
         if weights:
             layer = object.__new__(type(self))
             layer.__dict__.update(self.__dict__)
-            layer.assign([np.asarray(array) for array in weights])
+            layer.assign(weights)
         layer._ready()
         return layer._apply(layer._input(x), False, False)[0]
+
+    def __repr__(self):
+        held = [f"{name} {np.shape(getattr(self, name)) if getattr(self, name) is not None else 'not made yet'}"
+                for name in (*self.trained, *self.kept)]
+        return f"{type(self).__name__}({', '.join(held)})"
 
     # Help for layers --------------------------------------------------------------------------------------------------
 
@@ -206,9 +211,9 @@ def matched(names, arrays) -> dict:
         arrays = list(arrays)
         if len(arrays) != len(names):
             raise ValueError(f"{len(arrays)} arrays are given, {len(names)} are needed: {', '.join(names)}")
-        return dict(zip(names, arrays, strict=True))
+        return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
     missing, foreign = set(names) - set(arrays), set(arrays) - set(names)
     if missing or foreign:
         raise ValueError("; ".join(f"{what}: {', '.join(sorted(some))}" for what, some in
                                    (("missing", missing), ("not known here", foreign)) if some))
-    return dict(arrays)
+    return {name: np.asarray(array) for name, array in arrays.items()}

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 from scipy import special
 
+from .._arguments import whole
 from ._layer import Layer, batched
 from ._windowed import _normal
 
@@ -125,7 +126,7 @@ class Dense(Layer):
     """
 
     def __init__(self, units: int, *, bias: bool = True):
-        self.units, self.bias = units, bool(bias)
+        self.units, self.bias = whole(units, "units", 1), bool(bias)
         self.trained = ("w", "b") if bias else ("w",)
         self.w = self.b = None
 
@@ -178,8 +179,7 @@ class Flatten(Layer):
 
     def output_shape(self, x_shape):
         n_at = self._places(len(x_shape))[0]
-        return (x_shape[n_at], prod(x_shape) // x_shape[n_at] if x_shape[n_at] else prod(
-            size for a, size in enumerate(x_shape) if a != n_at))
+        return (x_shape[n_at], prod(size for a, size in enumerate(x_shape) if a != n_at))
 
     def _apply(self, x, training, keep):
         return np.moveaxis(x, self._places(x.ndim)[0], 0).reshape(self.output_shape(x.shape)), x.shape
@@ -273,7 +273,7 @@ class Reorg(Layer):
     """
 
     def __init__(self, step: int = 2, *, layout=None):
-        self.step, self.layout = step, batched(layout)
+        self.step, self.layout = whole(step, "step", 1), batched(layout)
 
     def output_shape(self, x_shape):
         _, c_at, s_at = self._places(len(x_shape))

@@ -7,6 +7,12 @@ import numpy as np
 from ._layer import Layer, batched, matched
 
 
+def _named(i: int, layer, error):
+    """The error with the layer in which it came up."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"layer {i}, {type(layer).__name__}: {error}")
+
+
 class Join(Layer):
     """A layer of several earlier outputs of its `Sequential`.
 
@@ -84,7 +90,7 @@ class Sequential(Layer):
     ----------
     *layers : Layer
     layout : str, optional
-        Given to every layer that names none.
+        Given to every layer that names none. Without, the one that the layers agree on.
     name : str, optional
         What `summary` calls it where it is one row of a larger network.
 
@@ -113,7 +119,8 @@ class Sequential(Layer):
         for i in range(len(layers) - 1):
             if i not in self._last:
                 raise ValueError(f"the output of layer {i} is used by no later layer")
-        self._give(batched(layout))
+        named = {layer.layout for layer in layers} - {None}
+        self._give(batched(layout) or (named.pop() if len(named) == 1 else None))
 
     @staticmethod
     def _sources(i: int, layer) -> tuple[int, ...]:
@@ -134,6 +141,9 @@ class Sequential(Layer):
                 layer._give(layout)
             elif layer.layout is None:
                 layer.layout = layout
+
+    def __repr__(self):
+        return f"Sequential({', '.join(map(repr, self.layers))})"
 
     def __len__(self):
         return len(self.layers)
@@ -194,7 +204,7 @@ class Sequential(Layer):
             try:
                 shapes[i] = layer.output_shape(given)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {i}, {type(layer).__name__}: {error}") from error
+                raise _named(i, layer, error) from error
             yield layer, given, shapes[i]
 
     def _taken(self, outputs, i: int):
@@ -222,7 +232,7 @@ class Sequential(Layer):
             try:
                 outputs[i], remembered = layer._apply(self._taken(outputs, i), training, keep)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {i}, {type(layer).__name__}: {error}") from error
+                raise _named(i, layer, error) from error
             if keep:
                 seen.append(remembered)
             del remembered

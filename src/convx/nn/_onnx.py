@@ -45,7 +45,7 @@ class Graph:
 
     Examples
     --------
-    See `docs/nn.md`.
+    See the page on networks, `docs/nn.md`.
     """
 
     def __init__(self, path, inputs, outputs, steps, constants, weights):
@@ -253,4 +253,7 @@ def _dropping(steps, kept, constants) -> list[Step]:
 def _used(steps, outputs, constants) -> dict:
     """The constants that something still reads."""
     names = {name for step in steps for name in step.node.inputs} | {port.name for port in outputs}
-    return {name: array for name, array in constants.items() if name in names}
+    found = {name: array for name, array in constants.items() if name in names}
+    for array in found.values():
+        array.flags.writeable = False  # results may be views of them
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from threading import Lock
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def _window(node) -> dict:
 
 def _planned(operator_name: str, node, options):
     """y of x, w and b: with weights out of the file through plans that have packed them."""
-    w, b, bound = node.constant(1), node.constant(2), {}
+    w, b, bound, lock = node.constant(1), node.constant(2), {}, Lock()
     fixed = w is not None and (b is not None or len(node.inputs) < 3 or not node.inputs[2])
 
     def run(x, weights, bias=None):
@@ -45,9 +46,10 @@ def _planned(operator_name: str, node, options):
         found = bound.get(key)
         if found is None:
             found = convx.plan(operator_name, x, w, **options).bind(w, b)
-            while len(bound) >= KEPT:
-                bound.pop(next(iter(bound)), None)
-            bound[key] = found
+            with lock:
+                if len(bound) >= KEPT:
+                    del bound[next(iter(bound))]
+                bound[key] = found
         return found(x)
 
     return run

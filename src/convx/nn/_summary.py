@@ -14,6 +14,9 @@ from ._windowed import _Pool, _Windowed
 
 WORDS = {"Conv": "conv", "ConvTranspose": "deconv", "LocallyConnected": "local", "MaxPool": "max", "AvgPool": "avg",
          "Dense": "dense"}
+HEAD = ("", "layer", "filters", "size", "input", "", "output", "weights", "multiply-adds", "result", "algorithm",
+        "dense")
+SIDES = "><><><<>>>>>"  # how the columns stand
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,6 @@ class Row:
     activation_bytes: int
     algorithm: str  # what convx picks for one image; "" where there is nothing to pick
     dense_parameters: int  # weights of a fully connected layer between the same input and output; 0: not a window
-
-    def __str__(self):
-        return _line(*_cells(self))
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ class Summary:
         return sum(row.dense_parameters or row.parameters for row in self.rows)
 
     def __str__(self):
-        lines = [_line("layer", "filters", "size", "input", "output", "weights", "multiply-adds", "result", "algorithm",
-                       "if dense")]
-        lines += [f"{i:>5} {row}" for i, row in enumerate(self.rows)]
-        lines[0] = f"{'':>5} {lines[0]}"
+        lines = _table([HEAD, *(_cells(i, row) for i, row in enumerate(self.rows))])
         size = self.dtype.itemsize
         return "\n".join([
             *lines, "",
@@ -77,16 +74,17 @@ class Summary:
     __repr__ = __str__
 
 
-def _line(layer, filters, size, given, result, *numbers):
-    rest = "".join(f"{number:>{width}}" for number, width in zip(numbers, (12, 16, 10, 11, 10), strict=True))
-    arrow = "->" if layer != "layer" else "  "
-    return f"{layer:<8}{filters:>7}  {size:<14}{given:>18}   {arrow}   {result:<18}{rest}".rstrip()
+def _cells(i: int, row: Row) -> tuple[str, ...]:
+    filters = "" if row.filters is None else str(row.filters)
+    return (str(i), row.layer, filters, row.size, _shape(row.input), "->", _shape(row.output), _short(row.parameters),
+            _short(row.multiply_adds), _bytes(row.activation_bytes), row.algorithm, _short(row.dense_parameters))
 
 
-def _cells(row: Row):
-    return (row.layer, "" if row.filters is None else row.filters, row.size, _shape(row.input), _shape(row.output),
-            _short(row.parameters), _short(row.multiply_adds), _bytes(row.activation_bytes), row.algorithm,
-            _short(row.dense_parameters))
+def _table(lines) -> list[str]:
+    """Lines of cells as text, every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, SIDES, widths, strict=True)).rstrip()
+            for line in lines]
 
 
 def _shape(shape) -> str:

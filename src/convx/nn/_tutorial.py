@@ -10,6 +10,7 @@ import numpy as np
 
 import convx
 
+from .._arguments import whole
 from ._windowed import _each, _Like
 
 _WORDS = {"VALID": "valid", "SAME": "same"}
@@ -78,7 +79,7 @@ class Convolution:
             dilation = tuple(int(d) + 1 for d in inserted)
         elif any(inserted):
             raise ValueError(f"dilations={dilations} and dilation={dilation}: give one of the two")
-        self.filters = filters
+        self.filters = filters = whole(filters, "filters", 1)
         self.options = {"stride": strides, "dilation": dilation, "layout": "NHWC",
                         "padding": _WORDS.get(padding, padding) if isinstance(padding, str) else padding}
         shape = (filters, *_each(kernel_size, rank, "kernel_size"), self.input_shape[-1])

@@ -7,6 +7,7 @@ import numpy as np
 import convx
 
 from .. import _layout
+from .._arguments import whole
 from ._layer import Layer, batched, places
 
 
@@ -31,9 +32,10 @@ class _Windowed(Layer):
 
     def __init__(self, filters, taps, *, stride=1, padding="valid", dilation=1, groups=1, bias=True, layout=None,
                  w_layout=None, boundary="constant", flip=False, algorithm="auto", workers=None, **more):
-        self.filters, self.taps, self.layout = filters, taps, batched(layout)
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
-                        "w_layout": w_layout, "boundary": boundary, "flip": flip, "algorithm": algorithm, **more}
+        self.filters, self.taps, self.layout = whole(filters, "filters", 1), taps, batched(layout)
+        self.options = {"stride": stride, "padding": padding, "dilation": dilation,
+                        "groups": whole(groups, "groups", 1), "w_layout": w_layout, "boundary": boundary, "flip": flip,
+                        "algorithm": algorithm, **more}
         self.workers = workers
         self.bias = bias
         self.trained = ("w", "b") if bias else ("w",)

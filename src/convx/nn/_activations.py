@@ -80,7 +80,8 @@ class LeakyReLU(Activation):
 
     def value(self, x):
         if 0 < self.alpha <= 1:
-            return np.maximum(x, x * self.alpha)
+            y = np.asarray(x * self.alpha)
+            return np.maximum(x, y, out=y)
         return np.where(x > 0, x, x * self.alpha)
 
     def slope(self, x, y):

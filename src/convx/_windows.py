@@ -162,15 +162,21 @@ def empty(shape, x, dtype, out=None):
     return np.empty(shape, dtype, order=order)
 
 
-def _team(threads: int, *arrays) -> int:
+def _team(threads, *arrays):
     return threads if sum(a.size for a in arrays) >= SMALL else 1
 
 
+def combining(p: Pooling, x, y, largest: bool, threads):
+    """What computes y = sums (divided by the counts) or largest values, as a function of x and y: it, and its further
+    arguments. x and y of one compiled dtype, contiguous alike."""
+    kernel, packed, _, counts = _numbers(p, x, y)
+    return kernel.values, packed, counts, largest, _team(threads, x, y)
+
+
 def combined(p: Pooling, x, y, largest: bool, threads: int) -> None:
-    """y = sums (divided by the counts) or largest values; x and y of one compiled dtype, contiguous alike."""
     if y.size:
-        kernel, packed, _, counts = _numbers(p, x, y)
-        kernel.values(x, y, packed, counts, largest, _team(threads, x, y))
+        values, *numbers = combining(p, x, y, largest, threads)
+        values(x, y, *numbers)
 
 
 def located(p: Pooling, x, y, threads: int):
@@ -182,13 +188,19 @@ def located(p: Pooling, x, y, threads: int):
     return places
 
 
+def routing(p: Pooling, x, dy, ties_all: bool, threads):
+    """What adds dy to a dx of zeros where x, which lies in memory alike, is the largest value of its window, as a
+    function of x, dy and dx: it, and its further arguments."""
+    kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
+    part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
+    return kernel.gradient, packed, ties_all, part, _team(threads, x, x)
+
+
 def routed(p: Pooling, x, dy, dx, ties_all: bool, threads: int) -> None:
-    """dx, which lies in memory as x does, = dy added where x is the largest value of its window."""
     dx[...] = 0
     if dy.size and dx.size:
-        kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
-        part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
-        kernel.gradient(x, dy, dx, packed, ties_all, part, _team(threads, x, dx))
+        gradient, *numbers = routing(p, x, dy, ties_all, threads)
+        gradient(x, dy, dx, *numbers)
 
 
 def ordered(x, cells: int):

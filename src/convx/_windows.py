@@ -46,6 +46,12 @@ class Pooling:
         axes = tuple(a.swap_xy() for a in self.axes)
         return Pooling(axes, self.n_at, self.c_at, self.s_at, self.y_shape, self.x_shape, counts)
 
+    @cached_property
+    def inverse(self) -> bool:
+        """Whether all counts are powers of two of ordinary size, so that factors are as exact as quotients."""
+        parts = [np.frexp(many) for many in self.counts]
+        return len(parts) < 8 and all((m == 0.5).all() and (np.abs(e) < 16).all() for m, e in parts)
+
     def spread_counts(self, dtype):
         """The counts of every output, to divide an array of y's shape by."""
         total = np.ones((), dtype)
@@ -123,7 +129,7 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     by_place = row is not None and role == rank - 1
     if row is None:  # nobody goes to a place by its number: the smaller ones
         place_steps = p.place_steps()
-    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, step, block, width, low]
+    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, p.inverse, step, block, width, low]
     for a in order:
         axis, at = p.axes[a], p.s_at[a]
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
@@ -144,6 +150,8 @@ def _numbers(p: Pooling, x, y, flat=False, single=False):
         counts = None
         if p.counts:  # whole vectors are read from every position on
             counts = np.concatenate([*(p.counts[a] for a in order), np.ones(64)]).astype(x.dtype)
+            if p.inverse:
+                counts = 1 / counts
         found = p.packed[key] = _kernels.load("pool", kind), packed, lanes, counts
     return found
 

@@ -47,10 +47,13 @@ static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
 #define CONVX_NAN(v) p_set(0)
 #endif
 #define CONVX_TRUE(condition) ((vplace)(condition))
+/* a[j], b[j] in turn: the first and the second half */
+static inline vreal v_low(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_LOW); }
+static inline vreal v_high(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_HIGH); }
 /* to[2*j], to[2*j + 1] = a[j], b[j] for j < V */
 static inline void v_mix(real *to, vreal a, vreal b) {
-    v_store(to, CONVX_MIX(a, b, CONVX_LOW));
-    v_store(to + V, CONVX_MIX(a, b, CONVX_HIGH));
+    v_store(to, v_low(a, b));
+    v_store(to + V, v_high(a, b));
 }
 #else
 typedef place vplace;
@@ -62,6 +65,8 @@ static inline vreal v_pick(vplace m, vreal a, vreal b) { return m ? b : a; }
 static inline vreal v_only(vplace m, vreal a) { return m ? a : 0; }
 #define CONVX_NAN(v) (-(place)((v) != (v)))
 #define CONVX_TRUE(condition) (-(place)(condition))
+static inline vreal v_low(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_high(vreal a, vreal b) { (void)a; return b; }
 static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
 #endif
 
@@ -97,21 +102,34 @@ static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 #if CONVX_VBYTES == 64
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
+#define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
+#define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
+#define CONVX_ODDS_8 1, 3, 5, 7
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
+#define CONVX_ODDS_4 1, 3, 5, 7
+#define CONVX_ODDS_8 1, 3
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
+#define CONVX_ODDS CONVX_ODDS_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
+#define CONVX_ODDS CONVX_ODDS_8
 #endif
-static inline vreal v_second(const real *p) { return CONVX_MIX(v_load(p), v_load(p + V), CONVX_PAIRS); }
+/* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
+static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
+static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
+static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
 static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
+static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
 static inline vreal v_second(const real *p) { return *p; }
 static inline vplace p_second(const place *p) { return *p; }
 #endif
@@ -136,10 +154,56 @@ static inline vplace p_every(const place *p, ptrdiff_t step) {
     for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
-/* A vector of which only the first count values are in memory, 0 < count < V; no others are touched. */
-static inline vreal v_part(const real *p, ptrdiff_t count) {
-    real lanes[V] = {0};
-    v_copy(lanes, p, count);
+/* Lanes low .. high - 1 of the vector at p; fill in the others, whose memory is not touched. */
+#if defined(__AVX512F__)
+#define CONVX_LANES(n) ((uint32_t)((1u << ((n) < 0 ? 0 : (n) > V ? V : (n))) - 1))
+static inline vreal v_range(const real *p, ptrdiff_t low, ptrdiff_t high, vreal fill) {
+    uint32_t mask = CONVX_LANES(high) & ~CONVX_LANES(low);
+#if defined(CONVX_F32)
+    return (vreal)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)mask, p);
+#else
+    return (vreal)_mm512_mask_loadu_epi64((__m512i)fill, (__mmask8)mask, p);
+#endif
+}
+/* The first count values of v, to p; no others are touched. */
+static inline void v_put(real *p, vreal v, ptrdiff_t count) {
+#if defined(CONVX_F32)
+    _mm512_mask_storeu_ps(p, (__mmask16)CONVX_LANES(count), (__m512)v);
+#else
+    _mm512_mask_storeu_epi64(p, (__mmask8)CONVX_LANES(count), (__m512i)v);
+#endif
+}
+#elif defined(__AVX2__)
+static inline vplace p_between(ptrdiff_t low, ptrdiff_t high) {
+#if defined(CONVX_F32)
+    const vplace lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    const vplace lanes = {0, 1, 2, 3};
+#endif
+    place l = (place)(low < 0 ? 0 : low > V ? V : low), h = (place)(high < 0 ? 0 : high > V ? V : high);
+    return CONVX_TRUE(lanes >= p_set(l)) & CONVX_TRUE(lanes < p_set(h));
+}
+static inline vreal v_range(const real *p, ptrdiff_t low, ptrdiff_t high, vreal fill) {
+    vplace mask = p_between(low, high);
+#if defined(CONVX_F32)
+    return v_pick(mask, fill, (vreal)_mm256_maskload_epi32((const int *)(const void *)p, (__m256i)mask));
+#else
+    return v_pick(mask, fill, (vreal)_mm256_maskload_epi64((const long long *)(const void *)p, (__m256i)mask));
+#endif
+}
+static inline void v_put(real *p, vreal v, ptrdiff_t count) {
+#if defined(CONVX_F32)
+    _mm256_maskstore_epi32((int *)(void *)p, (__m256i)p_between(0, count), (__m256i)v);
+#else
+    _mm256_maskstore_epi64((long long *)(void *)p, (__m256i)p_between(0, count), (__m256i)v);
+#endif
+}
+#else
+static inline vreal v_range(const real *p, ptrdiff_t low, ptrdiff_t high, vreal fill) {
+    real lanes[V];
+    ptrdiff_t j;
+    v_store(lanes, fill);
+    for (j = low < 0 ? 0 : low; j < high && j < V; j++) lanes[j] = p[j];
     return v_load(lanes);
 }
 static inline void v_put(real *p, vreal v, ptrdiff_t count) {
@@ -147,21 +211,19 @@ static inline void v_put(real *p, vreal v, ptrdiff_t count) {
     v_store(lanes, v);
     v_copy(p, lanes, count);
 }
+#endif
+/* A vector of which only the first count values are in memory, 0 < count < V; zeros behind them. */
+static inline vreal v_part(const real *p, ptrdiff_t count) { return v_range(p, 0, count, v_set(0)); }
 static inline vplace p_part(const place *p, ptrdiff_t count) {
-    place lanes[V] = {0};
-    memcpy(lanes, p, count * sizeof(place));
-    return p_load(lanes);
+    return (vplace)v_part((const real *)(const void *)p, count);
 }
-static inline void p_put(place *p, vplace v, ptrdiff_t count) {
-    place lanes[V];
-    p_store(lanes, v);
-    memcpy(p, lanes, count * sizeof(place));
-}
+static inline void p_put(place *p, vplace v, ptrdiff_t count) { v_put((real *)(void *)p, (vreal)v, count); }
 
 /* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
    y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
    `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
-   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes. */
+   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes.
+   inverse: what sums are divided by are powers of two, and given are the factors. */
 typedef struct {
     ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
 } PoolAxis;
@@ -169,7 +231,7 @@ typedef struct {
     ptrdiff_t taps, stride, dilation, start;
 } PoolPhase;
 typedef struct {
-    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low;
+    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low;
     PoolAxis axis[];
 } Pool;
 static inline const PoolPhase *phases_of(const Pool *pool) {

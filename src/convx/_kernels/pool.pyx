@@ -16,8 +16,8 @@ from _real cimport real, vreal, V, v_load, v_store, v_set
 from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_second, p_second, v_mix, v_max,
-    v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, v_range, v_evens, v_odds, v_low,
-    v_high, Pool, PoolAxis, PoolPhase, Run, phases_of,
+    v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, vmask, m_between, v_where,
+    v_at, v_evens, v_odds, v_low, v_high, Pool, PoolAxis, PoolPhase, Run, phases_of,
 )
 
 LANES = V
@@ -304,73 +304,102 @@ cdef inline void begin_group(const Pool* pool, Py_ssize_t first, Py_ssize_t size
         group.y[t] = (first + t) // pool.g * pool.yn + (first + t) % pool.g * pool.yg
 
 
-cdef inline vreal rows_at(const real* x, const Walk* walk, Py_ssize_t i, Py_ssize_t size, const int op,
-                          const bint inside) noexcept nogil:
-    """The combination of the listed rows at positions i, i + 1, ...; inside: all of them are in the array."""
-    cdef vreal none = v_set(0 if op == SUM else LOWEST), acc = none
-    cdef Py_ssize_t r
-    if walk.count > 0:
-        acc = v_load(x + walk.at[0] + i) if inside else v_range(x + walk.at[0] + i, -i, size - i, none)
-    for r in range(1, walk.count):
-        acc = better(acc, v_load(x + walk.at[r] + i) if inside else v_range(x + walk.at[r] + i, -i, size - i, none),
-                     op)
-    return acc
+ctypedef struct Reads:
+    # What a vector of outputs of one phase reads of every row of a window: at position i (and i + V where the stride is
+    # 2: every second value, and the others as well if `both`). Lanes outside the array are left out.
+    Py_ssize_t count
+    Py_ssize_t i[FEW]
+    bint both[FEW]
+    vmask here[FEW]
+    vmask there[FEW]
 
 
-cdef inline vreal straight_at(const real* x, const Walk* walk, const PoolPhase* f, Py_ssize_t i, Py_ssize_t size,
-                              const int op, const int stride, const bint inside) noexcept nogil:
-    """A vector of outputs of a phase, whose first one reads from position i on."""
-    cdef vreal acc = v_set(0), a, b
-    cdef Py_ssize_t k = 0
+cdef inline void survey(Reads* reads, const PoolPhase* f, Py_ssize_t i, Py_ssize_t size) noexcept nogil:
+    """reads of the outputs of a phase from the one on whose window begins at position i."""
+    cdef Py_ssize_t k = 0, t = 0
     while k < f.taps:
-        a = rows_at(x, walk, i, size, op, inside)
+        reads.i[t] = i
+        reads.here[t] = m_between(-i, size - i)
+        reads.there[t] = m_between(-i - V, size - i - V)
+        reads.both[t] = f.stride == 2 and f.dilation == 1 and k + 1 < f.taps
+        i += 2*f.dilation if reads.both[t] else f.dilation
+        k += 2 if reads.both[t] else 1
+        t += 1
+    reads.count = t
+
+
+cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* reads, const int op, const int stride,
+                              const int known) noexcept nogil:
+    """The combination of a window's rows (as many as are known when this is compiled, else 0) and taps, for a vector of
+    outputs."""
+    cdef vreal none = v_set(0 if op == SUM else LOWEST), acc = v_set(0), a, b = v_set(0)
+    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count
+    cdef const real* p
+    if known == 0 and rows == 0:
+        return acc
+    for t in range(reads.count):
+        p = x + reads.i[t]
+        a = v_where(p + walk.at[0], reads.here[t], none)
+        if stride == 2:
+            b = v_where(p + walk.at[0] + V, reads.there[t], none)
+        for r in range(1, rows):
+            a = better(a, v_where(p + walk.at[r], reads.here[t], none), op)
+            if stride == 2:
+                b = better(b, v_where(p + walk.at[r] + V, reads.there[t], none), op)
         if stride == 1:
-            acc = a if k == 0 else better(acc, a, op)
+            acc = a if t == 0 else better(acc, a, op)
         else:
-            b = rows_at(x, walk, i + V, size, op, inside)
-            acc = v_evens(a, b) if k == 0 else better(acc, v_evens(a, b), op)
-            if f.dilation == 1 and k + 1 < f.taps:  # the next tap has the values between these
+            acc = v_evens(a, b) if t == 0 else better(acc, v_evens(a, b), op)
+            if reads.both[t]:
                 acc = better(acc, v_odds(a, b), op)
-                k += 1
-                i += 1
-        k += 1
-        i += f.dilation
     return acc
 
 
-cdef inline void straight(const Pool* pool, const PoolPhase* f, const real* x, real* y, const real* many, real times,
-                          const Walk* walk, Py_ssize_t start, Py_ssize_t outs, const int op, const int step,
-                          const int stride) noexcept nogil:
-    """Outputs of one row, straight from the listed rows of x: windows of few cells, one or two phases."""
-    cdef Py_ssize_t j = 0, i, size = pool.axis[pool.rank - 1].size, n
-    cdef Py_ssize_t low = min(f[0].start, f[step - 1].start) + start, high = V*stride
-    cdef vreal a, b, t = v_set(times)
-    high += max(f[0].start + (f[0].taps - 1)*f[0].dilation, f[step - 1].start + (f[step - 1].taps - 1)*f[step - 1].dilation)
-    high += start
-    while j < outs:
-        i = j // step * stride
-        n = outs - j
-        if low + i >= 0 and high + i <= size:
-            a = straight_at(x, walk, f, start + f[0].start + i, size, op, stride, True)
-            b = straight_at(x, walk, f + 1, start + f[1].start + i, size, op, stride, True) if step == 2 else a
-        else:
-            a = straight_at(x, walk, f, start + f[0].start + i, size, op, stride, False)
-            b = straight_at(x, walk, f + 1, start + f[1].start + i, size, op, stride, False) if step == 2 else a
-        if op == SUM and many != NULL:
-            if step == 1:
-                a = divided(a, v_load(many + j)*t, pool.inverse)
-            else:  # the gradient of an average by one number
-                a, b = divided(a, v_set(many[0])*t, pool.inverse), divided(b, v_set(many[0])*t, pool.inverse)
+cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
+                          const Walk* walk, const Part* part, const int op, const int step, const int stride,
+                          const int rows) noexcept nogil:
+    """Outputs of one row of a group of planes, straight from the listed rows: windows of few cells in one phase, or in
+    two with stride 1."""
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef Py_ssize_t j = 0, size = pool.axis[pool.rank - 1].size, p
+    cdef Reads reads[2]
+    cdef vreal a, b, by = v_set(1)
+    cdef vmask first, second
+    cdef bint shared = op == SUM and many != NULL
+    while j < part.outs:
+        survey(&reads[0], f, part.start + f[0].start + j // step * stride, size)
+        first = m_between(0, part.outs - j)
         if step == 2:
-            a, b = v_low(a, b), v_high(a, b)
-            if n > V:
-                v_store(y + j, a)
-                a, n, j = b, n - V, j + V
-        if n >= V:
-            v_store(y + j, a)
-        else:
-            v_put(y + j, a, n)
-        j += V
+            survey(&reads[1], f + 1, part.start + f[1].start + j // step * stride, size)
+            second = m_between(0, part.outs - j - V)
+        if shared:  # with two phases: the gradient of an average by one number
+            by = (v_load(many + j) if step == 1 else v_set(many[0])) * v_set(times)
+        for p in range(group.count):
+            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows)
+            if shared:
+                a = divided(a, by, pool.inverse)
+            if step == 1:
+                v_at(y + group.y[p] + j, a, first)
+                continue
+            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows)
+            if shared:
+                b = divided(b, by, pool.inverse)
+            v_at(y + group.y[p] + j, v_low(a, b), first)
+            v_at(y + group.y[p] + j + V, v_high(a, b), second)
+        j += step*V
+
+
+cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
+                             const Walk* walk, const Part* part, const int op, const int step,
+                             const int stride) noexcept nogil:
+    if walk.count == 1:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1)
+    elif walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2)
+    elif walk.count == 3:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3)
+    else:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0)
 
 
 cdef bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
@@ -381,7 +410,7 @@ cdef bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
         return False
     for p in range(pool.step):
         taps = max(taps, f[p].taps)
-    return walk.total*taps <= FEW
+    return walk.total*taps <= (FEW if pool.step == 2 or f[0].stride == 2 else FEW // 2)
 
 
 cdef void row_values(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
@@ -396,13 +425,12 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     begin(&walk, pool, tables, row)
     if is_straight(pool, &walk):
         more(&walk, pool)
-        for p in range(group.count):
-            if pool.step == 2:
-                straight(pool, f, x + group.x[p], y + group.y[p], many, times, &walk, part.start, part.outs, op, 2, 1)
-            elif f.stride == 2:
-                straight(pool, f, x + group.x[p], y + group.y[p], many, times, &walk, part.start, part.outs, op, 1, 2)
-            else:
-                straight(pool, f, x + group.x[p], y + group.y[p], many, times, &walk, part.start, part.outs, op, 1, 1)
+        if pool.step == 2:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 2, 1)
+        elif f.stride == 2:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 1, 2)
+        else:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 1, 1)
         return
     while left:
         left = more(&walk, pool)

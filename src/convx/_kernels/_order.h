@@ -104,32 +104,43 @@ static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15
+#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 7
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
 #define CONVX_ODDS_8 1, 3, 5, 7
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 7
+#define CONVX_NEXT_8 1, 2, 3, 3
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
 #define CONVX_ODDS_4 1, 3, 5, 7
 #define CONVX_ODDS_8 1, 3
+#define CONVX_NEXT_4 1, 2, 3, 3
+#define CONVX_NEXT_8 1, 1
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
 #define CONVX_ODDS CONVX_ODDS_4
+#define CONVX_NEXT CONVX_NEXT_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
 #define CONVX_ODDS CONVX_ODDS_8
+#define CONVX_NEXT CONVX_NEXT_8
 #endif
 /* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
 static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
 static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
+/* a[1], a[2], ..., and anything */
+static inline vreal v_next(vreal a) { return CONVX_MIX(a, a, CONVX_NEXT); }
 static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
 static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
 static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
 static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
+static inline vreal v_next(vreal a) { return a; }
 static inline vreal v_second(const real *p) { return *p; }
 static inline vplace p_second(const place *p) { return *p; }
 #endif
@@ -154,8 +165,8 @@ static inline vplace p_every(const place *p, ptrdiff_t step) {
     for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
-/* Some lanes of a vector: m_between names low .. high - 1, v_where reads them (the others are those of fill), v_at writes
-   them. The memory of the others is not touched. */
+/* Some lanes of a vector: m_between names low .. high - 1; v_where reads them (the others are those of fill), v_some too
+   (the others are 0), v_at writes them. The memory of the others is not touched. */
 #if defined(__AVX512F__)
 typedef uint32_t vmask;
 #define CONVX_LANES(n) ((1u << ((n) < 0 ? 0 : (n) > V ? V : (n))) - 1)
@@ -164,11 +175,13 @@ static inline vmask m_between(ptrdiff_t low, ptrdiff_t high) { return CONVX_LANE
 static inline vreal v_where(const real *p, vmask m, vreal fill) {
     return (vreal)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)m, p);
 }
+static inline vreal v_some(const real *p, vmask m) { return (vreal)_mm512_maskz_loadu_ps((__mmask16)m, p); }
 static inline void v_at(real *p, vreal v, vmask m) { _mm512_mask_storeu_ps(p, (__mmask16)m, (__m512)v); }
 #else
 static inline vreal v_where(const real *p, vmask m, vreal fill) {
     return (vreal)_mm512_mask_loadu_epi64((__m512i)fill, (__mmask8)m, p);
 }
+static inline vreal v_some(const real *p, vmask m) { return (vreal)_mm512_maskz_loadu_epi64((__mmask8)m, p); }
 static inline void v_at(real *p, vreal v, vmask m) { _mm512_mask_storeu_epi64(p, (__mmask8)m, (__m512i)v); }
 #endif
 #elif defined(__AVX2__)
@@ -183,20 +196,21 @@ static inline vmask m_between(ptrdiff_t low, ptrdiff_t high) {
     return CONVX_TRUE(lanes >= p_set(l)) & CONVX_TRUE(lanes < p_set(h));
 }
 #if defined(CONVX_F32)
-static inline vreal v_where(const real *p, vmask m, vreal fill) {
-    return v_pick(m, fill, (vreal)_mm256_maskload_epi32((const int *)(const void *)p, (__m256i)m));
+static inline vreal v_some(const real *p, vmask m) {
+    return (vreal)_mm256_maskload_epi32((const int *)(const void *)p, (__m256i)m);
 }
 static inline void v_at(real *p, vreal v, vmask m) {
     _mm256_maskstore_epi32((int *)(void *)p, (__m256i)m, (__m256i)v);
 }
 #else
-static inline vreal v_where(const real *p, vmask m, vreal fill) {
-    return v_pick(m, fill, (vreal)_mm256_maskload_epi64((const long long *)(const void *)p, (__m256i)m));
+static inline vreal v_some(const real *p, vmask m) {
+    return (vreal)_mm256_maskload_epi64((const long long *)(const void *)p, (__m256i)m);
 }
 static inline void v_at(real *p, vreal v, vmask m) {
     _mm256_maskstore_epi64((long long *)(void *)p, (__m256i)m, (__m256i)v);
 }
 #endif
+static inline vreal v_where(const real *p, vmask m, vreal fill) { return v_pick(m, fill, v_some(p, m)); }
 #else
 typedef struct {
     ptrdiff_t low, high;
@@ -213,6 +227,7 @@ static inline vreal v_where(const real *p, vmask m, vreal fill) {
     for (j = m.low; j < m.high; j++) lanes[j] = p[j];
     return v_load(lanes);
 }
+static inline vreal v_some(const real *p, vmask m) { return v_where(p, m, v_set(0)); }
 static inline void v_at(real *p, vreal v, vmask m) {
     real lanes[V];
     if (m.low == 0 && m.high == V) {
@@ -224,7 +239,7 @@ static inline void v_at(real *p, vreal v, vmask m) {
 }
 #endif
 /* A vector of which only the first count values are in memory, 0 < count < V; zeros behind them. */
-static inline vreal v_part(const real *p, ptrdiff_t count) { return v_where(p, m_between(0, count), v_set(0)); }
+static inline vreal v_part(const real *p, ptrdiff_t count) { return v_some(p, m_between(0, count)); }
 /* The first count values of v, to p. */
 static inline void v_put(real *p, vreal v, ptrdiff_t count) { v_at(p, v, m_between(0, count)); }
 static inline vplace p_part(const place *p, ptrdiff_t count) {

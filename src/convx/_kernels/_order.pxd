@@ -19,10 +19,12 @@ cdef extern from "_order.h" nogil:
     vreal v_high(vreal, vreal)
     vreal v_evens(vreal, vreal)
     vreal v_odds(vreal, vreal)
+    vreal v_next(vreal)
     ctypedef struct vmask:
         pass
     vmask m_between(Py_ssize_t, Py_ssize_t)
     vreal v_where(const real*, vmask, vreal)
+    vreal v_some(const real*, vmask)
     void v_at(real*, vreal, vmask)
     vreal v_max(vreal, vreal)
     vplace v_wins(vreal, vreal)

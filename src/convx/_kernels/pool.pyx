@@ -17,7 +17,7 @@ from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_second, p_second, v_mix, v_max,
     v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, vmask, m_between, v_where,
-    v_at, v_evens, v_odds, v_low, v_high, Pool, PoolAxis, PoolPhase, Run, phases_of,
+    v_some, v_at, v_next, v_evens, v_odds, v_low, v_high, Pool, PoolAxis, PoolPhase, Run, phases_of,
 )
 
 LANES = V
@@ -25,7 +25,7 @@ LANES = V
 cdef enum:
     SUM, MAX
     CHUNK = 64  # rows in one list
-    GROUP = 8   # planes at a time
+    GROUP = 16   # planes at a time
     STRIP = 32  # outputs of a row whose largest values wait for their gradient: 32 kB of lanes and places
     MOST = 64   # axes of an array
     FEW = 12    # cells of a window that is read straight from x
@@ -328,36 +328,48 @@ cdef inline void survey(Reads* reads, const PoolPhase* f, Py_ssize_t i, Py_ssize
     reads.count = t
 
 
+cdef inline vreal some(const real* p, vmask m, const int op) noexcept nogil:
+    """The lanes of m; in the others what combines to nothing."""
+    return v_some(p, m) if op == SUM else v_where(p, m, v_set(LOWEST))
+
+
 cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* reads, const int op, const int stride,
-                              const int known) noexcept nogil:
-    """The combination of a window's rows (as many as are known when this is compiled, else 0) and taps, for a vector of
-    outputs."""
-    cdef vreal none = v_set(0 if op == SUM else LOWEST), acc = v_set(0), a, b = v_set(0)
-    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count
+                              const int known, const bint square, bint part) noexcept nogil:
+    """The combination of a window's rows and taps, for a vector of outputs. known: the rows, where they are known when
+    this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted."""
+    cdef vreal acc = v_set(0), a, b = v_set(0), c
+    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count, count = reads.count
     cdef const real* p
+    cdef bint both
     if known == 0 and rows == 0:
         return acc
-    for t in range(reads.count):
+    if square:
+        count = known if stride == 1 else (known + 1) // 2
+    for t in range(count):
         p = x + reads.i[t]
-        a = v_where(p + walk.at[0], reads.here[t], none)
+        both = 2*t + 1 < known if square else reads.both[t]
+        a = some(p + walk.at[0], reads.here[t], op)
         if stride == 2:
-            b = v_where(p + walk.at[0] + V, reads.there[t], none)
+            b = some(p + walk.at[0] + V, reads.there[t], op)
         for r in range(1, rows):
-            a = better(a, v_where(p + walk.at[r], reads.here[t], none), op)
+            a = better(a, some(p + walk.at[r], reads.here[t], op), op)
             if stride == 2:
-                b = better(b, v_where(p + walk.at[r] + V, reads.there[t], none), op)
+                b = better(b, some(p + walk.at[r] + V, reads.there[t], op), op)
         if stride == 1:
             acc = a if t == 0 else better(acc, a, op)
         else:
-            acc = v_evens(a, b) if t == 0 else better(acc, v_evens(a, b), op)
-            if reads.both[t]:
+            c = v_evens(a, b)
+            acc = c if t == 0 else better(acc, c, op)
+            if both:
                 acc = better(acc, v_odds(a, b), op)
+            if square and known == 3 and t == 0 and part:
+                return better(acc, v_next(c), op)
     return acc
 
 
 cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                           const Walk* walk, const Part* part, const int op, const int step, const int stride,
-                          const int rows) noexcept nogil:
+                          const int rows, const bint square) noexcept nogil:
     """Outputs of one row of a group of planes, straight from the listed rows: windows of few cells in one phase, or in
     two with stride 1."""
     cdef const PoolPhase* f = phases_of(pool)
@@ -375,13 +387,13 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
         if shared:  # with two phases: the gradient of an average by one number
             by = (v_load(many + j) if step == 1 else v_set(many[0])) * v_set(times)
         for p in range(group.count):
-            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows)
+            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows, square, part.outs - j < V)
             if shared:
                 a = divided(a, by, pool.inverse)
             if step == 1:
                 v_at(y + group.y[p] + j, a, first)
                 continue
-            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows)
+            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows, square, False)
             if shared:
                 b = divided(b, by, pool.inverse)
             v_at(y + group.y[p] + j, v_low(a, b), first)
@@ -392,14 +404,18 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
 cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                              const Walk* walk, const Part* part, const int op, const int step,
                              const int stride) noexcept nogil:
-    if walk.count == 1:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1)
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef bint square = step == 1 and f.taps == walk.count and f.dilation == 1
+    if square and walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, True)
+    elif square and walk.count == 3:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3, True)
+    elif walk.count == 1:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1, False)
     elif walk.count == 2:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2)
-    elif walk.count == 3:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, False)
     else:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False)
 
 
 cdef bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:

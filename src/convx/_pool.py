@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from . import _layout, _threads, _windows
-from ._arguments import LIMIT, _is_key, _plain, checked_shape, paddings, per_axis, whole
+from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, whole
 from ._geometry import forward_axis, margins
 from ._kernels.ready import SLOTS, Front
 from ._plan import _shares, accept_out
@@ -111,12 +111,11 @@ def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, lay
 
 
 _cached = lru_cache(maxsize=1024, typed=True)(_pooling)
-_SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
 
 
 def _planned(x_shape, *arguments) -> Pooling:
     """`_pooling`, made on first use: the cache's key is what was passed."""
-    if not {type(value) for value in arguments} <= _SIMPLE:
+    if not SIMPLE.issuperset(map(type, arguments)):
         arguments = tuple(map(_plain, arguments))
         try:
             if not all(map(_is_key, arguments)):

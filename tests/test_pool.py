@@ -356,6 +356,39 @@ def test_rows_longer_than_a_block(dtype, k, s, d):
         assert np.array_equal(convx.max_pool_grad(x, dy, (k,), stride=s, dilation=d), dx)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k, s, d, p", [(2, 2, 1, 0), (3, 2, 1, 1), (3, 2, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1),
+                                        (2, 2, 2, 0), (3, 2, 2, 2), (4, 2, 1, 1), (2, 3, 1, 0)])
+def test_rows_of_every_length(k, s, d, p, dtype):
+    """Small windows of rows around whole vectors, in the midst of nan: none of them is read, or written over."""
+    for size in (*range(d * (k - 1) + 1, 9), *range(14, 19), 28, *range(31, 36), 47, 63, 64, 65, 70):
+        height, planes = d * (k - 1) + 3, 5
+        room = np.full(planes * height * size + 40, np.nan, dtype)
+        x = room[20:-20].reshape(1, planes, height, size)
+        x[...] = whole(x.shape, size, dtype, -9, 9)
+        o = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n in (height, size)]
+        end = [s * (n - 1) + 1 for n in o]
+        spots = [np.s_[..., d * i:d * i + end[0]:s, d * j:d * j + end[1]:s] for i in range(k) for j in range(k)]
+        around = ((0, 0), (0, 0), (p, p), (p, p))
+        options = {"stride": s, "dilation": d, "padding": p}
+        to = np.full(planes * o[0] * o[1] + 40, 77, dtype)
+        y = to[20:-20].reshape(1, planes, *o)
+        highest = np.max([np.pad(x, around, constant_values=-np.inf)[at] for at in spots], axis=0)
+        assert np.array_equal(convx.max_pool(x, k, out=y, **options), highest)
+        total = np.sum([np.pad(x, around)[at] for at in spots], axis=0)
+        cells = np.sum([np.pad(np.ones_like(x), around)[at] for at in spots], axis=0)
+        assert np.array_equal(convx.avg_pool(x, k, out=y, **options), total / cells)
+        assert np.array_equal(convx.avg_pool(x, k, out=y, count_include_pad=True, **options), total / dtype(k * k))
+        assert (to[:20] == 77).all() and (to[-20:] == 77).all()
+        wide = np.zeros_like(np.pad(x, around))
+        for at in spots:
+            wide[at] += y
+        near = [slice(p, n - p) for n in wide.shape[2:]]
+        dx = convx.avg_pool_grad(x.shape, y, k, divisor=1, out=x, **options)
+        assert np.abs(dx - wide[..., *near]).max() <= 2 * k * k * np.finfo(dtype).eps * np.abs(wide).max()
+        assert np.isnan(room[:20]).all() and np.isnan(room[-20:]).all()
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_ranks(rank, layout):

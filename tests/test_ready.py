@@ -10,7 +10,7 @@ import pytest
 from convx._kernels.ready import SLOTS, Front
 
 import convx
-from convx import _conv, _plan, _signal
+from convx import _conv, _plan, _pool, _signal
 
 pytestmark = pytest.mark.once
 
@@ -27,7 +27,7 @@ class LongWay:
 
 @contextmanager
 def the_long_way():
-    fronts = [(found, dict(found)) for found in (_conv._FRONTS, _signal._FRONTS)]
+    fronts = [(found, dict(found)) for found in (_conv._FRONTS, _signal._FRONTS, _pool._FRONTS)]
     try:
         for found, kept in fronts:
             found.update(dict.fromkeys(kept, LongWay()))
@@ -147,6 +147,43 @@ def test_forms_in_turn(name):
             same(call, x, W)
             if number % 3 == 0 and isinstance(x, np.ndarray):  # other values in the same form
                 same(call, 2 * x, W[::-1].copy()[::-1])
+
+
+POOLS = {
+    "max": lambda x, w, **o: convx.max_pool(x, 2, **o),
+    "max in NHWC": lambda x, w, **o: convx.max_pool(x, (3, 2), stride=1, padding=1, layout="NHWC", **o),
+    "average": lambda x, w, **o: convx.avg_pool(x, 3, stride=2, padding=1, **o),
+    "average, other counts": lambda x, w, **o: convx.avg_pool(x, 2, padding=1, count_include_pad=True, **o),
+    "average by a number": lambda x, w, **o: convx.avg_pool(x, 2, divisor=3.5, **o),
+    "dx of max": lambda x, w, **o: convx.max_pool_grad(x, w, (2, 3), stride=(1, 3), **o),
+    "dx of max, ties": lambda x, w, **o: convx.max_pool_grad(x, w, (2, 3), stride=(1, 3), ties="all", **o),
+    "dx of average": lambda x, w, **o: convx.avg_pool_grad((2, 4, 17, 24), x, (2, 3), stride=(2, 3), ceil_mode=True,
+                                                           divisor=2, **o),
+    "dx of average, counts": lambda x, w, **o: convx.avg_pool_grad((2, 4, 9, 8), x, 3, stride=1, padding=1, **o),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pooling_of_forms_in_turn(name):
+    dy = np.round(drawn((2, 4, 8, 2), 5) * 4)  # whole numbers, to be exact in half precision
+    for _ in range(2):
+        for key, form in FORMS.items():
+            if key not in ("complex", "one more row") or "max" not in name:
+                x = form(np.round(2 * X))
+                same(POOLS[name], x, dy)
+                same(POOLS[name], x, form(dy) if key not in ("complex", "one more row") else dy)
+    x = np.round(2 * X)
+    y = POOLS[name](x, dy)
+    for out in (np.zeros_like(y), np.asfortranarray(y), apart(y), misaligned(y), y.view(Mine), y[:1], y.astype("f8"),
+                locked(y), y.tolist()):
+        if isinstance(out, list) or not out.flags.writeable or out.shape != y.shape or out.dtype != y.dtype:
+            assert isinstance(same(POOLS[name], x, dy, out=out), tuple)
+        else:
+            assert same(POOLS[name], x, dy, out=out) is out
+    if name != "dx of average, counts":  # which divides by an array first
+        with pytest.MonkeyPatch.context() as patch:  # the long way is not needed any more
+            patch.setattr(_pool, "_planned", None)
+            assert np.array_equal(POOLS[name](x, dy), y)
 
 
 def test_the_short_way_is_taken():

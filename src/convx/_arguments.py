@@ -153,9 +153,14 @@ def _is_key(value) -> bool:
     return True
 
 
+SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
+
+
 def plan_of(build, x, w, out, options) -> Plan:
     """The plan of these arguments, made on first use: the cache's key is what was passed."""
     arguments = build, x.shape, x.dtype, w.shape, w.dtype, getattr(out, "dtype", None)
+    if SIMPLE.issuperset(map(type, options.values())):
+        return _planned(*arguments, **options)
     options = {name: _plain(value) for name, value in options.items()}
     try:
         if not all(map(_is_key, options.values())):

@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 
 from . import _layout, _threads, _windows
-from ._arguments import LIMIT, _is_key, _plain, checked_shape, paddings, per_axis, whole
+from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, whole
 from ._geometry import forward_axis, margins
+from ._kernels.ready import SLOTS, Front
 from ._plan import _shares, accept_out
 from ._windows import Pooling
 
@@ -110,12 +111,11 @@ def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, lay
 
 
 _cached = lru_cache(maxsize=1024, typed=True)(_pooling)
-_SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
 
 
 def _planned(x_shape, *arguments) -> Pooling:
     """`_pooling`, made on first use: the cache's key is what was passed."""
-    if not {type(value) for value in arguments} <= _SIMPLE:
+    if not SIMPLE.issuperset(map(type, arguments)):
         arguments = tuple(map(_plain, arguments))
         try:
             if not all(map(_is_key, arguments)):
@@ -155,6 +155,22 @@ def _given(out, y):
         return y
     out[...] = y
     return out
+
+
+_X, _DY, _, _Y, _TEAM = SLOTS
+_FRONTS = {name: Front(_threads.team) for name in ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")}
+
+
+def _kept(front, asked, used, out, options, y, result, made, zero=False):
+    """The result of a call, remembered (see _kernels/ready.pyx) where the kernel read and wrote the caller's arrays
+    themselves. made: the function of the kernel and its arguments behind the arrays."""
+    if result is y and y.dtype in _windows.KINDS and all(a is b and b.size for a, b in zip(asked, used, strict=True)):
+        x, dy = (*used, None)[:2]
+        if not front.knows(x, dy, None, out, options):
+            kernel, *numbers = made()
+            arrays = (_X, _DY, _Y) if dy is not None else (_X, _Y)
+            front.keep(x, dy, None, out, options, y, [(kernel, *arrays, *numbers)], zero)
+    return result
 
 
 # The functions --------------------------------------------------------------------------------------------------------
@@ -221,7 +237,11 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     array([[[3, 3],
             [5, 5]]])
     """
-    x = np.asarray(x)
+    options = window, stride, padding, dilation, ceil_mode, layout, return_indices
+    front = _FRONTS["max_pool"]
+    if (y := front.ready(x, None, None, out, workers, options)) is not None:
+        return y
+    asked, x = x, np.asarray(x)
     dtype = _real(x.dtype, "x")
     p = _planned(x.shape, window, False, stride, padding, dilation, ceil_mode, layout)
     threads = _threads.team(workers)
@@ -230,7 +250,8 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     y = _windows.empty(p.y_shape, keys, keys.dtype, out)
     if not return_indices:
         _windows.combined(p, keys, y, True, threads)
-        return _given(out, back(y))
+        return _kept(front, (asked,), (keys,), out, options, y, _given(out, back(y)),
+                     lambda: _windows.combining(p, keys, y, True, _TEAM))
     places = _windows.located(p, keys, y, threads)
     return _given(out, back(y)), places.astype(np.int64, copy=False)
 
@@ -318,7 +339,11 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     >>> convx.avg_pool(x, 3, stride=3, padding=1, count_include_pad=True)
     array([[[1.33333333, 4.        ]]])
     """
-    x = np.asarray(x)
+    options = window, stride, padding, dilation, ceil_mode, count_include_pad, divisor, layout
+    front = _FRONTS["avg_pool"]
+    if (y := front.ready(x, None, None, out, workers, options)) is not None:
+        return y
+    asked, x = x, np.asarray(x)
     dtype, computed = _average_dtype(x.dtype, "x")
     p = _planned(x.shape, window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad, divisor)
     threads = _threads.team(workers)
@@ -326,7 +351,8 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     given = _windows.laid_out(x, computed)
     y = _windows.empty(p.y_shape, given, computed, out)
     _sums(p, given, y, threads)
-    return _given(out, y.astype(dtype, copy=False))
+    return _kept(front, (asked,), (given,), out, options, y, _given(out, y.astype(dtype, copy=False)),
+                 lambda: _windows.combining(p, given, y, False, _TEAM))
 
 
 def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
@@ -368,6 +394,11 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     >>> convx.max_pool_grad(x, np.array([[[10.0, 1.0]]]), 3, stride=1, ties="all")
     array([[[ 0., 11., 11.,  0.]]])
     """
+    options = window, stride, padding, dilation, ceil_mode, layout, ties
+    front = _FRONTS["max_pool_grad"]
+    if (dx := front.ready(x, dy, None, out, workers, options)) is not None:
+        return dx
+    asked = x, dy
     x, dy = np.asarray(x), np.asarray(dy)
     _real(x.dtype, "x")
     dtype = _real(dy.dtype, "dy")
@@ -385,7 +416,8 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     keys, dy = _alike(keys, dy, dtype)
     dx = _windows.empty(p.x_shape, keys, keys.dtype, out)
     _windows.routed(p, keys, dy, dx, ties == "all", threads)
-    return _given(out, dx.astype(dtype, copy=False))
+    return _kept(front, asked, (keys, dy), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
+                 lambda: _windows.routing(p, keys, dy, ties == "all", _TEAM), zero=True)
 
 
 def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,
@@ -421,7 +453,11 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
     >>> convx.avg_pool_grad((1, 1, 4), np.array([[[2.0, 6.0]]]), 2)
     array([[[1., 1., 3., 3.]]])
     """
-    dy = np.asarray(dy)
+    options = x_shape, window, stride, padding, dilation, ceil_mode, count_include_pad, divisor, layout
+    front = _FRONTS["avg_pool_grad"]
+    if (dx := front.ready(dy, None, None, out, workers, options)) is not None:
+        return dx
+    asked, dy = dy, np.asarray(dy)
     dtype, computed = _average_dtype(dy.dtype, "dy")
     p = _planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
                  divisor)
@@ -434,7 +470,8 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
         given = np.divide(given, p.spread_counts(given.real.dtype), out=np.empty_like(given))
     dx = _windows.empty(p.x_shape, given, computed, out)
     _sums(swapped, given, dx, threads)
-    return _given(out, dx.astype(dtype, copy=False))
+    return _kept(front, (asked,), (given,), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
+                 lambda: _windows.combining(swapped, given, dx, False, _TEAM))
 
 
 def max_unpool(y, indices, x_shape, *, layout=None, out=None):

@@ -46,6 +46,12 @@ class Pooling:
         axes = tuple(a.swap_xy() for a in self.axes)
         return Pooling(axes, self.n_at, self.c_at, self.s_at, self.y_shape, self.x_shape, counts)
 
+    @cached_property
+    def inverse(self) -> bool:
+        """Whether all counts are powers of two of ordinary size, so that factors are as exact as quotients."""
+        parts = [np.frexp(many) for many in self.counts]
+        return len(parts) < 8 and all((m == 0.5).all() and (np.abs(e) < 16).all() for m, e in parts)
+
     def spread_counts(self, dtype):
         """The counts of every output, to divide an array of y's shape by."""
         total = np.ones((), dtype)
@@ -123,7 +129,7 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     by_place = row is not None and role == rank - 1
     if row is None:  # nobody goes to a place by its number: the smaller ones
         place_steps = p.place_steps()
-    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, step, block, width, low]
+    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, p.inverse, step, block, width, low]
     for a in order:
         axis, at = p.axes[a], p.s_at[a]
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
@@ -144,6 +150,8 @@ def _numbers(p: Pooling, x, y, flat=False, single=False):
         counts = None
         if p.counts:  # whole vectors are read from every position on
             counts = np.concatenate([*(p.counts[a] for a in order), np.ones(64)]).astype(x.dtype)
+            if p.inverse:
+                counts = 1 / counts
         found = p.packed[key] = _kernels.load("pool", kind), packed, lanes, counts
     return found
 
@@ -162,15 +170,21 @@ def empty(shape, x, dtype, out=None):
     return np.empty(shape, dtype, order=order)
 
 
-def _team(threads: int, *arrays) -> int:
+def _team(threads, *arrays):
     return threads if sum(a.size for a in arrays) >= SMALL else 1
 
 
+def combining(p: Pooling, x, y, largest: bool, threads):
+    """What computes y = sums (divided by the counts) or largest values, as a function of x and y: it, and its further
+    arguments. x and y of one compiled dtype, contiguous alike."""
+    kernel, packed, _, counts = _numbers(p, x, y)
+    return kernel.values, packed, counts, largest, _team(threads, x, y)
+
+
 def combined(p: Pooling, x, y, largest: bool, threads: int) -> None:
-    """y = sums (divided by the counts) or largest values; x and y of one compiled dtype, contiguous alike."""
     if y.size:
-        kernel, packed, _, counts = _numbers(p, x, y)
-        kernel.values(x, y, packed, counts, largest, _team(threads, x, y))
+        values, *numbers = combining(p, x, y, largest, threads)
+        values(x, y, *numbers)
 
 
 def located(p: Pooling, x, y, threads: int):
@@ -182,13 +196,19 @@ def located(p: Pooling, x, y, threads: int):
     return places
 
 
+def routing(p: Pooling, x, dy, ties_all: bool, threads):
+    """What adds dy to a dx of zeros where x, which lies in memory alike, is the largest value of its window, as a
+    function of x, dy and dx: it, and its further arguments."""
+    kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
+    part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
+    return kernel.gradient, packed, ties_all, part, _team(threads, x, x)
+
+
 def routed(p: Pooling, x, dy, dx, ties_all: bool, threads: int) -> None:
-    """dx, which lies in memory as x does, = dy added where x is the largest value of its window."""
     dx[...] = 0
     if dy.size and dx.size:
-        kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
-        part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
-        kernel.gradient(x, dy, dx, packed, ties_all, part, _team(threads, x, dx))
+        gradient, *numbers = routing(p, x, dy, ties_all, threads)
+        gradient(x, dy, dx, *numbers)
 
 
 def ordered(x, cells: int):

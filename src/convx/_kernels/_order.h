@@ -47,10 +47,13 @@ static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
 #define CONVX_NAN(v) p_set(0)
 #endif
 #define CONVX_TRUE(condition) ((vplace)(condition))
+/* a[j], b[j] in turn: the first and the second half */
+static inline vreal v_low(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_LOW); }
+static inline vreal v_high(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_HIGH); }
 /* to[2*j], to[2*j + 1] = a[j], b[j] for j < V */
 static inline void v_mix(real *to, vreal a, vreal b) {
-    v_store(to, CONVX_MIX(a, b, CONVX_LOW));
-    v_store(to + V, CONVX_MIX(a, b, CONVX_HIGH));
+    v_store(to, v_low(a, b));
+    v_store(to + V, v_high(a, b));
 }
 #else
 typedef place vplace;
@@ -62,6 +65,8 @@ static inline vreal v_pick(vplace m, vreal a, vreal b) { return m ? b : a; }
 static inline vreal v_only(vplace m, vreal a) { return m ? a : 0; }
 #define CONVX_NAN(v) (-(place)((v) != (v)))
 #define CONVX_TRUE(condition) (-(place)(condition))
+static inline vreal v_low(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_high(vreal a, vreal b) { (void)a; return b; }
 static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
 #endif
 
@@ -97,21 +102,45 @@ static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 #if CONVX_VBYTES == 64
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
+#define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15
+#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 7
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
+#define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
+#define CONVX_ODDS_8 1, 3, 5, 7
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 7
+#define CONVX_NEXT_8 1, 2, 3, 3
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
+#define CONVX_ODDS_4 1, 3, 5, 7
+#define CONVX_ODDS_8 1, 3
+#define CONVX_NEXT_4 1, 2, 3, 3
+#define CONVX_NEXT_8 1, 1
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
+#define CONVX_ODDS CONVX_ODDS_4
+#define CONVX_NEXT CONVX_NEXT_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
+#define CONVX_ODDS CONVX_ODDS_8
+#define CONVX_NEXT CONVX_NEXT_8
 #endif
-static inline vreal v_second(const real *p) { return CONVX_MIX(v_load(p), v_load(p + V), CONVX_PAIRS); }
+/* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
+static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
+static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
+/* a[1], a[2], ..., and anything */
+static inline vreal v_next(vreal a) { return CONVX_MIX(a, a, CONVX_NEXT); }
+static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
 static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
+static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
+static inline vreal v_next(vreal a) { return a; }
 static inline vreal v_second(const real *p) { return *p; }
 static inline vplace p_second(const place *p) { return *p; }
 #endif
@@ -136,32 +165,93 @@ static inline vplace p_every(const place *p, ptrdiff_t step) {
     for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
-/* A vector of which only the first count values are in memory, 0 < count < V; no others are touched. */
-static inline vreal v_part(const real *p, ptrdiff_t count) {
-    real lanes[V] = {0};
-    v_copy(lanes, p, count);
+/* Some lanes of a vector: m_between names low .. high - 1; v_where reads them (the others are those of fill), v_some too
+   (the others are 0), v_at writes them. The memory of the others is not touched. */
+#if defined(__AVX512F__)
+typedef uint32_t vmask;
+#define CONVX_LANES(n) ((1u << ((n) < 0 ? 0 : (n) > V ? V : (n))) - 1)
+static inline vmask m_between(ptrdiff_t low, ptrdiff_t high) { return CONVX_LANES(high) & ~CONVX_LANES(low); }
+#if defined(CONVX_F32)
+static inline vreal v_where(const real *p, vmask m, vreal fill) {
+    return (vreal)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)m, p);
+}
+static inline vreal v_some(const real *p, vmask m) { return (vreal)_mm512_maskz_loadu_ps((__mmask16)m, p); }
+static inline void v_at(real *p, vreal v, vmask m) { _mm512_mask_storeu_ps(p, (__mmask16)m, (__m512)v); }
+#else
+static inline vreal v_where(const real *p, vmask m, vreal fill) {
+    return (vreal)_mm512_mask_loadu_epi64((__m512i)fill, (__mmask8)m, p);
+}
+static inline vreal v_some(const real *p, vmask m) { return (vreal)_mm512_maskz_loadu_epi64((__mmask8)m, p); }
+static inline void v_at(real *p, vreal v, vmask m) { _mm512_mask_storeu_epi64(p, (__mmask8)m, (__m512i)v); }
+#endif
+#elif defined(__AVX2__)
+typedef vplace vmask;
+static inline vmask m_between(ptrdiff_t low, ptrdiff_t high) {
+#if defined(CONVX_F32)
+    const vplace lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    const vplace lanes = {0, 1, 2, 3};
+#endif
+    place l = (place)(low < 0 ? 0 : low > V ? V : low), h = (place)(high < 0 ? 0 : high > V ? V : high);
+    return CONVX_TRUE(lanes >= p_set(l)) & CONVX_TRUE(lanes < p_set(h));
+}
+#if defined(CONVX_F32)
+static inline vreal v_some(const real *p, vmask m) {
+    return (vreal)_mm256_maskload_epi32((const int *)(const void *)p, (__m256i)m);
+}
+static inline void v_at(real *p, vreal v, vmask m) {
+    _mm256_maskstore_epi32((int *)(void *)p, (__m256i)m, (__m256i)v);
+}
+#else
+static inline vreal v_some(const real *p, vmask m) {
+    return (vreal)_mm256_maskload_epi64((const long long *)(const void *)p, (__m256i)m);
+}
+static inline void v_at(real *p, vreal v, vmask m) {
+    _mm256_maskstore_epi64((long long *)(void *)p, (__m256i)m, (__m256i)v);
+}
+#endif
+static inline vreal v_where(const real *p, vmask m, vreal fill) { return v_pick(m, fill, v_some(p, m)); }
+#else
+typedef struct {
+    ptrdiff_t low, high;
+} vmask;
+static inline vmask m_between(ptrdiff_t low, ptrdiff_t high) {
+    vmask m = {low < 0 ? 0 : low, high > V ? V : high};
+    return m;
+}
+static inline vreal v_where(const real *p, vmask m, vreal fill) {
+    real lanes[V];
+    ptrdiff_t j;
+    if (m.low == 0 && m.high == V) return v_load(p);
+    v_store(lanes, fill);
+    for (j = m.low; j < m.high; j++) lanes[j] = p[j];
     return v_load(lanes);
 }
-static inline void v_put(real *p, vreal v, ptrdiff_t count) {
+static inline vreal v_some(const real *p, vmask m) { return v_where(p, m, v_set(0)); }
+static inline void v_at(real *p, vreal v, vmask m) {
     real lanes[V];
+    if (m.low == 0 && m.high == V) {
+        v_store(p, v);
+        return;
+    }
     v_store(lanes, v);
-    v_copy(p, lanes, count);
+    if (m.low < m.high) v_copy(p + m.low, lanes + m.low, m.high - m.low);
 }
+#endif
+/* A vector of which only the first count values are in memory, 0 < count < V; zeros behind them. */
+static inline vreal v_part(const real *p, ptrdiff_t count) { return v_some(p, m_between(0, count)); }
+/* The first count values of v, to p. */
+static inline void v_put(real *p, vreal v, ptrdiff_t count) { v_at(p, v, m_between(0, count)); }
 static inline vplace p_part(const place *p, ptrdiff_t count) {
-    place lanes[V] = {0};
-    memcpy(lanes, p, count * sizeof(place));
-    return p_load(lanes);
+    return (vplace)v_part((const real *)(const void *)p, count);
 }
-static inline void p_put(place *p, vplace v, ptrdiff_t count) {
-    place lanes[V];
-    p_store(lanes, v);
-    memcpy(p, lanes, count * sizeof(place));
-}
+static inline void p_put(place *p, vplace v, ptrdiff_t count) { v_put((real *)(void *)p, (vreal)v, count); }
 
 /* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
    y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
    `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
-   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes. */
+   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes.
+   inverse: what sums are divided by are powers of two, and given are the factors. */
 typedef struct {
     ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
 } PoolAxis;
@@ -169,7 +259,7 @@ typedef struct {
     ptrdiff_t taps, stride, dilation, start;
 } PoolPhase;
 typedef struct {
-    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low;
+    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low;
     PoolAxis axis[];
 } Pool;
 static inline const PoolPhase *phases_of(const Pool *pool) {

@@ -15,6 +15,17 @@ cdef extern from "_order.h" nogil:
     vreal v_second(const real*)
     vplace p_second(const place*)
     void v_mix(real*, vreal, vreal)
+    vreal v_low(vreal, vreal)
+    vreal v_high(vreal, vreal)
+    vreal v_evens(vreal, vreal)
+    vreal v_odds(vreal, vreal)
+    vreal v_next(vreal)
+    ctypedef struct vmask:
+        pass
+    vmask m_between(Py_ssize_t, Py_ssize_t)
+    vreal v_where(const real*, vmask, vreal)
+    vreal v_some(const real*, vmask)
+    void v_at(real*, vreal, vmask)
     vreal v_max(vreal, vreal)
     vplace v_wins(vreal, vreal)
     vplace v_same(vreal, vreal)
@@ -33,7 +44,7 @@ cdef extern from "_order.h" nogil:
     ctypedef struct PoolPhase:
         Py_ssize_t taps, stride, dilation, start
     ctypedef struct Pool:
-        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, step, block, width, low
+        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low
         PoolAxis axis[1]
     ctypedef struct Run:
         Py_ssize_t i, count, step

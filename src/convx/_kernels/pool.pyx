@@ -16,8 +16,8 @@ from _real cimport real, vreal, V, v_load, v_store, v_set
 from _nest cimport address, clip_low, clip_high, PyBytes_AS_STRING
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_store, p_set, p_pick, v_pick, v_only, v_second, p_second, v_mix, v_max,
-    v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, Pool, PoolAxis, PoolPhase, Run,
-    phases_of,
+    v_wins, v_same, p_same, p_less, p_line, v_every, p_every, v_part, v_put, p_part, p_put, vmask, m_between, v_where,
+    v_some, v_at, v_next, v_evens, v_odds, v_low, v_high, Pool, PoolAxis, PoolPhase, Run, phases_of,
 )
 
 LANES = V
@@ -25,9 +25,10 @@ LANES = V
 cdef enum:
     SUM, MAX
     CHUNK = 64  # rows in one list
-    GROUP = 8   # planes at a time
+    GROUP = 16   # planes at a time
     STRIP = 32  # outputs of a row whose largest values wait for their gradient: 32 kB of lanes and places
     MOST = 64   # axes of an array
+    FEW = 12    # cells of a window that is read straight from x
 
 ctypedef struct Walk:
     # The rows of one window: a counter over the taps of all axes but the inner one, and the list that it fills.
@@ -118,10 +119,17 @@ cdef inline Py_ssize_t output_row(const Pool* pool, Py_ssize_t row) noexcept nog
 
 # Values ---------------------------------------------------------------------------------------------------------------
 
+cdef inline vreal divided(vreal sums, vreal many, bint inverse) noexcept nogil:
+    """sums / many; inverse: many are the factors."""
+    return sums*many if inverse else sums/many
+
+
 cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssize_t taps, Py_ssize_t step,
-                               Py_ssize_t n, bint first, const int op, const int vectors) noexcept nogil:
-    """`vectors` vectors (0: n lanes of one) of a combination of rows x taps."""
+                               Py_ssize_t n, bint first, real many, bint inverse, const int op,
+                               const int vectors) noexcept nogil:
+    """`vectors` vectors (0: n lanes of one) of a combination of rows x taps; divided by many, if that is not 0."""
     cdef vreal acc[4]
+    cdef vreal by = v_set(many)
     cdef Py_ssize_t r, k, done = 0
     cdef const real* p
     cdef int v
@@ -144,6 +152,11 @@ cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssi
                 acc[v] = better(acc[v], v_load(p + v*V), op)
             p += step
         done = 0
+    if op == SUM and many != 0:
+        if vectors == 0:
+            acc[0] = divided(acc[0], by, inverse)
+        for v in range(vectors):
+            acc[v] = divided(acc[v], by, inverse)
     if vectors == 0:
         v_put(to, acc[0], n)
     for v in range(vectors):
@@ -151,21 +164,22 @@ cdef inline void combine_lanes(real* to, const real* x, const Walk* walk, Py_ssi
 
 
 cdef inline void combine(real* to, const real* x, const Walk* walk, Py_ssize_t taps, Py_ssize_t step, Py_ssize_t n,
-                         bint first, const int op) noexcept nogil:
-    """to[:n] = the combination of the listed rows at `taps` positions `step` apart (and of to, but the first time).
+                         bint first, real many, bint inverse, const int op) noexcept nogil:
+    """to[:n] = the combination of the listed rows at `taps` positions `step` apart (and of to, but the first time),
+    divided by many unless that is 0.
     What is left behind whole vectors is done with the last whole one again, where that may be."""
     cdef Py_ssize_t j = 0
     while j + 4*V <= n:
-        combine_lanes(to + j, x + j, walk, taps, step, V, first, op, 4)
+        combine_lanes(to + j, x + j, walk, taps, step, V, first, many, inverse, op, 4)
         j += 4*V
     while j + V <= n:
-        combine_lanes(to + j, x + j, walk, taps, step, V, first, op, 1)
+        combine_lanes(to + j, x + j, walk, taps, step, V, first, many, inverse, op, 1)
         j += V
     if j < n and j > 0 and first:
         j = n - V
-        combine_lanes(to + j, x + j, walk, taps, step, V, True, op, 1)
+        combine_lanes(to + j, x + j, walk, taps, step, V, True, many, inverse, op, 1)
     elif j < n:
-        combine_lanes(to + j, x + j, walk, taps, step, n - j, first, op, 0)
+        combine_lanes(to + j, x + j, walk, taps, step, n - j, first, many, inverse, op, 0)
 
 
 cdef inline vreal every(const real* p, Py_ssize_t stride, const int known) noexcept nogil:
@@ -187,7 +201,7 @@ cdef inline vreal along_at(const real* p, const PoolPhase* f, const int op, cons
 
 
 cdef inline void along_by(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const real* many, real times,
-                          const int op, const int known) noexcept nogil:
+                          bint inverse, const int op, const int known) noexcept nogil:
     cdef Py_ssize_t j = 0
     cdef vreal t = v_set(times), acc
     while j < n:
@@ -195,7 +209,7 @@ cdef inline void along_by(real* to, const real* p, const PoolPhase* f, Py_ssize_
             j = n - V
         acc = along_at(p + j*f.stride, f, op, known)
         if many != NULL:
-            acc = acc / (v_load(many + j) * t)
+            acc = divided(acc, v_load(many + j) * t, inverse)
         if n >= V:
             v_store(to + j, acc)
         else:
@@ -204,18 +218,18 @@ cdef inline void along_by(real* to, const real* p, const PoolPhase* f, Py_ssize_
 
 
 cdef inline void along(real* to, const real* p, const PoolPhase* f, Py_ssize_t n, const real* many, real times,
-                       const int op) noexcept nogil:
+                       bint inverse, const int op) noexcept nogil:
     """n outputs of a phase from a padded row; divided by many * times, of which a vector may be read everywhere."""
     cdef Py_ssize_t j
     if f.taps == 0:
         for j in range(n):
             to[j] = 0
     elif f.stride == 1:
-        along_by(to, p, f, n, many, times, op, 1)
+        along_by(to, p, f, n, many, times, inverse, op, 1)
     elif f.stride == 2:
-        along_by(to, p, f, n, many, times, op, 2)
+        along_by(to, p, f, n, many, times, inverse, op, 2)
     else:
-        along_by(to, p, f, n, many, times, op, 0)
+        along_by(to, p, f, n, many, times, inverse, op, 0)
 
 
 cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t row, Py_ssize_t outs) noexcept nogil:
@@ -235,15 +249,15 @@ cdef inline void spread(const Pool* pool, real* to, const real* rows, Py_ssize_t
             to[pool.step*k + f] = rows[f*row + k]
 
 
-cdef inline void divide_all(real* y, Py_ssize_t n, real many) noexcept nogil:
+cdef inline void divide_all(real* y, Py_ssize_t n, real many, bint inverse) noexcept nogil:
     """y /= many."""
     cdef Py_ssize_t j = 0
     cdef vreal t = v_set(many)
     while j + V <= n:
-        v_store(y + j, v_load(y + j) / t)
+        v_store(y + j, divided(v_load(y + j), t, inverse))
         j += V
     if j < n:
-        v_put(y + j, v_part(y + j, n - j) / t, n - j)
+        v_put(y + j, divided(v_part(y + j, n - j), t, inverse), n - j)
 
 
 ctypedef struct Part:
@@ -290,6 +304,131 @@ cdef inline void begin_group(const Pool* pool, Py_ssize_t first, Py_ssize_t size
         group.y[t] = (first + t) // pool.g * pool.yn + (first + t) % pool.g * pool.yg
 
 
+ctypedef struct Reads:
+    # What a vector of outputs of one phase reads of every row of a window: at position i (and i + V where the stride is
+    # 2: every second value, and the others as well if `both`). Lanes outside the array are left out.
+    Py_ssize_t count
+    Py_ssize_t i[FEW]
+    bint both[FEW]
+    vmask here[FEW]
+    vmask there[FEW]
+
+
+cdef inline void survey(Reads* reads, const PoolPhase* f, Py_ssize_t i, Py_ssize_t size) noexcept nogil:
+    """reads of the outputs of a phase from the one on whose window begins at position i."""
+    cdef Py_ssize_t k = 0, t = 0
+    while k < f.taps:
+        reads.i[t] = i
+        reads.here[t] = m_between(-i, size - i)
+        reads.there[t] = m_between(-i - V, size - i - V)
+        reads.both[t] = f.stride == 2 and f.dilation == 1 and k + 1 < f.taps
+        i += 2*f.dilation if reads.both[t] else f.dilation
+        k += 2 if reads.both[t] else 1
+        t += 1
+    reads.count = t
+
+
+cdef inline vreal some(const real* p, vmask m, const int op) noexcept nogil:
+    """The lanes of m; in the others what combines to nothing."""
+    return v_some(p, m) if op == SUM else v_where(p, m, v_set(LOWEST))
+
+
+cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* reads, const int op, const int stride,
+                              const int known, const bint square, bint part) noexcept nogil:
+    """The combination of a window's rows and taps, for a vector of outputs. known: the rows, where they are known when
+    this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted."""
+    cdef vreal acc = v_set(0), a, b = v_set(0), c
+    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count, count = reads.count
+    cdef const real* p
+    cdef bint both
+    if known == 0 and rows == 0:
+        return acc
+    if square:
+        count = known if stride == 1 else (known + 1) // 2
+    for t in range(count):
+        p = x + reads.i[t]
+        both = 2*t + 1 < known if square else reads.both[t]
+        a = some(p + walk.at[0], reads.here[t], op)
+        if stride == 2:
+            b = some(p + walk.at[0] + V, reads.there[t], op)
+        for r in range(1, rows):
+            a = better(a, some(p + walk.at[r], reads.here[t], op), op)
+            if stride == 2:
+                b = better(b, some(p + walk.at[r] + V, reads.there[t], op), op)
+        if stride == 1:
+            acc = a if t == 0 else better(acc, a, op)
+        else:
+            c = v_evens(a, b)
+            acc = c if t == 0 else better(acc, c, op)
+            if both:
+                acc = better(acc, v_odds(a, b), op)
+            if square and known == 3 and t == 0 and part:
+                return better(acc, v_next(c), op)
+    return acc
+
+
+cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
+                          const Walk* walk, const Part* part, const int op, const int step, const int stride,
+                          const int rows, const bint square) noexcept nogil:
+    """Outputs of one row of a group of planes, straight from the listed rows: windows of few cells in one phase, or in
+    two with stride 1."""
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef Py_ssize_t j = 0, size = pool.axis[pool.rank - 1].size, p
+    cdef Reads reads[2]
+    cdef vreal a, b, by = v_set(1)
+    cdef vmask first, second
+    cdef bint shared = op == SUM and many != NULL
+    while j < part.outs:
+        survey(&reads[0], f, part.start + f[0].start + j // step * stride, size)
+        first = m_between(0, part.outs - j)
+        if step == 2:
+            survey(&reads[1], f + 1, part.start + f[1].start + j // step * stride, size)
+            second = m_between(0, part.outs - j - V)
+        if shared:  # with two phases: the gradient of an average by one number
+            by = (v_load(many + j) if step == 1 else v_set(many[0])) * v_set(times)
+        for p in range(group.count):
+            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows, square, part.outs - j < V)
+            if shared:
+                a = divided(a, by, pool.inverse)
+            if step == 1:
+                v_at(y + group.y[p] + j, a, first)
+                continue
+            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows, square, False)
+            if shared:
+                b = divided(b, by, pool.inverse)
+            v_at(y + group.y[p] + j, v_low(a, b), first)
+            v_at(y + group.y[p] + j + V, v_high(a, b), second)
+        j += step*V
+
+
+cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
+                             const Walk* walk, const Part* part, const int op, const int step,
+                             const int stride) noexcept nogil:
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef bint square = step == 1 and f.taps == walk.count and f.dilation == 1
+    if square and walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, True)
+    elif square and walk.count == 3:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3, True)
+    elif walk.count == 1:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1, False)
+    elif walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, False)
+    else:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False)
+
+
+cdef bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
+    """Whether `straight` takes the window, and loads little."""
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef Py_ssize_t p, taps = 0
+    if pool.step > 2 or f[0].stride > 2 or f[pool.step - 1].stride != f[0].stride or (pool.step == 2 and f[0].stride > 1):
+        return False
+    for p in range(pool.step):
+        taps = max(taps, f[p].taps)
+    return walk.total*taps <= (FEW if pool.step == 2 or f[0].stride == 2 else FEW // 2)
+
+
 cdef void row_values(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
                      const real* many, real times, Py_ssize_t row, const Part* part, real* scratch,
                      const int op) noexcept nogil:
@@ -300,30 +439,41 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
     begin(&walk, pool, tables, row)
+    if is_straight(pool, &walk):
+        more(&walk, pool)
+        if pool.step == 2:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 2, 1)
+        elif f.stride == 2:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 1, 2)
+        else:
+            straight_by(pool, group, x, y, many, times, &walk, part, op, 1, 1)
+        return
     while left:
         left = more(&walk, pool)
         for p in range(group.count):
-            combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first,
-                    op)
+            combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first, 0,
+                    False, op)
         first = False
     if pool.step == 1:
         for p in range(group.count):
-            along(y + group.y[p], scratch + p*pool.width + f.start, f, part.outs, many, times, op)
+            along(y + group.y[p], scratch + p*pool.width + f.start, f, part.outs, many, times,
+                  pool.inverse, op)
         return
     n = ((part.outs + pool.step - 1) // pool.step + V - 1) // V * V  # whole vectors: scratch has room for them
     for p in range(group.count):
         if many != NULL:  # the gradient of an average by one number
-            divide_all(scratch + p*pool.width, (part.high - part.start + V - 1) // V * V, many[0]*times)
+            divide_all(scratch + p*pool.width, (part.high - part.start + V - 1) // V * V, many[0]*times,
+                       pool.inverse)
         for j in range(pool.step):
             along(tmp + (p*pool.step + j)*size, scratch + p*pool.width + f[j].start, f + j, n, NULL, 0,
-                  op)
+                  False, op)
     for p in range(group.count):
         spread(pool, y + group.y[p], tmp + p*pool.step*size, size, part.outs)
 
 
 cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t step,
-                      Py_ssize_t row, Py_ssize_t n, const int op) noexcept nogil:
-    """One output row, n lanes of every output."""
+                      const real* many, real times, Py_ssize_t row, Py_ssize_t n, const int op) noexcept nogil:
+    """One output row, n lanes of every output; divided by many * times."""
     cdef Walk walk
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
     cdef const Run* run
@@ -334,7 +484,8 @@ cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x,
         left = more(&walk, pool)
         for o in range(d.out):
             run = &tables[pool.rank - 1][o]
-            combine(y + o*step, x + run.i*d.xs, &walk, run.count, run.step*d.xs, n, first, op)
+            combine(y + o*step, x + run.i*d.xs, &walk, run.count, run.step*d.xs, n, first,
+                    0 if many == NULL or left else many[o]*times, pool.inverse, op)
         first = False
 
 
@@ -620,10 +771,7 @@ cdef void values_task(const Pool* pool, const Run* const* tables, const real* x,
                 row_values(pool, tables, &group, x, y + at + part.first, many + part.first if many != NULL else NULL,
                            times, row, &part, scratch, op)
                 continue
-            lane_values(pool, tables, x + group.x[0], y + group.y[0] + at, d.ys, row, pool.lanes, op)
-            if many != NULL:
-                for o in range(d.out):
-                    divide_all(y + group.y[0] + at + o*d.ys, pool.lanes, many[o]*times)
+            lane_values(pool, tables, x + group.x[0], y + group.y[0] + at, d.ys, many, times, row, pool.lanes, op)
 
 
 def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads):

@@ -1,7 +1,7 @@
 """Calls that were made before: from arrays of known forms straight to the kernels.
 
-A form is what a plan may depend on besides values: the shape, the strides, the dtype (one of NumPy's own, in native
-order), and that the array is aligned. A `Record` holds the forms and the options of a call that went the long way, and
+A form is what a plan may depend on besides values: the shape, the strides, the dtype (a number in native byte order), and
+that the array is aligned. A `Record` holds the forms and the options of a call that went the long way, and
 what the call came down to: how its result is made, and functions with their arguments. `Front.ready` looks for the
 record of a call and repeats it. Whatever is not known, or wrong, or overlaps, it leaves to the long way, which says so:
 `ready` returns None and has done nothing.
@@ -27,15 +27,17 @@ cdef extern from "Python.h":
 
 cdef extern from "numpy/arrayobject.h":
     PyTypeObject PyArray_Type
-    PyObject* descr_of "(PyObject *)PyArray_DESCR"(ndarray)
     bint PyArray_ISALIGNED(ndarray)
     bint PyArray_ISWRITEABLE(ndarray)
+    bint PyArray_ISNOTSWAPPED(ndarray)
+    bint PyTypeNum_ISNUMBER(int)
     int PyArray_TYPE(ndarray)
     npy_intp PyArray_NBYTES(ndarray)
 
 cdef enum:
     AXES = 8       # arrays of more axes go the long way
     ARGUMENTS = 20  # of one function
+    NOTHING = -1
     RECORDS = 1024  # as many as there are plans
     ALIKE = 8       # of the same shapes and strides
     X = 0
@@ -57,7 +59,7 @@ SLOTS = tuple(Slot(place) for place in range(OPERANDS + 1))  # x, w, bias, y, th
 
 
 ctypedef struct Form:
-    PyObject* descr  # one of NumPy's own, which live for ever; NULL: None was given
+    int kind  # NumPy's number of the dtype; NOTHING: None was given
     int nd
     npy_intp dims[AXES]
     npy_intp strides[AXES]
@@ -73,7 +75,7 @@ cdef bint take(Form* form, object a) except -1:
     cdef ndarray array
     cdef npy_intp size, reach
     cdef int i
-    form.descr, form.nd = NULL, 0
+    form.kind, form.nd = NOTHING, 0
     if a is None:
         return True
     if not is_array(a):
@@ -81,9 +83,9 @@ cdef bint take(Form* form, object a) except -1:
     array = <ndarray>a
     if PyArray_NDIM(array) > AXES or not PyArray_ISALIGNED(array):
         return False
-    if cnp.dtype(cnp.PyArray_DescrFromType(PyArray_TYPE(array))) is not <object>descr_of(array):
+    if not PyTypeNum_ISNUMBER(PyArray_TYPE(array)) or not PyArray_ISNOTSWAPPED(array):
         return False
-    form.descr, form.nd = descr_of(array), PyArray_NDIM(array)
+    form.kind, form.nd = PyArray_TYPE(array), PyArray_NDIM(array)
     form.low, form.high = 0, cnp.PyArray_ITEMSIZE(array)
     for i in range(form.nd):
         size = form.dims[i] = PyArray_DIMS(array)[i]
@@ -101,12 +103,14 @@ cdef bint take(Form* form, object a) except -1:
 cdef inline bint fits(const Form* form, object a) noexcept:
     cdef ndarray array
     cdef int i
-    if form.descr == NULL:
+    if form.kind == NOTHING:
         return a is None
     if not is_array(a):
         return False
     array = <ndarray>a
-    if descr_of(array) != form.descr or PyArray_NDIM(array) != form.nd or not PyArray_ISALIGNED(array):
+    if PyArray_TYPE(array) != form.kind or PyArray_NDIM(array) != form.nd:
+        return False
+    if not PyArray_ISALIGNED(array) or not PyArray_ISNOTSWAPPED(array):
         return False
     for i in range(form.nd):
         if PyArray_DIMS(array)[i] != form.dims[i] or PyArray_STRIDES(array)[i] != form.strides[i]:
@@ -117,7 +121,7 @@ cdef inline bint fits(const Form* form, object a) noexcept:
 cdef inline bint apart(object a, const Form* form, const char* low, const char* high) noexcept:
     """Whether an array of this form, or None, lies outside the bytes from low to high."""
     cdef const char* start
-    if form.descr == NULL:
+    if form.kind == NOTHING:
         return True
     start = <const char*>PyArray_DATA(<ndarray>a)
     return start + form.high <= low or high <= start + form.low

@@ -10,6 +10,8 @@ from ._base import not_dense
 name = "winograd"
 error_factor = 8.0  # 4.6 was measured for one channel, 0.05 for 16 and more (benchmarks/winograd_error.py)
 normwise = True
+LEAST, PARTS = 96, 16
+OWN, ROOM, LIMIT = 1300000, 640000, 12 << 20
 
 
 def refuse(nest, kind):
@@ -18,13 +20,22 @@ def refuse(nest, kind):
         return reason
     if len(nest.windows) < 2:
         return f"{len(nest.windows)} axes with taps (3x3 are needed)"
-    for v in nest.windows[-2:]:
-        a = v.axis
-        if a.taps != 3:
-            return f"{a.taps} taps along one of the last two axes (only 3)"
+    last = [v.axis for v in nest.windows[-2:]]
+    for a in last:
         if a.stride != 1 or a.dilation != 1:
             return f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only 1)"
+    if _is_gradient(nest):
+        return None
+    for a in last:
+        if a.taps != 3:
+            return f"{a.taps} taps along one of the last two axes (only 3, or 3 outputs along both)"
     return None
+
+
+def _is_gradient(nest) -> bool:
+    """Whether the outputs are 3x3, as those of a weight gradient."""
+    last = [v.axis for v in nest.windows[-2:]]
+    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
 
 
 def _tiles(nest):
@@ -66,14 +77,44 @@ def _cycles(nest, kind, bound: bool) -> float:
     return (work + around + x_cost + y_cost + w_cost) * nest.g
 
 
+def _layer_of(nest):
+    """(rows, columns, tiles) of the products of a weight gradient: k0 and channels, channels, pieces of dy."""
+    outer = nest.windows[0].axis if len(nest.windows) > 2 else None
+    tiles = nest.c * (outer.taps if outer else 1)
+    for v in nest.windows[-2:]:
+        tiles *= -(-v.axis.taps // 4)
+    return nest.n * (outer.out if outer else 1), nest.m, tiles
+
+
+def _cut(nest, kind):
+    """(parts, block) of the tiles of a weight gradient; `own` and `shared` of the kernel say what they are.
+
+    The products of `own` (at most OWN bytes), and V and D of a block of it (ROOM) stay in L2.
+    """
+    kernel, size = _kernels.load("winograd_grad", kind), 8 if kind == "f64" else 4
+    rows, m, tiles = _layer_of(nest)
+    columns = -(-m // kernel.LANES) * kernel.LANES
+    each = 36 * size * (rows + columns)
+    parts = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1))
+    if parts > 1 and 36 * size * rows * columns <= OWN:
+        parts = 1 << parts.bit_length() - 1
+        tiles = -(-tiles // parts)
+        return parts, -(-tiles // -(-tiles * each // ROOM))
+    return 0, max(1, -(-tiles // max(-(-tiles * each // LIMIT), 1)))
+
+
 def seconds(nest, kind, threads):
     """Cycles at 3.5 GHz, 5 us for the scratch and the regions."""
+    if _is_gradient(nest):
+        return 1e9
     return 5e-6 + _cycles(nest, kind, False) / 3.5e9 / threads
 
 
 def scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
     kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
+    if _is_gradient(nest):
+        return 0
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
     depth, width = nest.c * planes, 3 * kernel.LANES
     weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
@@ -82,11 +123,14 @@ def scratch(nest, kind, threads):
 
 
 def way(nest, model, kind, bound):
-    return None
+    """How the sums of a weight gradient are cut."""
+    return _cut(model, kind) if _is_gradient(nest) else None
 
 
 def prepare(nest, call, w):
-    """The transformed weights."""
+    """The transformed weights, or None where w is the y of a layer."""
+    if call.way:
+        return None
     kernel = _kernels.load("winograd", call.kind)
     packed = np.empty(kernel.packed_size(call.packed), call.dtype)
     kernel.pack(w, packed, call.packed, call.threads)
@@ -94,5 +138,9 @@ def prepare(nest, call, w):
 
 
 def run(nest, call, x, w, y):
+    if call.way:
+        kernel = _kernels.load("winograd_grad", call.kind)
+        kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, *call.way, call.threads)
+        return
     kernel = _kernels.load("winograd", call.kind)
     kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.weights, call.threads)

@@ -290,7 +290,7 @@ cdef int shared(Gradient* job, Py_ssize_t block, int threads) noexcept nogil:
     survey(&job.x, &job.layer, max(LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, <Py_ssize_t>1)), <Py_ssize_t>MR))
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
     tall, wide = ROWS_AT_ONCE, PANELS_AT_ONCE
-    while tall > MR and (job.x.depth + tall - 1)//tall*((channels + wide - 1)//wide) < 4*threads:
+    while threads > 1 and tall > MR and (job.x.depth + tall - 1)//tall*((channels + wide - 1)//wide) < 4*threads:
         tall = tall // 2
     size = odd_lines(6*WIDE*V + 2*9*CHUNK*V + Q*wide*p_plane(tall))
     memory = <char*>malloc((size*threads + Q*(job.x.plane + job.dy.plane))*sizeof(real) + 64)

@@ -1,4 +1,7 @@
-"""3x3 layers by Winograd's F(4x4, 3x3) (floor 3); the kernel's head describes the transforms and the schedule."""
+"""3x3 layers and the gradients of their weights by Winograd's F(4x4, 3x3) and F(3x3, 4x4) (floor 3).
+
+The heads of the two kernels describe the transforms and the schedules.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from ._base import not_dense
 name = "winograd"
 error_factor = 8.0  # 4.6 was measured for one channel, 0.05 for 16 and more (benchmarks/winograd_error.py)
 normwise = True
-LEAST, PARTS = 96, 16
-OWN, ROOM, LIMIT = 1300000, 640000, 12 << 20
+
+LEAST, PARTS = 96, 16  # tiles of a part of a weight gradient at least, or its taps cost too much; parts at most
+OWN, ROOM = 1300000, 640000  # bytes of products, and of V and D of a block, that together stay in L2
+LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time
 
 
 def refuse(nest, kind):
@@ -32,11 +37,7 @@ def refuse(nest, kind):
     return None
 
 
-def _is_gradient(nest) -> bool:
-    """Whether the outputs are 3x3, as those of a weight gradient."""
-    last = [v.axis for v in nest.windows[-2:]]
-    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
-
+# ---- layers
 
 def _tiles(nest):
     """Tiles of a group."""
@@ -56,7 +57,7 @@ def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: 
     return values * loose
 
 
-def _cycles(nest, kind, bound: bool) -> float:
+def _cycles(nest, kind) -> float:
     """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
     of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
 
@@ -73,12 +74,20 @@ def _cycles(nest, kind, bound: bool) -> float:
     around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
     x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
     y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
-    w_cost = 0 if bound else nest.c * planes * u * (350.0 if adjoin else 500.0)
+    w_cost = nest.c * planes * u * (350.0 if adjoin else 500.0)
     return (work + around + x_cost + y_cost + w_cost) * nest.g
 
 
+# ---- weight gradients
+
+def _is_gradient(nest) -> bool:
+    """Whether the outputs are 3x3, as those of a weight gradient."""
+    last = [v.axis for v in nest.windows[-2:]]
+    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
+
+
 def _layer_of(nest):
-    """(rows, columns, tiles) of the products of a weight gradient: k0 and channels, channels, pieces of dy."""
+    """(rows, columns, tiles) of the products: taps k0 and channels of x, channels of dy, pieces of dy."""
     outer = nest.windows[0].axis if len(nest.windows) > 2 else None
     tiles = nest.c * (outer.taps if outer else 1)
     for v in nest.windows[-2:]:
@@ -87,13 +96,10 @@ def _layer_of(nest):
 
 
 def _cut(nest, kind):
-    """(parts, block) of the tiles of a weight gradient; `own` and `shared` of the kernel say what they are.
-
-    The products of `own` (at most OWN bytes), and V and D of a block of it (ROOM) stay in L2.
-    """
-    kernel, size = _kernels.load("winograd_grad", kind), 8 if kind == "f64" else 4
+    """(parts, block) of the tiles: the order of the sums. `own` and `shared` of the kernel say what they are."""
+    lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
     rows, m, tiles = _layer_of(nest)
-    columns = -(-m // kernel.LANES) * kernel.LANES
+    columns = -(-m // lanes) * lanes
     each = 36 * size * (rows + columns)
     parts = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1))
     if parts > 1 and 36 * size * rows * columns <= OWN:
@@ -103,23 +109,56 @@ def _cut(nest, kind):
     return 0, max(1, -(-tiles // max(-(-tiles * each // LIMIT), 1)))
 
 
+def _gradient_cycles(nest, kind) -> float:
+    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
+    tile of a vector of x, 410 of dy, 430 for the taps of a row and a vector (600 where they do not adjoin), 0.8 for a
+    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/costs.py`).
+    """
+    kernel = _kernels.load("winograd_grad", kind)
+    lanes, mr = kernel.LANES, kernel.ROWS
+    rows, m, tiles = _layer_of(nest)
+    u, v = -(-m // lanes), -(-nest.n // lanes)
+    last, planes = nest.windows[-1], rows // max(nest.n, 1)
+    parts, block = _cut(nest, kind)
+    blocks = -(-tiles // block)
+    adjoin = sorted(abs(w.ys) for w in nest.windows[-2:]) == [1, 3] or nest.y[2] == 1
+    work = 36.0 * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
+    x_cost = tiles * planes * (280.0 * v + 0.25 * _moved(nest.x[0], last.xs, nest.n, lanes, 26))
+    dy_cost = tiles * (410.0 * u + 0.5 * _moved(nest.w[1], last.ws, m, lanes, 16))
+    y_cost = rows * u * ((430.0 if adjoin else 600.0) * (parts or blocks) + 29.0 * blocks)
+    return (work + x_cost + dy_cost + y_cost) * nest.g
+
+
+def _gradient_scratch(nest, kind, threads):
+    """V and D of a block, the products of a task, and the taps of the parts."""
+    lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
+    rows, m, _ = _layer_of(nest)
+    columns = -(-m // lanes) * lanes
+    parts, block = _cut(nest, kind)
+    block *= 36 * size * (rows + columns + 2 * lanes)
+    if parts:
+        return threads * (block + 36 * size * rows * columns) + parts * 9 * size * nest.g * rows * columns
+    return block + threads * (36 * size * 64 * 6 * lanes + 400000)
+
+
+# ---- what is asked of a solver
+
 def seconds(nest, kind, threads):
     """Cycles at 3.5 GHz, 5 us for the scratch and the regions."""
-    if _is_gradient(nest):
-        return 1e9
-    return 5e-6 + _cycles(nest, kind, False) / 3.5e9 / threads
+    cycles = _gradient_cycles(nest, kind) if _is_gradient(nest) else _cycles(nest, kind)
+    return 5e-6 + cycles / 3.5e9 / threads
 
 
 def scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
-    kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     if _is_gradient(nest):
-        return 0
+        return _gradient_scratch(nest, kind, threads)
+    kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
     depth, width = nest.c * planes, 3 * kernel.LANES
     weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
     block = 36 * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
-    return min(weights, 12 << 20) + threads * block
+    return min(weights, LIMIT) + threads * block
 
 
 def way(nest, model, kind, bound):

@@ -5,10 +5,10 @@ The sum:       as the nest has it, y[n, m, o0, o1, o2] = init + sum over c and k
                taps the layer's outputs: `survey_layer` exchanges them back, and from then on x, w and dy are the layer's.
                A tile is 4 x 4 of dy and the 6 x 6 of x under it:  dw = GT [sum over tiles of (A dy AT) * (BT x B)] G.
 The schedule:  for a block of tiles V = BT x B (rows: k0 and c) and D = A dy AT (vectors along m), then 36 products of V
-               turned with D. `own`: the tiles are cut into parts, a thread sums the blocks of a part that stay in L2
-               and keeps the nine taps of the part; all parts are added in their order. `shared`: where the products
-               of all channels do not fit, V and D of a block are made once for all, threads take rows and columns,
-               and the taps of each block are added to dw.
+               turned with D. `own`, for few channels: the tiles are cut into parts, a thread sums the blocks of a
+               part that stay in L2 and keeps the nine taps of the part; all parts are added in their order.
+               `shared`: V and D of a block are made once for all, threads take rows and columns. Either the products
+               of all of them are kept from block to block, or the taps of each block are added to dw.
 Bits:          parts and blocks are given by the caller, who knows neither threads nor the number of rows.
 Not finite:    what a part or a block adds to three by three taps and is not finite is done again by the definition.
 """
@@ -18,7 +18,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
-from _winograd cimport (Q, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, taps_line,
+from _winograd cimport (Q, RUN, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, taps_line,
                         transform_tiles, order_taps, gather, scatter, products, aligned)
 
 cdef enum:
@@ -44,6 +44,18 @@ ctypedef struct Gradient:
 ctypedef struct Part:
     # Tiles tile .. tile + count of a group with a slice of rows and some panels of columns.
     Py_ssize_t g, tile, count, number, p0, p1
+
+
+ctypedef struct Shared:
+    # Of `shared`: the block (its number, of how many) and its transforms; rows and panels of a task, tasks across,
+    # products of a task, whether each task keeps its own for all blocks; room for each thread.
+    Part part
+    Py_ssize_t number, blocks, tall, wide, across, each
+    bint keep
+    real* v
+    real* d
+    real* p
+    real* room
 
 
 cdef void survey_layer(Gradient* job, const Nest* nest) noexcept nogil:
@@ -213,15 +225,14 @@ cdef void own_part(const Gradient* job, Part* part, Py_ssize_t block, real* sums
         transform_x(&job.x, now.g, now.tile, now.count, now.number, strip, v)
         transform_dy(&job.dy, now.g, now.tile, now.count, strip, d)
         multiply(job, &now, v, d, rows, p, b > 0)
-    finish(job, part, r0, r0 + rows, p, not job.first, sums, strip)
+    finish(job, part, r0, r0 + rows, p, False, sums, strip)
 
 
 cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noexcept nogil:
     """Threads have parts, and slices of rows where there are more threads than parts; 1 if there was no memory."""
     cdef Py_ssize_t each = 9*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, s, size, groups = job.layer.g
-    cdef Part part
     cdef char* memory
-    cdef real* sums = NULL
+    cdef real* sums
     cdef real* scratch
     most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*V*job.vectors)
     if groups*parts < threads:
@@ -230,17 +241,15 @@ cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noe
     block = min(block, (job.x.tiles + parts - 1) // parts)
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
     size = odd_lines(Q*(job.x.plane + job.dy.plane + channels*p_plane(job.x.depth)) + 6*WIDE*V + 2*9*CHUNK*V)
-    memory = <char*>malloc((size*threads + (groups*parts*each if parts > 1 else 0))*sizeof(real) + 64)
+    memory = <char*>malloc((size*threads + groups*parts*each)*sizeof(real) + 64)
     if memory == NULL:
         return 1
     scratch = aligned(memory)
-    if parts > 1:
-        sums = scratch + size*threads
+    sums = scratch + size*threads
     for t in prange(groups*parts*job.x.slices, num_threads=threads, schedule='dynamic'):
         own_task(job, parts, block, t, sums, scratch + threadid()*size)
-    if parts > 1:
-        for t in prange(groups*job.vectors*job.layer.axis[0].taps, num_threads=threads, schedule='static'):
-            add_parts(job, parts, t, sums, scratch + threadid()*size)
+    for t in prange(groups*job.vectors*job.layer.axis[0].taps, num_threads=threads, schedule='static'):
+        add_parts(job, parts, t, sums, scratch + threadid()*size)
     free(memory)
     return 0
 
@@ -253,9 +262,7 @@ cdef void own_task(const Gradient* job, Py_ssize_t parts, Py_ssize_t block, Py_s
     part.tile = of*job.x.tiles // parts
     part.count = (of + 1)*job.x.tiles // parts - part.tile
     part.p0, part.p1 = 0, panels(job.layer.m)
-    if sums != NULL:
-        sums = sums + (part.g*parts + of)*9*V*job.rows*job.vectors
-    own_part(job, &part, block, sums, scratch)
+    own_part(job, &part, block, sums + (part.g*parts + of)*9*V*job.rows*job.vectors, scratch)
 
 
 cdef void add_parts(const Gradient* job, Py_ssize_t parts, Py_ssize_t number, const real* sums,
@@ -277,74 +284,81 @@ cdef void add_parts(const Gradient* job, Py_ssize_t parts, Py_ssize_t number, co
         c += channels
 
 
-cdef int shared(Gradient* job, Py_ssize_t block, int threads) noexcept nogil:
+cdef int shared(Gradient* job, bint keep, Py_ssize_t block, int threads) noexcept nogil:
     """Blocks of tiles one after the other, their transforms made by all threads; 1 if there was no memory."""
     cdef Py_ssize_t blocks = max(<Py_ssize_t>1, (job.dy.tiles + block - 1) // block), channels = panels(job.layer.m)
-    cdef Py_ssize_t t, g, b, s, rows, down, across, tall, wide, units, size
+    cdef Py_ssize_t most, t, s, b, rows, across, tall = ROWS_AT_ONCE, wide = PANELS_AT_ONCE, size, tasks
     cdef char* memory
-    cdef real* v
-    cdef real* d
-    cdef real* scratch
-    cdef Part part
+    cdef Shared to
     block = (job.dy.tiles + blocks - 1) // blocks
-    survey(&job.x, &job.layer, max(LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, <Py_ssize_t>1)), <Py_ssize_t>MR))
+    most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors if keep else <Py_ssize_t>1))
+    survey(&job.x, &job.layer, max(most, <Py_ssize_t>MR))
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
-    tall, wide = ROWS_AT_ONCE, PANELS_AT_ONCE
-    while threads > 1 and tall > MR and (job.x.depth + tall - 1)//tall*((channels + wide - 1)//wide) < 4*threads:
-        tall = tall // 2
-    size = odd_lines(6*WIDE*V + 2*9*CHUNK*V + Q*wide*p_plane(tall))
-    memory = <char*>malloc((size*threads + Q*(job.x.plane + job.dy.plane))*sizeof(real) + 64)
+    if keep:
+        tall, wide = (job.x.depth + MR - 1) // MR*MR, channels
+    across = (channels + wide - 1) // wide
+    while threads > 1 and tall > MR and (job.x.depth + tall - 1) // tall*across < 4*threads:
+        tall = (tall // 2 + MR - 1) // MR*MR
+    tasks = (job.x.depth + tall - 1) // tall*across
+    to.tall, to.wide, to.across, to.keep, to.blocks = tall, wide, across, keep, blocks
+    to.each = Q*wide*p_plane(tall)
+    size = 6*WIDE*V + 2*9*CHUNK*V
+    memory = <char*>malloc((Q*(job.x.plane + job.dy.plane) + threads*size
+                            + (tasks if keep else threads)*to.each)*sizeof(real) + 64)
     if memory == NULL:
         return 1
-    v = aligned(memory)
-    d = v + Q*job.x.plane
-    scratch = d + Q*job.dy.plane
-    across = (channels + wide - 1) // wide
-    for g in range(job.layer.g):
+    to.v = aligned(memory)
+    to.d = to.v + Q*job.x.plane
+    to.p = to.d + Q*job.dy.plane
+    to.room = to.p + (tasks if keep else threads)*to.each
+    for s in range(job.layer.g*job.x.slices):
+        to.part.g, to.part.number = s // job.x.slices, s % job.x.slices
+        first_row(&job.x, to.part.number, &rows)
         for b in range(blocks):
-            part.g, part.tile = g, b*job.dy.tiles // blocks
-            part.count = (b + 1)*job.dy.tiles // blocks - part.tile
-            units = (part.count + MR - 1) // MR
-            for s in range(job.x.slices):
-                part.number = s
-                for t in prange(units*(2 if s == 0 else 1), num_threads=threads, schedule='static'):
-                    shared_transform(job, &part, t % units*MR, t >= units, scratch + threadid()*size, v, d)
-                first_row(&job.x, s, &rows)
-                down = (rows + tall - 1) // tall
-                for t in prange(down*across, num_threads=threads, schedule='dynamic'):
-                    shared_task(job, &part, t // across*tall, min(t // across*tall + tall, rows), t % across*wide,
-                                min(t % across*wide + wide, channels), b > 0 or not job.first, v, d,
-                                scratch + threadid()*size)
+            to.number, to.part.tile = b, b*job.dy.tiles // blocks
+            to.part.count = (b + 1)*job.dy.tiles // blocks - to.part.tile
+            for t in prange((to.part.count + RUN - 1) // RUN*2, num_threads=threads, schedule='static'):
+                shared_transform(job, &to, t // 2*RUN, t % 2, to.room + threadid()*size)
+            for t in prange((rows + tall - 1) // tall*across, num_threads=threads, schedule='dynamic'):
+                shared_task(job, &to, t, rows, to.p + (t if keep else threadid())*to.each,
+                            to.room + threadid()*size)
     free(memory)
     return 0
 
 
-cdef void shared_transform(const Gradient* job, const Part* part, Py_ssize_t start, bint dy, real* strip, real* v,
-                           real* d) noexcept nogil:
-    """Up to MR tiles of the block."""
-    cdef Py_ssize_t count = min(<Py_ssize_t>MR, part.count - start)
+cdef void shared_transform(const Gradient* job, const Shared* to, Py_ssize_t start, bint dy,
+                           real* strip) noexcept nogil:
+    """A run of tiles of the block."""
+    cdef const Part* part = &to.part
+    cdef Py_ssize_t count = min(<Py_ssize_t>RUN, part.count - start)
     if dy:
-        transform_dy(&job.dy, part.g, part.tile + start, count, strip, d + start*job.dy.row)
+        transform_dy(&job.dy, part.g, part.tile + start, count, strip, to.d + start*job.dy.row)
     else:
-        transform_x(&job.x, part.g, part.tile + start, count, part.number, strip, v + start*job.x.row)
+        transform_x(&job.x, part.g, part.tile + start, count, part.number, strip, to.v + start*job.x.row)
 
 
-cdef void shared_task(const Gradient* job, const Part* block, Py_ssize_t r0, Py_ssize_t r1, Py_ssize_t p0,
-                      Py_ssize_t p1, bint add, const real* v, const real* d, real* room) noexcept nogil:
-    """Rows r0 .. r1 of the slice in the panels p0 .. p1."""
-    cdef Py_ssize_t rows, start = first_row(&job.x, block.number, &rows)
-    cdef real* p = room + 6*WIDE*V + 2*9*CHUNK*V
-    cdef Part part = block[0]
-    part.p0, part.p1 = p0, p1
-    multiply(job, &part, v + r0, d, r1 - r0, p, False)
-    finish(job, &part, start + r0, start + r1, p, add, NULL, room)
+cdef void shared_task(const Gradient* job, const Shared* to, Py_ssize_t task, Py_ssize_t rows, real* p,
+                      real* room) noexcept nogil:
+    """Some rows of the slice in some panels: the products of a block, and the taps if they are not to be kept."""
+    cdef Py_ssize_t r0 = task // to.across*to.tall, r1 = min(r0 + to.tall, rows), all_rows
+    cdef Py_ssize_t start = first_row(&job.x, to.part.number, &all_rows)
+    cdef Part part = to.part
+    part.p0 = task % to.across*to.wide
+    part.p1 = min(part.p0 + to.wide, panels(job.layer.m))
+    multiply(job, &part, to.v + r0, to.d, r1 - r0, p, to.keep and to.number > 0)
+    if to.keep:
+        if to.number < to.blocks - 1:
+            return
+        part.tile, part.count = 0, job.x.tiles
+    finish(job, &part, start + r0, start + r1, p, (to.number > 0 and not to.keep) or not job.first, NULL, room)
 
 
 # ---- entry
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, Py_ssize_t parts, Py_ssize_t block,
         int threads):
-    """y of one nest; parts of the tiles that are summed apart, 0: `shared`; block: tiles whose products are one sum."""
+    """y of one nest; block: tiles whose products are one sum; parts: how many sums of such sums become taps before they
+    are added, 1: one, in `shared`, 0: each."""
     cdef Gradient job
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     cdef int failed
@@ -357,9 +371,9 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     if bias_array is not None and first:
         job.bias = address(bias_array)
     with nogil:
-        if parts:
+        if parts > 1:
             failed = own(&job, parts, block, threads)
         else:
-            failed = shared(&job, block, threads)
+            failed = shared(&job, parts == 1, block, threads)
     if failed:
         raise MemoryError("scratch of the winograd_grad kernel")

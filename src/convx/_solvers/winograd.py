@@ -15,7 +15,8 @@ error_factor = 8.0  # 4.6 was measured for one channel, 0.05 for 16 and more (be
 normwise = True
 
 LEAST, PARTS = 96, 16  # tiles of a part of a weight gradient at least, or its taps cost too much; parts at most
-OWN, ROOM = 1300000, 640000  # bytes of products, and of V and D of a block, that together stay in L2
+OWN, ROOM = 1300000, 640000  # bytes of the products, and of V and D of a block, that together stay in L2
+KEEP = 5500000  # bytes of products that are kept from block to block
 LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time
 
 
@@ -96,17 +97,20 @@ def _layer_of(nest):
 
 
 def _cut(nest, kind):
-    """(parts, block) of the tiles: the order of the sums. `own` and `shared` of the kernel say what they are."""
+    """(parts, block) of the tiles: the order of the sums; the head of the kernel says what becomes of them."""
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
     rows, m, tiles = _layer_of(nest)
     columns = -(-m // lanes) * lanes
-    each = 36 * size * (rows + columns)
-    parts = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1))
-    if parts > 1 and 36 * size * rows * columns <= OWN:
+    products, each = 36 * size * rows * columns, 36 * size * (rows + columns)
+    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1)), ROOM
+    if products > KEEP:
+        parts, room = 0, LIMIT // 2
+    elif products > OWN or parts < 2:
+        parts, room = 1, max(ROOM, products * 6 // 10)
+    else:
         parts = 1 << parts.bit_length() - 1
         tiles = -(-tiles // parts)
-        return parts, -(-tiles // -(-tiles * each // ROOM))
-    return 0, max(1, -(-tiles // max(-(-tiles * each // LIMIT), 1)))
+    return parts, max(1, -(-tiles // max(-(-tiles * each // room), 1)))
 
 
 def _gradient_cycles(nest, kind) -> float:
@@ -136,9 +140,10 @@ def _gradient_scratch(nest, kind, threads):
     columns = -(-m // lanes) * lanes
     parts, block = _cut(nest, kind)
     block *= 36 * size * (rows + columns + 2 * lanes)
-    if parts:
+    if parts > 1:
         return threads * (block + 36 * size * rows * columns) + parts * 9 * size * nest.g * rows * columns
-    return block + threads * (36 * size * 64 * 6 * lanes + 400000)
+    task = 36 * size * (rows * columns if parts else threads * 64 * 6 * lanes)
+    return block + task + threads * 1600 * size * lanes
 
 
 # ---- what is asked of a solver

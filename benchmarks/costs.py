@@ -3,7 +3,8 @@
     python benchmarks/costs.py
 
 One line a problem: solver measured/predicted in microseconds (a measured time includes about 15 us of the call), the
-fastest solver, and where auto chose another, by what factor that one is slower. Run it on an idle machine.
+fastest solver, and where auto chose another, by what factor that one is slower; after a line with 3x3 taps the gradient
+of its weights. Run it on an idle machine.
 """
 
 import time
@@ -56,7 +57,7 @@ n1 g1 c8 m8 i16x16x16 k3x3x3 p1
 
 
 def cases():
-    """(title, x, w, options) of every line in both dtypes and layouts."""
+    """(title, operator, operands, options) of every line in both dtypes and layouts."""
     rng = np.random.default_rng(0)
     for dtype in ("f4", "f8"):
         for layout in ("NCHW", "NHWC"):
@@ -73,7 +74,12 @@ def cases():
                 x, w = (n, g * c, *word["i"]), (g * m, c, *word["k"])
                 if layout == "NHWC":
                     x, w = (n, *word["i"], g * c), (g * m, *word["k"], c)
-                yield f"{dtype} {layout} {line}", *(rng.standard_normal(s).astype(dtype) for s in (x, w)), options
+                x, w = (rng.standard_normal(s).astype(dtype) for s in (x, w))
+                yield f"{dtype} {layout} {line}", "conv", (x, w), options
+                if set(word["k"]) == {3} and "s" not in word and "d" not in word:
+                    dy = np.empty_like(convx.conv(x, w, **options))
+                    dy[...] = rng.standard_normal(dy.shape)
+                    yield "   its weight gradient", "conv_grad_weight", (x, dy), options | {"w_shape": w.shape}
 
 
 def best(call, seconds=0.06):
@@ -88,12 +94,13 @@ def best(call, seconds=0.06):
 
 def main():
     convx.set_num_threads(1)
-    for title, x, w, options in cases():
-        explained = convx.explain("conv", x, w, **options)
+    for title, operator, operands, options in cases():
+        explained = convx.explain(operator, *operands, **options)
+        call = getattr(convx, operator)
         measured, words = {}, []
         for name, refusal, predicted in explained.rows:
             if refusal is None and name != "reference" and predicted < 0.5:
-                measured[name] = best(lambda name=name: convx.conv(x, w, algorithm=name, **options))  # noqa: B023
+                measured[name] = best(lambda name=name: call(*operands, algorithm=name, **options))  # noqa: B023
                 words.append(f"{name} {measured[name] * 1e6:.0f}/{predicted * 1e6:.0f}")
         fastest, chosen = min(measured, key=measured.get), explained.chosen
         slower = measured[chosen] / measured[fastest]

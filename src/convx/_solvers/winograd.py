@@ -115,7 +115,7 @@ def _cut(nest, kind):
 
 def _gradient_cycles(nest, kind) -> float:
     """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
-    tile of a vector of x, 410 of dy, 430 for the taps of a row and a vector (600 where they do not adjoin), 0.8 for a
+    tile of a vector of x, 410 of dy, 480 for the taps of a row and a vector (720 where they do not adjoin), 0.8 for a
     sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/costs.py`).
     """
     kernel = _kernels.load("winograd_grad", kind)
@@ -129,7 +129,7 @@ def _gradient_cycles(nest, kind) -> float:
     work = 36.0 * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
     x_cost = tiles * planes * (280.0 * v + 0.25 * _moved(nest.x[0], last.xs, nest.n, lanes, 26))
     dy_cost = tiles * (410.0 * u + 0.5 * _moved(nest.w[1], last.ws, m, lanes, 16))
-    y_cost = rows * u * ((430.0 if adjoin else 600.0) * (parts or blocks) + 29.0 * blocks)
+    y_cost = rows * u * ((480.0 if adjoin else 720.0) * (parts or blocks) + 29.0 * blocks)
     return (work + x_cost + dy_cost + y_cost) * nest.g
 
 

@@ -1,7 +1,7 @@
 """What Winograd's layers and weight gradients share: tiles, the transforms of their lines, strips, the products.
 
-Interpolation points 0, +-a, +-b and infinity, a = 5/8, b = 3/2. For 4 outputs of 3 taps y = AT ((G w) * (BT x)); the same
-trilinear form read for the taps is dw = GT ((A dy) * (BT x)): 3 outputs of 4 taps from the same tile of x.
+Interpolation points 0, +-a, +-b and infinity, a = 5/8, b = 3/2. For 4 outputs of 3 taps y = AT ((G w) * (BT x)); the
+same trilinear form read for the taps is dw = GT ((A dy) * (BT x)): 3 outputs of 4 taps from the same tile of x.
 """
 
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose
@@ -244,8 +244,7 @@ cdef inline void to_points(const real* p, Py_ssize_t step, real* to, Py_ssize_t 
 
 cdef inline void transform_tiles(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number,
                                  real* strip, real* to, const int halo) noexcept nogil:
-    """`count` tiles in a slice at the 36 points: (36, tile, product). Columns first, in the strip; they serve two tiles.
-    """
+    """`count` tiles in a slice at the 36 points: (36, tile, product). Columns first: they serve two tiles of x."""
     cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[0]
     cdef const Window* b = &nest.axis[1]
@@ -351,8 +350,8 @@ cdef inline void scatter(const Nest* nest, const Order* order, const real* taps,
 
 # ---- products
 
-cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u, Py_ssize_t step,
-                         real* p, bint add, const int nv, const bint turned) noexcept nogil:
+cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
+                         Py_ssize_t step, real* p, bint add, const int nv, const bint turned) noexcept nogil:
     """p (count rows x nv vectors) = or += v times u (kc x nv vectors, `step` apart), MR rows at a time.
 
     v has `count` rows of kc products, `row` apart; or, turned, kc rows of `count`. A short last group repeats the last
@@ -391,8 +390,8 @@ cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_
         p += MR*nv*V
 
 
-cdef inline void products(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u, Py_ssize_t step,
-                          Py_ssize_t width, real* p, bint add, const bint turned) noexcept nogil:
+cdef inline void products(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
+                          Py_ssize_t step, Py_ssize_t width, real* p, bint add, const bint turned) noexcept nogil:
     """`product` with a panel of any width; step: of u, or 0 for panels of their own."""
     if width == 3*V:
         product(kc, v, row, count, u, step or 3*V, p, add, 3, turned)

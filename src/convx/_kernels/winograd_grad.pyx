@@ -2,13 +2,13 @@
 
 The sum:       as the nest has it, y[n, m, o0, o1, o2] = init + sum over c and k of x[n, c, i(o, k)] * w[m, c, k], with
                3 outputs along the last two windows, stride 1 and dilation 1. Its outputs are the taps of a layer, its
-               taps the layer's outputs: `survey_layer` exchanges them back, and from then on x, w and dy are the layer's.
+               taps the layer's outputs: `survey_layer` exchanges them back; from then on x, w and dy are the layer's.
                A tile is 4 x 4 of dy and the 6 x 6 of x under it:  dw = GT [sum over tiles of (A dy AT) * (BT x B)] G.
 The schedule:  for a block of tiles V = BT x B (rows: k0 and c) and D = A dy AT (vectors along m), then 36 products of V
                turned with D. `own`, for few channels: the tiles are cut into parts, a thread sums the blocks of a
                part that stay in L2 and keeps the nine taps of the part; all parts are added in their order.
                `shared`: V and D of a block are made once for all, threads take rows and columns. Either the products
-               of all of them are kept from block to block, or the taps of each block are added to dw.
+               of all of them are kept from block to block (one part), or the taps of each block are added to dw.
 Bits:          parts and blocks are given by the caller, who knows neither threads nor the number of rows.
 Not finite:    what a part or a block adds to three by three taps and is not finite is done again by the definition.
 """
@@ -18,8 +18,8 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
-from _winograd cimport (Q, RUN, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, taps_line,
-                        transform_tiles, order_taps, gather, scatter, products, aligned)
+from _winograd cimport (Q, RUN, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
+                        taps_line, transform_tiles, order_taps, gather, scatter, products, aligned)
 
 cdef enum:
     ROWS_AT_ONCE = 64   # rows and
@@ -210,31 +210,13 @@ cdef inline Py_ssize_t first_row(const Job* job, Py_ssize_t number, Py_ssize_t* 
     return part.k0*job.nest.c + part.c0
 
 
-cdef void own_part(const Gradient* job, Part* part, Py_ssize_t block, real* sums, real* scratch) noexcept nogil:
-    """A slice of rows in a part of the tiles, block by block."""
-    cdef Py_ssize_t rows, r0 = first_row(&job.x, part.number, &rows), end = part.tile + part.count, start = part.tile
-    cdef Py_ssize_t blocks = max(<Py_ssize_t>1, (part.count + block - 1) // block), b
-    cdef real* v = scratch
-    cdef real* d = v + Q*job.x.plane
-    cdef real* strip = d + Q*job.dy.plane
-    cdef real* p = strip + 6*WIDE*V + 2*9*CHUNK*V
-    cdef Part now = part[0]
-    for b in range(blocks):
-        now.tile = start + b*part.count // blocks
-        now.count = start + (b + 1)*part.count // blocks - now.tile
-        transform_x(&job.x, now.g, now.tile, now.count, now.number, strip, v)
-        transform_dy(&job.dy, now.g, now.tile, now.count, strip, d)
-        multiply(job, &now, v, d, rows, p, b > 0)
-    finish(job, part, r0, r0 + rows, p, False, sums, strip)
-
-
 cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noexcept nogil:
     """Threads have parts, and slices of rows where there are more threads than parts; 1 if there was no memory."""
-    cdef Py_ssize_t each = 9*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, s, size, groups = job.layer.g
+    cdef Py_ssize_t each = 9*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, size, groups = job.layer.g
     cdef char* memory
     cdef real* sums
     cdef real* scratch
-    most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*V*job.vectors)
+    most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors)*threads)
     if groups*parts < threads:
         most = min(most, job.rows*groups*parts // threads)
     survey(&job.x, &job.layer, max(most, <Py_ssize_t>MR))
@@ -256,20 +238,33 @@ cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noe
 
 cdef void own_task(const Gradient* job, Py_ssize_t parts, Py_ssize_t block, Py_ssize_t number, real* sums,
                    real* scratch) noexcept nogil:
-    cdef Py_ssize_t of = number // job.x.slices % parts
+    """A slice of rows in a part of the tiles, block by block."""
+    cdef Py_ssize_t of = number // job.x.slices % parts, start = of*job.x.tiles // parts, rows, r0, blocks, b
+    cdef Py_ssize_t count = (of + 1)*job.x.tiles // parts - start
+    cdef real* v = scratch
+    cdef real* d = v + Q*job.x.plane
+    cdef real* strip = d + Q*job.dy.plane
+    cdef real* p = strip + 6*WIDE*V + 2*9*CHUNK*V
     cdef Part part
     part.g, part.number = number // job.x.slices // parts, number % job.x.slices
-    part.tile = of*job.x.tiles // parts
-    part.count = (of + 1)*job.x.tiles // parts - part.tile
     part.p0, part.p1 = 0, panels(job.layer.m)
-    own_part(job, &part, block, sums + (part.g*parts + of)*9*V*job.rows*job.vectors, scratch)
+    r0 = first_row(&job.x, part.number, &rows)
+    blocks = max(<Py_ssize_t>1, (count + block - 1) // block)
+    for b in range(blocks):
+        part.tile = start + b*count // blocks
+        part.count = start + (b + 1)*count // blocks - part.tile
+        transform_x(&job.x, part.g, part.tile, part.count, part.number, strip, v)
+        transform_dy(&job.dy, part.g, part.tile, part.count, strip, d)
+        multiply(job, &part, v, d, rows, p, b > 0)
+    part.tile, part.count = start, count
+    finish(job, &part, r0, r0 + rows, p, False, sums + (part.g*parts + of)*9*V*job.rows*job.vectors, strip)
 
 
 cdef void add_parts(const Gradient* job, Py_ssize_t parts, Py_ssize_t number, const real* sums,
                     real* room) noexcept nogil:
     """The parts of V columns and all channels of a tap k0, in their order, into dw."""
-    cdef Py_ssize_t k0 = number % job.layer.axis[0].taps, c = 0, channels, part, i, each = 9*V*job.rows*job.vectors
-    cdef Py_ssize_t v = number // job.layer.axis[0].taps % job.vectors, g = number // job.layer.axis[0].taps // job.vectors
+    cdef Py_ssize_t planes = job.layer.axis[0].taps, c = 0, channels, part, i, each = 9*V*job.rows*job.vectors
+    cdef Py_ssize_t k0 = number % planes, v = number // planes % job.vectors, g = number // planes // job.vectors
     cdef const real* p
     cdef vreal total
     while c < job.layer.c:
@@ -357,10 +352,11 @@ cdef void shared_task(const Gradient* job, const Shared* to, Py_ssize_t task, Py
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, Py_ssize_t parts, Py_ssize_t block,
         int threads):
-    """y of one nest; block: tiles whose products are one sum; parts: how many sums of such sums become taps before they
-    are added, 1: one, in `shared`, 0: each."""
+    """y of one nest; block: tiles whose products are summed at a time; parts: the sums that the blocks go into before
+    they become taps, 0: each block by itself."""
     cdef Gradient job
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    cdef Py_ssize_t sums
     cdef int failed
     if not nest.n*nest.g*nest.m*nest.axis[0].out:
         return
@@ -370,8 +366,9 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     job.dw, job.first, job.bias = address(y_array) + nest.y0, first, NULL
     if bias_array is not None and first:
         job.bias = address(bias_array)
+    sums = job.layer.g*9*V*job.rows*job.vectors*<Py_ssize_t>sizeof(real)
     with nogil:
-        if parts > 1:
+        if parts > 1 or (parts == 1 and job.layer.g >= max(threads, 2) and sums <= LIMIT):  # the same bits either way
             failed = own(&job, parts, block, threads)
         else:
             failed = shared(&job, parts == 1, block, threads)

@@ -303,3 +303,248 @@ def test_infinity_in_y_stays_where_it_was_added():
     w = (layer(1, 8, 8, (8, 8), "f4")[1] + 1j).astype("c8")
     y = by_tiles(x, w, padding=1)
     assert np.array_equal(~np.isfinite(y), hit_by(x.shape, w.shape, (0, 2, 3, 3), 1))
+
+
+# ---- weight gradients: 3x3 outputs, for which the pixels of dy are the taps
+
+def gradient(x, dy, **options):
+    options = {"padding": 1, "algorithm": "winograd"} | options
+    layout, groups = options.get("layout", "NCHW"), options.get("groups", 1)
+    c, m = (a.shape[layout.index("C")] for a in (x, dy))
+    taps = (3,) * (x.ndim - 2)
+    shape = (m, c // groups, *taps) if layout == "NCHW" else (m, *taps, c // groups)
+    return convx.conv_grad_weight(x, dy, options.pop("w_shape", shape), **options)
+
+
+def pair(n, c, m, size, dtype, seed=0, padding=1):
+    """x and dy of a layer."""
+    rng = np.random.default_rng(seed)
+    out = tuple(s + 2*padding - 2 for s in size)
+    return (rng.standard_normal((n, c, *size)).astype(dtype), rng.standard_normal((n, m, *out)).astype(dtype))
+
+
+def exact_gradient(x, dy, padding=1, wide=np.longdouble):
+    """The sum over images and pixels by slices of the padded input."""
+    around = [(0, 0), (0, 0)] + [(padding, padding)] * (x.ndim - 2)
+    x, dy, over = np.pad(x.astype(wide), around), dy.astype(wide), (0, *range(2, x.ndim))
+    dw = np.zeros((dy.shape[1], x.shape[1], *(3,) * (x.ndim - 2)), wide)
+    with np.errstate(all="ignore"):
+        for at in np.ndindex(dw.shape[2:]):
+            part = x[(..., *(slice(k, k + s) for k, s in zip(at, dy.shape[2:], strict=True)))]
+            dw[(..., *at)] = np.tensordot(dy, part, (over, over))
+    return dw
+
+
+def gradient_bound(x, dy):
+    size = np.abs(x).max() * np.abs(dy).sum((0, *range(2, dy.ndim))).max()
+    return winograd.error_factor * (dy[:, 0].size + 2) * np.finfo(x.dtype).eps * np.float64(size)
+
+
+def assert_gradient(dw, x, dy, padding=1, wide=np.longdouble):
+    problems.assert_close(dw, exact_gradient(x, dy, padding, wide), np.full(dw.shape, gradient_bound(x, dy)))
+
+
+def cut_of(x, dy):
+    """(parts, block) of a float32 gradient."""
+    problem = convx.plan("conv_grad_weight", x, dy, w_shape=(dy.shape[1], x.shape[1], *(3,) * (x.ndim - 2)),
+                         padding=1).problem
+    (step,) = schedule(problem, x, dy, np.empty(problem.y_shape, x.dtype)).steps
+    return winograd.way(step.nest, step.model, "f32", False)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [(1, 2), (2, 9), (4, 4), (5, 8), (13, 70)])
+@pytest.mark.parametrize("c,m", [(1, 1), (3, 17), (8, 8), (9, 24), (33, 50), (130, 7), (70, 130)])
+def test_gradients_of_sizes_around_tiles_and_panels(dtype, size, c, m):
+    x, dy = pair(2 if c < 50 else 1, c, m, size, dtype)
+    assert_gradient(gradient(x, dy, workers=2), x, dy)
+
+
+@pytest.mark.parametrize("n,c,m,size,parts", [(3, 9, 20, (57, 58), 4), (1, 33, 16, (124, 200), 16),
+                                              (1, 100, 400, (40, 40), 0), (2, 33, 80, (30, 31), 1),
+                                              (1, 12, 20, (9, 18, 30), 2), (1, 40, 80, (7, 34, 40), 1)])
+def test_gradients_in_parts_and_in_blocks(n, c, m, size, parts):
+    x, dy = pair(n, c, m, size, "f4")
+    found, block = cut_of(x, dy)
+    tiles = n * int(np.prod([*size[:-2], *(-(-s // 4) for s in size[-2:])]))
+    assert found == parts and block < tiles / max(parts, 1)
+    dw = gradient(x, dy, workers=1)
+    assert_gradient(dw, x, dy, wide=np.float64)
+    for workers in (2, 3, 40):  # 40: more than there are parts
+        assert np.array_equal(gradient(x, dy, workers=workers), dw)
+    last = [np.moveaxis(a, 1, -1).copy() for a in (x, dy)]
+    found = gradient(*last, workers=2, layout="NHWC" if len(size) == 2 else "NDHWC")
+    assert np.array_equal(np.moveaxis(found, -1, 1), dw)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_bits_of_gradients_do_not_depend_on_how_the_arrays_lie(dtype):
+    x, dy = pair(3, 21, 19, (10, 23), dtype)
+    plain = gradient(x, dy)
+    wide = np.full((6, 42, 20, 46), np.nan, dtype)
+    wide[::2, ::2, ::2, ::2] = x
+    turned = np.flip(np.flip(dy).copy())
+    for a, b in ((np.flip(np.flip(x).copy()), dy), (wide[::2, ::2, ::2, ::2], dy), (x, turned)):
+        assert np.array_equal(gradient(a, b, workers=2), plain)
+        for out in (np.full(plain.shape, np.nan, dtype), np.flip(np.full(plain.shape, np.nan, dtype)),
+                    np.full((19, 42, 3, 6), np.nan, dtype)[:, ::2, :, ::2],
+                    np.full((3, 3, 21, 19), np.nan, dtype).transpose(3, 2, 0, 1),
+                    np.full((19, 3, 3, 21), np.nan, dtype).transpose(0, 3, 1, 2)):
+            assert gradient(a, b, out=out) is out
+            assert np.array_equal(out, plain)
+    room = np.full((21, 23, 5, 5), 7, dtype)
+    gradient(x, dy, out=room[1:20, 1:22, 1:4, 1:4])
+    assert np.array_equal(room[1:20, 1:22, 1:4, 1:4], plain)
+    room[1:20, 1:22, 1:4, 1:4] = 7
+    assert (room == 7).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gradients_in_fortran_order(dtype):
+    x, dy = pair(3, 21, 19, (10, 23), dtype)
+    allowed = np.full((19, 21, 3, 3), gradient_bound(x, dy))
+    x_f, dy_f = (np.asfortranarray(a.transpose(2, 3, 1, 0)) for a in (x, dy))
+    found = gradient(x_f, dy_f, layout="HWCN", w_shape=(3, 3, 21, 19))
+    problems.assert_close(found.transpose(3, 2, 0, 1), exact_gradient(x, dy), allowed)
+
+
+@pytest.mark.parametrize("boundary", ["edge", "reflect", "symmetric", "wrap", "constant"])
+def test_gradients_at_boundaries_equal_a_padded_array(boundary):
+    x, dy = pair(2, 9, 10, (7, 13), "f4", padding=2)
+    cval = -2.5 if boundary == "constant" else 0
+    around = {"mode": boundary, **({"constant_values": cval} if boundary == "constant" else {})}
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), **around)
+    for layout in ("NCHW", "NHWC"):
+        a, b, p = (np.moveaxis(v, 1, layout.index("C")).copy() for v in (x, dy, padded))
+        dw = gradient(a, b, padding=2, boundary=boundary, cval=cval, layout=layout)
+        assert np.array_equal(dw, gradient(p, b, padding=0, layout=layout))  # the same tiles: the same bits
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gradients_of_groups_and_volumes(dtype):
+    x, dy = pair(2, 12, 20, (9, 10), dtype)
+    dw = gradient(x, dy, groups=4, workers=2)
+    for g in range(4):
+        assert_gradient(dw[5*g:5*g + 5], x[:, 3*g:3*g + 3], dy[:, 5*g:5*g + 5])
+    x, dy = pair(2, 9, 20, (5, 9, 10), dtype)
+    assert_gradient(gradient(x, dy, workers=2), x, dy)
+    options = {"dilation": (2, 1, 1), "stride": (3, 1, 1), "padding": (3, 1, 1), "w_shape": (20, 9, 3, 3, 3)}
+    dw = gradient(x, dy[:, :, :3], **options)
+    spread = np.zeros((2, 20, 7, 9, 10), dtype)
+    spread[:, :, ::3] = dy[:, :, :3]
+    above = np.pad(x, ((0, 0), (0, 0), (3, 3), (0, 0), (0, 0)))
+    for k in range(3):
+        part = exact_gradient(above[:, :, 2*k:2*k + 7].swapaxes(1, 2).reshape(14, 9, 9, 10),
+                              spread.swapaxes(1, 2).reshape(14, 20, 9, 10))
+        problems.assert_close(dw[:, :, k], part, np.full(part.shape, gradient_bound(x, dy)))
+
+
+def test_complex_gradients_add_to_what_is_there():
+    rng = np.random.default_rng(8)
+    for size in ((7, 13), (60, 57)):
+        x = (rng.standard_normal((1, 9, *size)) + 1j * rng.standard_normal((1, 9, *size))).astype("c8")
+        dy = (rng.standard_normal((1, 20, *size)) + 1j * rng.standard_normal((1, 20, *size))).astype("c8")
+        dw = gradient(x, dy, workers=2)
+        for part, aim in ((dw.real, exact_gradient(x.real, dy.real) + exact_gradient(x.imag, dy.imag)),
+                          (dw.imag, exact_gradient(x.real, dy.imag) - exact_gradient(x.imag, dy.real))):
+            problems.assert_close(part, aim, np.full(part.shape, 2 * gradient_bound(np.abs(x), np.abs(dy))))
+
+
+@pytest.mark.parametrize("n,c,m,taps,parts", [(700, 8, 5, (14, 13), 1), (1400, 16, 64, (13, 12), 2)])
+def test_layers_with_three_by_three_outputs(n, c, m, taps, parts):
+    """So many images that their transforms or products are not all there at a time."""
+    x, w, bias = layer(n, c, m, (taps[0] + 2, taps[1] + 2), "f4", taps=taps)
+    step = schedule(convx.plan("conv", x, w).problem, x, w, np.empty((n, m, 3, 3), "f4")).steps[0]
+    assert winograd.way(step.nest, step.model, "f32", False)[0] == parts
+    y = by_tiles(x, w, bias, workers=1)
+    for at in (0, 1, n - 1):
+        windows = [x[at, :, i:i + taps[0], j:j + taps[1]].astype(float) for i, j in np.ndindex(3, 3)]
+        aim = np.stack([np.tensordot(w, window, 3) for window in windows], -1)
+        problems.assert_close(y[at], aim.reshape(m, 3, 3) + bias.reshape(-1, 1, 1), np.full((m, 3, 3), bound(x, w)))
+    for part in (slice(0, 1), slice(1, n)):
+        assert np.array_equal(by_tiles(x[part], w, bias, workers=3), y[part])
+    assert np.array_equal(convx.plan("conv", x, w, algorithm="winograd").bind(w, bias)(x), y)
+
+
+@pytest.mark.parametrize("line", ["i9 k7 o3", "i9x9 k7x7 o3x3 s2", "i20x9 k7x7 o3x3 d2", "i9x9 k7x5 o3x5"])
+def test_refused_gradients(line):
+    geometry = parse("n2 g1 c2 m2 " + line + (" p0" if line != "i9x9 k7x7 o3x3 s2" else " p2"))
+    x, w, _ = problems.arrays(geometry, "f4")
+    assert problems.refusals(winograd, geometry, x, w, "f32")
+
+
+def test_auto_takes_it_for_gradients():
+    for c, size in ((64, (56, 56)), (512, (14, 14)), (32, (8, 28, 28)), (1, (200, 200))):
+        x, dy = pair(1, c, c, size, "f4")
+        chosen = convx.explain("conv_grad_weight", x, dy, w_shape=(c, c, *(3,) * len(size)), padding=1).chosen
+        assert (chosen == "winograd") == (c > 1)
+
+
+def test_costs_of_gradients_grow_with_the_work_and_fall_with_threads():
+    def nest(size, c=64):
+        x, dy = pair(1, c, 64, (size, size), "f4")
+        problem = convx.plan("conv_grad_weight", x, dy, w_shape=(64, c, 3, 3), padding=1).problem
+        (step,) = schedule(problem, x, dy, np.empty(problem.y_shape, "f4")).steps
+        return step.nest
+
+    for small, large in ((nest(28), nest(56)), (nest(14, 256), nest(28, 256))):
+        assert 0 < winograd.seconds(small, "f32", 1) < winograd.seconds(large, "f32", 1)
+        assert winograd.seconds(large, "f32", 2) < winograd.seconds(large, "f32", 1)
+        assert 0 < winograd.scratch(large, "f32", 1) < winograd.scratch(large, "f32", 2) < 16 << 20
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size,c,m", [((6, 9), 3, 18), ((6, 9), 90, 110)])
+def test_one_pixel_reaches_only_the_taps_that_read_it(value, size, c, m):
+    clean, above = pair(2, c, m, size, "f4")
+    expected, places = gradient(clean, above), list(np.ndindex(size))
+    for at in places if c < 10 else places[::11]:
+        for side in (0, 1):
+            x, dy = clean.copy(), above.copy()
+            (x, dy)[side][(1, 2, *at)] = value
+            dw = gradient(x, dy)
+            aim = exact_gradient(x, dy, wide=np.float64)  # 0 * inf at the rim: absent, as below
+            hit = np.zeros(dw.shape, bool)
+            for k in np.ndindex(3, 3):
+                other = [a + (1 - b if side == 0 else b - 1) for a, b in zip(at, k, strict=True)]
+                if all(0 <= o < s for o, s in zip(other, size, strict=True)):
+                    hit[(slice(None), 2, *k) if side == 0 else (2, slice(None), *k)] = True
+            assert np.array_equal(~np.isfinite(dw), hit), (at, side)
+            assert np.array_equal(np.isnan(dw), hit & np.isnan(value))
+            assert np.array_equal(np.sign(dw)[hit & ~np.isnan(dw)], np.sign(aim)[hit & ~np.isnan(dw)])
+            assert np.abs(dw - expected)[~hit].max() <= 2 * gradient_bound(clean, above)
+
+
+def test_infinite_gradients_of_parts():
+    clean, above = pair(3, 9, 20, (57, 58), "f4")
+    assert cut_of(clean, above)[0] > 1
+    x, dy = clean.copy(), above.copy()
+    x[0, 1, 0, 0] = x[2, 1, 50, 50] = x[1, 8, 30, 9] = np.inf
+    dy[0, :, :2, :2], dy[1, :, 29:32, 8:11] = 1, 2
+    dy[2, :, 49:52, 49:52] = np.where(np.arange(20) < 10, 1, -1)[:, None, None]
+    first = np.full((3, 3), np.inf)
+    dw = gradient(x, dy)
+    corner = np.zeros((3, 3), bool)  # the taps that read x[0, 1, 0, 0]: an output at (0, 0) or (1, 1) meets it
+    corner[:2, :2] = True
+    sign = np.where(np.arange(20) < 10, 1, -1)[:, None, None] * np.full((3, 3), np.inf)
+    with np.errstate(invalid="ignore"):
+        aim = np.where(corner, sign + first, sign)
+    assert (dw[:, 8] == np.inf).all()
+    assert np.array_equal(dw[:, 1], aim, equal_nan=True) and np.isnan(aim).any() and np.isinf(aim).any()
+    rest = [0, *range(2, 8)]
+    problems.assert_close(dw[:, rest], exact_gradient(clean[:, rest], dy, wide=np.float64),
+                          np.full((20, 7, 3, 3), gradient_bound(clean, dy)))
+    x[...] = np.nan
+    assert np.isnan(gradient(x, dy, workers=2)).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gradients_of_finite_numbers_whose_transform_overflows(dtype):
+    most = np.finfo(dtype).max
+    x, dy = pair(1, 2, 3, (9, 9), dtype)
+    x[0, 0] = most / 4 * np.sign(x[0, 0])
+    x[0, 1], dy[...] = 0, 0
+    dy[:, :, 4, 4] = 1
+    dw = gradient(x, dy)
+    assert np.isfinite(dw).all()
+    assert np.array_equal(dw[:, 0], np.broadcast_to(x[0, 0, 3:6, 3:6], (3, 3, 3))) and not dw[:, 1].any()

@@ -18,284 +18,27 @@ Not finite:    an infinity spoils a whole tile, so a tile with sums that are not
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose, spoiled, v_spoiled
-from _nest cimport Nest, Window, Box, address, exact, locate, whole, PyBytes_AS_STRING
-from _pack cimport NV, panels, panel_start, turn
+from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
+from _pack cimport NV, panels, panel_start
+from _winograd cimport (Q, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, weight_line,
+                        output_line, transform_tiles, order_taps, gather, products, aligned)
 
 cdef enum:
-    Q = 36          # products of a tile and channel
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
-    RUN = 16        # neighbouring tiles that are transformed together: their strip stays in L1
-    WIDE = 4*RUN + 2
-    CHUNK = 64      # input channels whose weights are gathered together
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
     LEAST = 16      # tiles of a block at least, or U is read too often;
     MOST = 256      # and at most, or products fill too much memory
-    LIMIT = 12582912  # bytes of U or of V that exist at a time
 
 LANES, ROWS, SLICE = V, MR, KC
 
 
-ctypedef struct Job:
-    const Nest* nest
-    const real* x
-    const real* w
-    real* y
-    const real* bias
-    const real* u        # transformed weights of all groups, or NULL: made by the task
-    const real* v        # transformed input of the block at hand, or NULL: made by the task
-    real cval
-    bint first
-    Py_ssize_t down, across, tiles        # tiles of a plane along o1 and o2; of all batches and planes
-    Py_ssize_t kper, cper, cparts, slices, depth   # taps and channels of a slice, their number, its most products
-    Py_ssize_t row, plane, grain          # V: steps of a tile and of a product; tiles of a block
-
-
-ctypedef struct Slice:
-    Py_ssize_t k0, k1, c0, c1
-
-
-ctypedef struct Run:
-    # Neighbouring tiles of one row of them, and how many of the 4 rows and 4*length columns of outputs exist.
-    Py_ssize_t n, o0, t1, t2, length, rows, columns
-
-
-cdef inline Py_ssize_t odd_lines(Py_ssize_t count) noexcept nogil:
-    """At least count values: an odd number of cache lines, so that 36 such planes do not share a set of L1."""
-    cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real)
-    return ((count + line - 1) // line | 1)*line
-
-
-cdef void survey(Job* job, const void* nest) noexcept nogil:
-    """What follows from the nest alone."""
-    job.nest = <const Nest*>nest
-    job.down = (job.nest.axis[1].out + 3) // 4
-    job.across = (job.nest.axis[2].out + 3) // 4
-    job.tiles = job.nest.n*job.nest.axis[0].out*job.down*job.across
-    job.cparts = (job.nest.c + KC - 1) // KC
-    job.cper = (job.nest.c + job.cparts - 1) // job.cparts
-    job.kper = 1
-    if job.cparts > 1:
-        job.cper = (job.cper + V - 1) // V*V
-        job.cparts = (job.nest.c + job.cper - 1) // job.cper
-    else:
-        job.kper = min(job.nest.axis[0].taps, KC // job.cper)
-    job.slices = (job.nest.axis[0].taps + job.kper - 1) // job.kper*job.cparts
-    job.depth = job.kper*job.cper
-    job.row = (job.depth + V - 1) // V*V + V
-    job.u, job.v = NULL, NULL
-
-
-cdef inline Py_ssize_t slice_at(const Job* job, Py_ssize_t number, Slice* to) noexcept nogil:
-    """The slice of this number; returns its products."""
-    to.c0 = number % job.cparts*job.cper
-    to.c1 = min(to.c0 + job.cper, job.nest.c)
-    to.k0 = number // job.cparts*job.kper
-    to.k1 = min(to.k0 + job.kper, job.nest.axis[0].taps)
-    return (to.k1 - to.k0)*(to.c1 - to.c0)
-
-
-cdef inline void run_at(const Job* job, Py_ssize_t tile, Py_ssize_t most, Run* to) noexcept nogil:
-    """The run that starts at a tile: to the end of its row, of RUN, or of `most`."""
-    to.t2 = tile % job.across
-    tile = tile // job.across
-    to.t1 = tile % job.down
-    tile = tile // job.down
-    to.o0 = tile % job.nest.axis[0].out
-    to.n = tile // job.nest.axis[0].out
-    to.length = min(min(most, <Py_ssize_t>RUN), job.across - to.t2)
-    to.rows = min(<Py_ssize_t>4, job.nest.axis[1].out - 4*to.t1)
-    to.columns = min(4*to.length, job.nest.axis[2].out - 4*to.t2)
-
-
-# ---- the three transforms of a line of vectors
-
-cdef inline void input_line(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step) noexcept nogil:
-    """to = BT p: six vectors, p and to may be the same."""
-    cdef real a = 0.625, b = 1.5, aa = 0.390625, bb = 2.25, product = 0.87890625, total = 2.640625
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step)
-    cdef vreal z3 = v_load(p + 3*step), z4 = v_load(p + 4*step), z5 = v_load(p + 5*step)
-    cdef vreal even = z4 - z2*bb, odd = z3 - z1*bb
-    v_store(to, z4 + z0*product - z2*total)
-    v_store(to + to_step, even + odd*a)
-    v_store(to + 2*to_step, even - odd*a)
-    even = z4 - z2*aa
-    odd = z3 - z1*aa
-    v_store(to + 3*to_step, even + odd*b)
-    v_store(to + 4*to_step, even - odd*b)
-    v_store(to + 5*to_step, z5 + z1*product - z3*total)
-
-
-cdef inline void weight_line(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step) noexcept nogil:
-    """to = G p: three vectors become six."""
-    cdef real one = 1/0.87890625, a0 = 1/(2*0.390625*(0.390625 - 2.25)), b0 = 1/(2*2.25*(2.25 - 0.390625))
-    cdef real a1 = 0.625/(2*0.390625*(0.390625 - 2.25)), b1 = 1.5/(2*2.25*(2.25 - 0.390625))
-    cdef real a2 = 0.5/(0.390625 - 2.25), b2 = 0.5/(2.25 - 0.390625)
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step)
-    cdef vreal even = z0*a0 + z2*a2, odd = z1*a1
-    v_store(to, z0*one)
-    v_store(to + to_step, even + odd)
-    v_store(to + 2*to_step, even - odd)
-    even = z0*b0 + z2*b2
-    odd = z1*b1
-    v_store(to + 3*to_step, even + odd)
-    v_store(to + 4*to_step, even - odd)
-    v_store(to + 5*to_step, z2)
-
-
-cdef inline void output_line(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step) noexcept nogil:
-    """to = AT p: six vectors become four."""
-    cdef real a = 0.625, b = 1.5, aa = 0.390625, bb = 2.25, aaa = 0.244140625, bbb = 3.375
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step)
-    cdef vreal z3 = v_load(p + 3*step), z4 = v_load(p + 4*step), z5 = v_load(p + 5*step)
-    cdef vreal pa = z1 + z2, ma = z1 - z2, pb = z3 + z4, mb = z3 - z4
-    v_store(to, z0 + pa + pb)
-    v_store(to + to_step, ma*a + mb*b)
-    v_store(to + 2*to_step, pa*aa + pb*bb)
-    v_store(to + 3*to_step, ma*aaa + mb*bbb + z5)
-
-
-# ---- input
-
-cdef inline void fill(real* to, real value, Py_ssize_t columns) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(columns):
-        v_store(to + j*V, v_set(value))
-
-
-cdef inline void turn_row(real* to, const real* p, Py_ssize_t step, Py_ssize_t columns) noexcept nogil:
-    """V rows of `columns` neighbours, `step` apart, become lanes; the last square overlaps the one before."""
-    cdef Py_ssize_t j = 0
-    if columns < V:
-        turn(to, V, p, step, V, columns)
-        return
-    while j + V < columns:
-        v_transpose(to + j*V, V, p + j, step)
-        j += V
-    v_transpose(to + (columns - V)*V, V, p + columns - V, step)
-
-
-cdef void fill_row(const Job* job, const real* p, Py_ssize_t start, Py_ssize_t columns, Py_ssize_t lanes,
-                   real* to) noexcept nogil:
-    """One row of the strip: positions start .. start + columns of `lanes` channels, other lanes zero."""
-    cdef const Nest* nest = job.nest
-    cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t low = min(max(<Py_ssize_t>0, -start), columns), high = max(min(columns, d.size - start), low)
-    cdef Py_ssize_t j, i, lane
-    if lanes < V:
-        fill(to, 0, columns)
-    if d.xs == 1 and lanes == V:
-        turn_row(to + low*V, p + start + low, nest.xc, high - low)
-    elif nest.xc == 1:
-        for j in range(low, high):
-            v_copy(to + j*V, p + (start + j)*d.xs, lanes)
-    else:
-        for j in range(low, high):
-            for lane in range(lanes):
-                to[j*V + lane] = p[(start + j)*d.xs + lane*nest.xc]
-    for j in range(columns):
-        if low <= j and j < high:
-            continue
-        i = locate(d, start + j)
-        for lane in range(lanes):
-            to[j*V + lane] = job.cval if i < 0 else p[i*d.xs + lane*nest.xc]
-
-
-cdef void fill_strip(const Job* job, const real* p, Py_ssize_t i0, const Run* run, Py_ssize_t lanes,
-                     real* strip) noexcept nogil:
-    """Six rows of x under a run, as (row, column, lane). What no output asks for is zero."""
-    cdef const Window* b = &job.nest.axis[1]
-    cdef Py_ssize_t j, i1, columns = run.columns + 2
-    for j in range(6):
-        fill(strip + (j*WIDE + columns)*V, 0, 4*run.length + 2 - columns)
-        if j >= run.rows + 2:
-            fill(strip + j*WIDE*V, 0, columns)
-            continue
-        i1 = locate(b, 4*run.t1 + j - b.offset)
-        if i0 < 0 or i1 < 0:
-            fill(strip + j*WIDE*V, job.cval, columns)
-        else:
-            fill_row(job, p + i1*b.xs, 4*run.t2 - job.nest.axis[2].offset, columns, lanes, strip + j*WIDE*V)
-
-
-cdef inline bint inside(const Job* job, const Run* run) noexcept nogil:
-    """Whether a run has all its outputs and all that they read lies inside x."""
-    cdef const Window* b = &job.nest.axis[1]
-    cdef const Window* d = &job.nest.axis[2]
-    cdef Py_ssize_t i1 = 4*run.t1 - b.offset, i2 = 4*run.t2 - d.offset
-    return (run.rows == 4 and run.columns == 4*run.length and i1 >= 0 and i1 + 6 <= b.size and i2 >= 0
-            and i2 + 4*run.length + 2 <= d.size)
-
-
 cdef void transform_input(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number,
                           real* strip, real* to) noexcept nogil:
-    """V of `count` tiles in a slice: (36, tile, product). Columns first, in the strip; they serve two tiles."""
-    cdef const Nest* nest = job.nest
-    cdef const Window* a = &nest.axis[0]
-    cdef const Window* b = &nest.axis[1]
-    cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t k0, i0, c, j, t, row_step, step, done = 0
-    cdef const real* p
-    cdef const real* source
-    cdef real* line
-    cdef Slice part
-    cdef Run run
-    slice_at(job, number, &part)
-    while done < count:
-        run_at(job, tile + done, count - done, &run)
-        for k0 in range(part.k0, part.k1):
-            i0 = locate(a, a.stride*run.o0 + a.dilation*k0 - a.offset)
-            c = part.c0
-            while c < part.c1:
-                p = job.x + run.n*nest.xn + g*nest.xg + c*nest.xc + max(i0, <Py_ssize_t>0)*a.xs
-                source, row_step, step = strip, WIDE*V, V
-                if nest.xc == 1 and c + V <= part.c1 and i0 >= 0 and inside(job, &run):
-                    source, row_step, step = p + (4*run.t1 - b.offset)*b.xs + (4*run.t2 - d.offset)*d.xs, b.xs, d.xs
-                else:
-                    fill_strip(job, p, i0, &run, min(<Py_ssize_t>V, part.c1 - c), strip)
-                for j in range(4*run.length + 2):
-                    input_line(source + j*step, row_step, strip + j*V, WIDE*V)
-                # lanes beyond the last channel are zero; the next tap's first channels are stored over them
-                line = to + done*job.row + (k0 - part.k0)*(part.c1 - part.c0) + c - part.c0
-                for t in range(run.length):
-                    for j in range(6):
-                        input_line(strip + (j*WIDE + 4*t)*V, V, line + 6*j*job.plane, job.plane)
-                    line += job.row
-                c += V
-        done += run.length
+    """V of `count` tiles in a slice."""
+    transform_tiles(job, g, tile, count, number, strip, to, 2)
 
 
 # ---- weights
-
-cdef inline void gather(const Job* job, const real* w, Py_ssize_t lanes, Py_ssize_t channels, real* to,
-                        Py_ssize_t* first, Py_ssize_t* s1, Py_ssize_t* s2) noexcept nogil:
-    """The nine taps of some channels as (channel, 9, lane of m). Tap (k1, k2) is number first + k1*s1 + k2*s2."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t r = nest.axis[1].ws, s = nest.axis[2].ws, c, k, lane, low
-    cdef const real* p
-    if lanes < V:
-        fill(to, 0, 9*channels)
-    first[0], s1[0], s2[0] = 0, 3, 1
-    if nest.wm != 1 and -3 <= r <= 3 and -3 <= s <= 3 and r*r + s*s == 10:  # the nine taps adjoin in memory
-        low = min(2*r, <Py_ssize_t>0) + min(2*s, <Py_ssize_t>0)
-        first[0], s1[0], s2[0] = -low, r, s
-        if nest.wc == 9:
-            turn(to, V, w + low, nest.wm, lanes, 9*channels)
-        else:
-            for c in range(channels):
-                turn(to + 9*c*V, V, w + low + c*nest.wc, nest.wm, lanes, 9)
-        return
-    for k in range(9):
-        p = w + k // 3*r + k % 3*s
-        if nest.wm == 1:
-            for c in range(channels):
-                v_copy(to + (9*c + k)*V, p + c*nest.wc, lanes)
-        elif nest.wc == 1:
-            turn(to + k*V, 9*V, p, nest.wm, lanes, channels)
-        else:
-            for c in range(channels):
-                for lane in range(lanes):
-                    to[(9*c + k)*V + lane] = p[c*nest.wc + lane*nest.wm]
-
 
 cdef inline Py_ssize_t panel_width(const Job* job, Py_ssize_t panel) noexcept nogil:
     return panel_start(job.nest.m, panel + 1) - panel_start(job.nest.m, panel)
@@ -317,11 +60,13 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
     """U of a panel in a slice: (36, product, lane)."""
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t width = panel_width(job, panel), plane = u_plane(job, width), m0 = panel_start(nest.m, panel)
-    cdef Py_ssize_t v, k0, c, i, j, channels, first, s1, s2
+    cdef Py_ssize_t v, k0, c, i, j, channels
     cdef real middle[18*V]
     cdef const real* w
     cdef real* line
     cdef Slice part
+    cdef Order order
+    order_taps(nest, &order)
     slice_at(job, number, &part)
     for v in range(width // V):
         line = to + v*V
@@ -330,10 +75,10 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
             while c < part.c1:
                 channels = min(<Py_ssize_t>CHUNK, part.c1 - c)
                 w = job.w + g*nest.wg + (m0 + v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
-                gather(job, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps, &first, &s1, &s2)
+                gather(nest, &order, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps)
                 for j in range(channels):
                     for i in range(3):
-                        weight_line(taps + (9*j + first + i*s2)*V, s1*V, middle + i*V, 3*V)
+                        weight_line(taps + (9*j + order.first + i*order.s2)*V, order.s1*V, middle + i*V, 3*V)
                     for i in range(6):
                         weight_line(middle + 3*i*V, V, line + 6*i*plane, plane)
                     line += width
@@ -342,53 +87,13 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
 
 # ---- products
 
-cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u, real* p,
-                         bint add, const int nv) noexcept nogil:
-    """p (tiles x nv vectors) = or += v (tiles x kc, `row` apart) times u (kc x nv vectors), MR tiles at a time.
-
-    A short last group repeats the last tile; p has room for it.
-    """
-    cdef vreal acc[MR][NV]
-    cdef vreal uv[NV]
-    cdef const real* a[MR]
-    cdef const real* b
-    cdef Py_ssize_t t, k
-    cdef int i, j
-    for t in range((count + MR - 1) // MR):
-        for i in range(MR):
-            a[i] = v + min(t*MR + i, count - 1)*row
-            for j in range(nv):
-                acc[i][j] = v_set(0)
-        b = u
-        for k in range(kc):
-            for j in range(nv):
-                uv[j] = v_load(b + j*V)
-            for i in range(MR):
-                for j in range(nv):
-                    acc[i][j] += uv[j] * a[i][k]
-            b += nv*V
-        if add:
-            for i in range(MR):
-                for j in range(nv):
-                    acc[i][j] += v_load(p + (i*nv + j)*V)
-        for i in range(MR):
-            for j in range(nv):
-                v_store(p + (i*nv + j)*V, acc[i][j])
-        p += MR*nv*V
-
-
 cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u, Py_ssize_t width,
                    real* p, Py_ssize_t p_plane, bint add) noexcept nogil:
     """The 36 products of a block with a panel in a slice."""
     cdef Py_ssize_t plane = u_plane(job, width)
     cdef int q
     for q in range(Q):
-        if width == 3*V:
-            product(kc, v, job.row, count, u, p, add, 3)
-        elif width == 2*V:
-            product(kc, v, job.row, count, u, p, add, 2)
-        else:
-            product(kc, v, job.row, count, u, p, add, 1)
+        products(kc, v, job.row, count, u, 0, width, p, add, False)
         v += job.plane
         u += plane
         p += p_plane
@@ -535,10 +240,6 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
         transform_output(job, g, tile, count, panel, p, sizes.plane, strip)
 
 
-cdef inline real* aligned(char* memory) noexcept nogil:
-    return <real*>(memory + (64 - <Py_ssize_t>(<size_t>memory % 64)))
-
-
 cdef void transform_all(const Job* job, real* to, int threads) noexcept nogil:
     """U of all groups, panels and slices."""
     cdef Py_ssize_t each = panels(job.nest.m), t
@@ -617,7 +318,7 @@ cdef int few(Job* job, int threads) noexcept nogil:
 def packed_size(nest_bytes):
     """Elements that `pack` writes."""
     cdef Job job
-    survey(&job, PyBytes_AS_STRING(nest_bytes))
+    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
     return u_start(&job, job.nest.g, 0)
 
 
@@ -625,7 +326,7 @@ def pack(w_array, to_array, nest_bytes, int threads):
     """The transformed weights of a nest."""
     cdef Job job
     cdef real* to = address(to_array)
-    survey(&job, PyBytes_AS_STRING(nest_bytes))
+    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
     job.w = address(w_array) + job.nest.w0
     with nogil:
         transform_all(&job, to, threads)
@@ -639,7 +340,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     cdef char* memory = NULL
     cdef int failed = 0
     cdef bint by_panels
-    survey(&job, PyBytes_AS_STRING(nest_bytes))
+    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
     job.x = address(x_array) + job.nest.x0
     job.w = address(w_array) + job.nest.w0
     job.y = address(y_array) + job.nest.y0

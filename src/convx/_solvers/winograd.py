@@ -1,4 +1,7 @@
-"""3x3 layers by Winograd's F(4x4, 3x3) (floor 3); the kernel's head describes the transforms and the schedule."""
+"""3x3 layers and the gradients of their weights by Winograd's F(4x4, 3x3) and F(3x3, 4x4) (floor 3).
+
+The heads of the two kernels describe the transforms and the schedules.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ name = "winograd"
 error_factor = 8.0  # 4.6 was measured for one channel, 0.05 for 16 and more (benchmarks/winograd_error.py)
 normwise = True
 
+LEAST, PARTS = 96, 16  # tiles of a part of a weight gradient at least, or its taps cost too much; parts at most
+OWN, ROOM = 1300000, 640000  # bytes of the products, and of V and D of a block, that together stay in L2
+KEEP = 5500000  # bytes of products that are kept from block to block
+LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time
+
 
 def refuse(nest, kind):
     reason = not_dense(nest, kind)
@@ -18,14 +26,19 @@ def refuse(nest, kind):
         return reason
     if len(nest.windows) < 2:
         return f"{len(nest.windows)} axes with taps (3x3 are needed)"
-    for v in nest.windows[-2:]:
-        a = v.axis
-        if a.taps != 3:
-            return f"{a.taps} taps along one of the last two axes (only 3)"
+    last = [v.axis for v in nest.windows[-2:]]
+    for a in last:
         if a.stride != 1 or a.dilation != 1:
             return f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only 1)"
+    if _is_gradient(nest):
+        return None
+    for a in last:
+        if a.taps != 3:
+            return f"{a.taps} taps along one of the last two axes (only 3, or 3 outputs along both)"
     return None
 
+
+# ---- layers
 
 def _tiles(nest):
     """Tiles of a group."""
@@ -45,7 +58,7 @@ def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: 
     return values * loose
 
 
-def _cycles(nest, kind, bound: bool) -> float:
+def _cycles(nest, kind) -> float:
     """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
     of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
 
@@ -62,31 +75,106 @@ def _cycles(nest, kind, bound: bool) -> float:
     around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
     x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
     y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
-    w_cost = 0 if bound else nest.c * planes * u * (350.0 if adjoin else 500.0)
+    w_cost = nest.c * planes * u * (350.0 if adjoin else 500.0)
     return (work + around + x_cost + y_cost + w_cost) * nest.g
 
 
+# ---- weight gradients
+
+def _is_gradient(nest) -> bool:
+    """Whether the outputs are 3x3, as those of a weight gradient."""
+    last = [v.axis for v in nest.windows[-2:]]
+    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
+
+
+def _layer_of(nest):
+    """(rows, columns, tiles) of the products: taps k0 and channels of x, channels of dy, pieces of dy."""
+    outer = nest.windows[0].axis if len(nest.windows) > 2 else None
+    tiles = nest.c * (outer.taps if outer else 1)
+    for v in nest.windows[-2:]:
+        tiles *= -(-v.axis.taps // 4)
+    return nest.n * (outer.out if outer else 1), nest.m, tiles
+
+
+def _cut(nest, kind):
+    """(parts, block) of the tiles: the order of the sums; the head of the kernel says what becomes of them."""
+    lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
+    rows, m, tiles = _layer_of(nest)
+    columns = -(-m // lanes) * lanes
+    products, each = 36 * size * rows * columns, 36 * size * (rows + columns)
+    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1)), ROOM
+    if products > KEEP:
+        parts, room = 0, LIMIT // 2
+    elif products > OWN or parts < 2:
+        parts, room = 1, max(ROOM, products * 6 // 10)
+    else:
+        parts = 1 << parts.bit_length() - 1
+        tiles = -(-tiles // parts)
+    return parts, max(1, -(-tiles // max(-(-tiles * each // room), 1)))
+
+
+def _gradient_cycles(nest, kind) -> float:
+    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
+    tile of a vector of x, 410 of dy, 480 for the taps of a row and a vector (720 where they do not adjoin), 0.8 for a
+    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/costs.py`).
+    """
+    kernel = _kernels.load("winograd_grad", kind)
+    lanes, mr = kernel.LANES, kernel.ROWS
+    rows, m, tiles = _layer_of(nest)
+    u, v = -(-m // lanes), -(-nest.n // lanes)
+    last, planes = nest.windows[-1], rows // max(nest.n, 1)
+    parts, block = _cut(nest, kind)
+    blocks = -(-tiles // block)
+    adjoin = sorted(abs(w.ys) for w in nest.windows[-2:]) == [1, 3] or nest.y[2] == 1
+    work = 36.0 * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
+    x_cost = tiles * planes * (280.0 * v + 0.25 * _moved(nest.x[0], last.xs, nest.n, lanes, 26))
+    dy_cost = tiles * (410.0 * u + 0.5 * _moved(nest.w[1], last.ws, m, lanes, 16))
+    y_cost = rows * u * ((480.0 if adjoin else 720.0) * (parts or blocks) + 29.0 * blocks)
+    return (work + x_cost + dy_cost + y_cost) * nest.g
+
+
+def _gradient_scratch(nest, kind, threads):
+    """V and D of a block, the products of a task, and the taps of the parts."""
+    lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
+    rows, m, _ = _layer_of(nest)
+    columns = -(-m // lanes) * lanes
+    parts, block = _cut(nest, kind)
+    block *= 36 * size * (rows + columns + 2 * lanes)
+    if parts > 1:
+        return threads * (block + 36 * size * rows * columns) + parts * 9 * size * nest.g * rows * columns
+    task = 36 * size * (rows * columns if parts else threads * 64 * 6 * lanes)
+    return block + task + threads * 1600 * size * lanes
+
+
+# ---- what is asked of a solver
+
 def seconds(nest, kind, threads):
     """Cycles at 3.5 GHz, 5 us for the scratch and the regions."""
-    return 5e-6 + _cycles(nest, kind, False) / 3.5e9 / threads
+    cycles = _gradient_cycles(nest, kind) if _is_gradient(nest) else _cycles(nest, kind)
+    return 5e-6 + cycles / 3.5e9 / threads
 
 
 def scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
+    if _is_gradient(nest):
+        return _gradient_scratch(nest, kind, threads)
     kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
     depth, width = nest.c * planes, 3 * kernel.LANES
     weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
     block = 36 * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
-    return min(weights, 12 << 20) + threads * block
+    return min(weights, LIMIT) + threads * block
 
 
 def way(nest, model, kind, bound):
-    return None
+    """How the sums of a weight gradient are cut."""
+    return _cut(model, kind) if _is_gradient(nest) else None
 
 
 def prepare(nest, call, w):
-    """The transformed weights."""
+    """The transformed weights, or None where w is the y of a layer."""
+    if call.way:
+        return None
     kernel = _kernels.load("winograd", call.kind)
     packed = np.empty(kernel.packed_size(call.packed), call.dtype)
     kernel.pack(w, packed, call.packed, call.threads)
@@ -94,6 +182,8 @@ def prepare(nest, call, w):
 
 
 def ready(nest, call):
+    if call.way:
+        return _kernels.load("winograd_grad", call.kind).run, None, call.packed, nest.first, call.cval, *call.way
     return _kernels.load("winograd", call.kind).run, None, call.packed, nest.first, call.cval, call.weights
 
 

@@ -128,6 +128,15 @@ static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
 #endif
 
+/* The address, from now on in a register of its own: GCC would rather keep many sums of one address and some strides,
+   and reload them from the stack. */
+static inline const real *p_keep(const real *p) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
+
 /* Ask for the line at p, which will be written. */
 static inline void v_prefetch(const real *p) {
 #if defined(__GNUC__)
@@ -164,8 +173,12 @@ static inline void v_copy(real *to, const real *p, ptrdiff_t count) {
 /* Every second value of p: p[0], p[2], ... count of them; nothing behind the last one is read. */
 static inline void v_copy_even(real *to, const real *p, ptrdiff_t count) {
     ptrdiff_t j = 0;
-    for (; j + V <= count; j += V) v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
-    for (; j < count; j++) to[j] = p[2 * j];
+    if (count >= V) {
+        for (; j + V < count; j += V) v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
+        j = count - V;
+        v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
+    } else
+        for (; j < count; j++) to[j] = p[2 * j];
 }
 
 /* c + a*b, rounded as the vectors of this row are: once where the row has fused multiply-add. Spelt out, since GCC

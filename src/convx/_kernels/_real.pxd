@@ -11,6 +11,7 @@ cdef extern from "_real.h" nogil:
     void v_store(real*, vreal)
     vreal v_set(real)
     vreal v_keep(vreal)
+    const real* p_keep(const real*)
     vreal v_even(vreal, vreal)
     void v_prefetch(const real*)
     void v_prefetch_read(const real*)

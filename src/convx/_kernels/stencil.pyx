@@ -168,9 +168,8 @@ cdef inline void store(const Target* to, vreal* acc, const bint add, const int r
         if (v + 1)*V <= to.columns:
             for i in range(rows):
                 if i < to.rows:
-                    if add:
-                        init = v_load(to.y + i*to.row + v*V)
-                    v_store(to.y + i*to.row + v*V, acc[i*ns + v] + init)
+                    v_store(to.y + i*to.row + v*V,
+                            acc[i*ns + v] + (v_load(to.y + i*to.row + v*V) if add else init))
         elif v*V < to.columns:
             first, left = v*V, to.columns - v*V
             for i in range(rows):

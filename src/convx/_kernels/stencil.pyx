@@ -398,7 +398,7 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
                 to.y, to.row = scratch + job.x_size + (j*nest.m + m)*job.y_plane, job.y_row
             else:
                 to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, a.ys, not job.first
-                if job.bias != NULL:
+                if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:

@@ -15,7 +15,7 @@ Assumes:       weights shared by all outputs.
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy, v_transpose, spoiled
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy, v_transpose, v_store_second, spoiled
 from _nest cimport Nest, Window, Box, address, locate, exact, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 
@@ -313,7 +313,12 @@ cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssiz
         for i in range(rows):
             part = planes + c*job.y_plane + i*job.y_row
             to = y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
-            if job.first:
+            j = 0
+            if b.ys == 2 and job.first:
+                while j < columns:
+                    v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))
+                    j += V
+            elif job.first:
                 for j in range(columns):
                     to[j*b.ys] = part[j] + add
             else:

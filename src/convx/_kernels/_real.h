@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <stddef.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if defined(CONVX_F32)
 typedef float real;
@@ -89,11 +92,10 @@ typedef int64_t vindex __attribute__((vector_size(CONVX_VBYTES)));
 #define CONVX_MIX(a, b, ...) __builtin_shuffle(a, b, (vindex){__VA_ARGS__})
 #endif
 static inline vreal v_even(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_EVEN); }
-/* to[j*to_step + i] = p[i*step + j] for i, j < V: log2(V) rounds of halves in turn. */
-static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
-    vreal a[V], b[V];
+/* The rows of a become columns: log2(V) rounds of halves in turn. */
+static inline void v_turn(real *to, ptrdiff_t to_step, vreal *a) {
+    vreal b[V];
     int i, n;
-    for (i = 0; i < V; i++) a[i] = v_load(p + i * step);
     for (n = 1; n < V; n *= 2) {
         for (i = 0; i < V / 2; i++) {
             b[2 * i] = CONVX_MIX(a[i], a[i + V / 2], CONVX_LOW);
@@ -102,6 +104,52 @@ static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdi
         for (i = 0; i < V; i++) a[i] = b[i];
     }
     for (i = 0; i < V; i++) v_store(to + i * to_step, a[i]);
+}
+/* to[j*to_step + i] = p[i*step + j] for i, j < V */
+static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
+    vreal a[V];
+    int i;
+    for (i = 0; i < V; i++) a[i] = v_load(p + i * step);
+    v_turn(to, to_step, a);
+}
+/* to[j*V + i] = p[at[i] + j] */
+static inline void v_transpose_rows(real *to, const real *p, const ptrdiff_t *at) {
+    vreal a[V];
+    int i;
+    for (i = 0; i < V; i++) a[i] = v_load(p + at[i]);
+    v_turn(to, V, a);
+}
+/* to[j*V + i] = p[j*step + index[i]] for j < count; every index is below V, and p[j*step + V - 1] may be read */
+static inline void v_copy_permuted(real *to, const real *p, ptrdiff_t step, ptrdiff_t count, const ptrdiff_t *index) {
+    ptrdiff_t j;
+    int i;
+#if defined(__clang__)
+    for (j = 0; j < count; j++)
+        for (i = 0; i < V; i++) to[j * V + i] = p[j * step + index[i]];
+#else
+    vindex from;
+    for (i = 0; i < V; i++) from[i] = index[i];
+    for (j = 0; j < count; j++) v_store(to + j * V, __builtin_shuffle(v_load(p + j * step), from));
+#endif
+}
+/* p[0], p[2], ... = the first `count` values; what lies between them is not written. */
+static inline void v_store_second(real *p, vreal v, ptrdiff_t count) {
+#if defined(__AVX512F__) && !defined(CONVX_I64)
+    const unsigned mask = 0x55555555u & (unsigned)((1ull << (2 * count)) - 1);
+    vreal a = CONVX_MIX(v, v, CONVX_LOW), b = CONVX_MIX(v, v, CONVX_HIGH);
+#if defined(CONVX_F32)
+    _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)a);
+    _mm512_mask_storeu_ps(p + V, (__mmask16)(mask >> 16), (__m512)b);
+#else
+    _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)a);
+    _mm512_mask_storeu_pd(p + V, (__mmask8)(mask >> 8), (__m512d)b);
+#endif
+#else
+    real values[V];
+    ptrdiff_t j;
+    v_store(values, v);
+    for (j = 0; j < count; j++) p[2 * j] = values[j];
+#endif
 }
 /* The value, from now on in a register: GCC would rather load an unaligned vector again for each of its uses. */
 #if defined(__x86_64__)
@@ -122,11 +170,26 @@ static inline vreal v_even(vreal a, vreal b) { (void)b; return a; }
 static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
     (void)to_step; (void)step; *to = *p;
 }
+static inline void v_transpose_rows(real *to, const real *p, const ptrdiff_t *at) { *to = p[at[0]]; }
+static inline void v_store_second(real *p, vreal v, ptrdiff_t count) { (void)count; *p = v; }
+static inline void v_copy_permuted(real *to, const real *p, ptrdiff_t step, ptrdiff_t count, const ptrdiff_t *index) {
+    ptrdiff_t j;
+    for (j = 0; j < count; j++) to[j] = p[j * step + index[0]];
+}
 enum { V = 1, MR = CONVX_MR, NS = CONVX_NS };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
 #endif
+
+/* The address, from now on in a register of its own: GCC would rather keep many sums of one address and some strides,
+   and reload them from the stack. */
+static inline const real *p_keep(const real *p) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
 
 /* Ask for the line at p, which will be written. */
 static inline void v_prefetch(const real *p) {
@@ -164,8 +227,12 @@ static inline void v_copy(real *to, const real *p, ptrdiff_t count) {
 /* Every second value of p: p[0], p[2], ... count of them; nothing behind the last one is read. */
 static inline void v_copy_even(real *to, const real *p, ptrdiff_t count) {
     ptrdiff_t j = 0;
-    for (; j + V <= count; j += V) v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
-    for (; j < count; j++) to[j] = p[2 * j];
+    if (count >= V) {
+        for (; j + V < count; j += V) v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
+        j = count - V;
+        v_store(to + j, v_even(v_load(p + 2 * j), v_load(p + 2 * j + V - 1)));
+    } else
+        for (; j < count; j++) to[j] = p[2 * j];
 }
 
 /* c + a*b, rounded as the vectors of this row are: once where the row has fused multiply-add. Spelt out, since GCC

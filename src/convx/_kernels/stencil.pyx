@@ -1,243 +1,556 @@
-"""One or few channels, vectors along the row: image filters and depthwise layers.
+"""One or few channels in a group, vectors along the row: image filters, depthwise and grouped layers.
 
-The sum:       y[o1, o2] = init + sum over planes (c, k0), k1, k2 of x[plane, o1 + k1, o2 + d*k2] * w[plane, k1, k2]
-The schedule:  a tile of ROWS rows x NS vectors of y stays in registers. Kernel rows come in chunks of up to TALL: the
-               TALL + ROWS - 1 rows of x under a chunk are loaded once per k2 and serve TALL x ROWS products: 0.4 loads
-               a multiply-add, and no tap is multiplied in vain.
-Edges:         tiles that leave the array (or y) are computed on a copy that the boundary rule has filled. Where taps
-               read nothing (zero padding) and the result is not finite, the tile is done again by the definition.
-Assumes:       x, y run along the innermost window with stride 1; stride 1 and dilation 1 along the middle one.
+The sum:       y[o1, o2] = init + sum over planes (k0, c), k1, k2 of x[plane, s*o1 + d*k1, t*o2 + e*k2] * w[plane, k1, k2]
+The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) stays in registers. Kernel rows come in
+               chunks of up to TALL that lie one output row apart: the TALL + 3 rows of x under a chunk are loaded once
+               per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
+               into phases, which are such chunks each.
+Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
+               the stride, channels-last arrays turned, several groups at a time. Where taps read nothing (zero padding)
+               and a result is not finite, the tile is done again by the definition.
+               Where y does not run along the row it is turned, or written value by value, from planes in scratch.
+Assumes:       weights shared by all outputs.
 """
 
-from libc.stdlib cimport malloc, free
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, v_copy, spoiled
-from _nest cimport Nest, Window, Box, address, locate, exact, whole, clip_low, clip_high, PyBytes_AS_STRING
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy, v_transpose, v_store_second, spoiled
+from _nest cimport Nest, Window, Box, address, locate, exact, whole, PyBytes_AS_STRING
+from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 
 cdef enum:
     ROWS = 4
+    LONE = 8         # rows of a tile of one vector
     TALL = 5
+    MOST = 16        # vectors of a tile: ROWS*NS or LONE
+    HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
+    TURNED = 131072  # and with turned channels, of L2
 
-LANES = NS*V
+LANES = V
 
 
-cdef inline void line(const real* x, const real* taps, vreal acc[ROWS][NS], const int h, const int tall,
-                      const int rows) noexcept nogil:
-    """Row h of x under a chunk, for every output row that it serves."""
+ctypedef struct Chunk:
+    # Kernel rows first, first + step, ... (`tall` of them): neighbours, seen from the outputs.
+    Py_ssize_t first, step, tall
+
+
+ctypedef struct Sum:
+    # What every tile of a piece of x adds up.
+    Py_ssize_t present         # taps of the outermost window that read something
+    Py_ssize_t* x_at           # of each of them
+    Py_ssize_t* w_at
+    Py_ssize_t c, xc, wc
+    Py_ssize_t pitch, row      # from one row of x to the next, and between those of neighbouring output rows
+    Py_ssize_t dilation        # rows between kernel rows
+    const Chunk* chunk
+    Py_ssize_t chunks, w1, taps, w2
+    const Py_ssize_t* at       # where the taps of a kernel row start
+
+
+ctypedef struct Target:
+    # The corner of a tile in y (or in scratch), its rows, columns, and what is added to the sums.
+    real* y
+    Py_ssize_t row, rows, columns
+    bint add
+    int times  # 1
+    real init
+
+
+ctypedef struct Job:
+    const Nest* nest
+    const real* x
+    const real* w
+    real* y
+    const real* bias
+    bint first
+    real cval
+    Planes planes
+    Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
+    Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
+    bint near, aside                    # x may be read in place; y is computed in scratch
+    bint beside                         # and its channels are neighbours
+    Py_ssize_t y_row, y_plane, x_size, y_size, size
+    Py_ssize_t chunks
+    Chunk* chunk
+    char* unsafe_of                     # output channels whose weights are not finite
+    bint unsafe                         # there are some
+    Py_ssize_t* at                      # of taps in planes; and in place
+
+
+# ---- the register tile
+
+cdef inline void line(const real** x, Py_ssize_t row, const real* taps, vreal* acc, const int h, const int tall,
+                      const int rows, const int ns) noexcept nogil:
+    """Row h of x under a chunk, for every output row that it serves; on to the next one."""
     cdef vreal xv[NS]
     cdef int r, v
     if h < tall + rows - 1:
-        for v in range(NS):
-            xv[v] = v_keep(v_load(x + v*V))
+        for v in range(ns):
+            xv[v] = v_keep(v_load(x[0] + v*V))
+        x[0] = p_keep(x[0] + row)
         for r in range(TALL):
             if r < tall and 0 <= h - r and h - r < rows:
-                for v in range(NS):
-                    acc[h - r][v] += xv[v] * taps[r]
+                for v in range(ns):
+                    acc[(h - r)*ns + v] += xv[v] * taps[r]
 
 
-cdef inline void chunk(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t S,
-                       Py_ssize_t step, vreal acc[ROWS][NS], const int tall, const int rows) noexcept nogil:
+cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, vreal* acc, const int tall,
+                       const int rows, const int ns) noexcept nogil:
     """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
     index is a constant, and does not unroll a loop this large by itself."""
     cdef real taps[TALL]
-    cdef Py_ssize_t s
+    cdef Py_ssize_t k, row = s.row
+    cdef const real* p
     cdef int r
-    for s in range(S):
+    for k in range(s.taps):
         for r in range(tall):
             taps[r] = w[r*wr]
-        line(x, taps, acc, 0, tall, rows)
-        line(x + row, taps, acc, 1, tall, rows)
-        line(x + 2*row, taps, acc, 2, tall, rows)
-        line(x + 3*row, taps, acc, 3, tall, rows)
-        line(x + 4*row, taps, acc, 4, tall, rows)
-        line(x + 5*row, taps, acc, 5, tall, rows)
-        line(x + 6*row, taps, acc, 6, tall, rows)
-        line(x + 7*row, taps, acc, 7, tall, rows)
-        w += ws
-        x += step
+        p = x + s.at[k]
+        line(&p, row, taps, acc, 0, tall, rows, ns)
+        line(&p, row, taps, acc, 1, tall, rows, ns)
+        line(&p, row, taps, acc, 2, tall, rows, ns)
+        line(&p, row, taps, acc, 3, tall, rows, ns)
+        line(&p, row, taps, acc, 4, tall, rows, ns)
+        line(&p, row, taps, acc, 5, tall, rows, ns)
+        line(&p, row, taps, acc, 6, tall, rows, ns)
+        line(&p, row, taps, acc, 7, tall, rows, ns)
+        line(&p, row, taps, acc, 8, tall, rows, ns)
+        line(&p, row, taps, acc, 9, tall, rows, ns)
+        line(&p, row, taps, acc, 10, tall, rows, ns)
+        line(&p, row, taps, acc, 11, tall, rows, ns)
+        w += s.w2
 
 
-cdef inline void tile(const real* x, Py_ssize_t row, const real* w, Py_ssize_t wr, Py_ssize_t ws, Py_ssize_t R,
-                      Py_ssize_t S, Py_ssize_t step, real* y, Py_ssize_t y_row, bint add, real init,
-                      const int rows) noexcept nogil:
-    """y (rows x NS vectors) = init, or y, plus one plane of products."""
-    cdef vreal acc[ROWS][NS]
-    cdef int i, v
-    cdef Py_ssize_t r = 0, left = (R + TALL - 1) // TALL, tall
-    for i in range(rows):
-        for v in range(NS):
-            acc[i][v] = v_load(y + i*y_row + v*V) if add else v_set(init)
-    while left > 0:
-        tall = (R - r + left - 1) // left
-        if tall == 5:
-            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 5, rows)
-        elif tall == 4:
-            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 4, rows)
-        elif tall == 3:
-            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 3, rows)
-        elif tall == 2:
-            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 2, rows)
+cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows,
+                      const int ns) noexcept nogil:
+    """rows x ns vectors of outputs."""
+    cdef vreal acc[MOST]
+    cdef Py_ssize_t t, c, q, wr
+    cdef const real* xq
+    cdef const real* wq
+    cdef const Chunk* p
+    cdef int i, v, once
+    for once in range(to.times):  # GCC unrolls early enough to keep acc in registers only inside a loop
+        for i in range(rows):
+            for v in range(ns):
+                acc[i*ns + v] = v_set(0)
+        for t in range(s.present):
+            for c in range(s.c):
+                for q in range(s.chunks):
+                    p = s.chunk + q
+                    xq = x + s.x_at[t] + c*s.xc + p.first*s.dilation*s.pitch
+                    wq = w + s.w_at[t] + c*s.wc + p.first*s.w1
+                    wr = p.step*s.w1
+                    if p.tall == 5:
+                        chunk(s, xq, wq, wr, acc, 5, rows, ns)
+                    elif p.tall == 4:
+                        chunk(s, xq, wq, wr, acc, 4, rows, ns)
+                    elif p.tall == 3:
+                        chunk(s, xq, wq, wr, acc, 3, rows, ns)
+                    elif p.tall == 2:
+                        chunk(s, xq, wq, wr, acc, 2, rows, ns)
+                    else:
+                        chunk(s, xq, wq, wr, acc, 1, rows, ns)
+        if to.add:
+            store(to, acc, True, rows, ns)
         else:
-            chunk(x + r*row, row, w + r*wr, wr, ws, S, step, acc, 1, rows)
-        r += tall
-        left -= 1
+            store(to, acc, False, rows, ns)
+
+
+cdef inline void store(const Target* to, vreal* acc, const bint add, const int rows, const int ns) noexcept nogil:
+    """The part of a tile that belongs to y: whole vectors, and of a last one the first few values."""
+    cdef real part[LONE*V]
+    cdef vreal init = v_set(to.init)
+    cdef Py_ssize_t left = 0, first = 0
+    cdef int i, v
+    for v in range(ns):
+        if (v + 1)*V <= to.columns:
+            for i in range(rows):
+                if i < to.rows:
+                    v_store(to.y + i*to.row + v*V,
+                            acc[i*ns + v] + (v_load(to.y + i*to.row + v*V) if add else init))
+        elif v*V < to.columns:
+            first, left = v*V, to.columns - v*V
+            for i in range(rows):
+                v_store(part + i*V, acc[i*ns + v] + init)
+    if left > 0:
+        settle(to, part, first, left, rows)
+
+
+cdef void settle(const Target* to, const real* part, Py_ssize_t first, Py_ssize_t left, Py_ssize_t rows) noexcept nogil:
+    """`left` values of each row, from column `first` on."""
+    cdef Py_ssize_t i, j
+    cdef real* y
+    for i in range(min(to.rows, rows)):
+        y = to.y + i*to.row + first
+        if to.add:
+            for j in range(left):
+                y[j] += part[i*V + j]
+        else:
+            v_copy(y, part + i*V, left)
+
+
+cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, ROWS, NS)
+
+
+cdef void half_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, ROWS, NS // 2)
+
+
+cdef void lone_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, LONE, 1)
+
+
+cdef void flat_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, 1, NS)
+
+
+# ---- pieces of the output
+
+cdef bint unsafe(const Nest* nest, const real* w, char* found) noexcept nogil:
+    """Which output channels (of all groups) have weights that are not finite, so that zeros in the place of absent
+    values would make nan; whether there are any."""
+    cdef Py_ssize_t g, m, k0, k1, k2, c
+    cdef const real* p
+    cdef int bad, any_bad = 0
+    for g in range(nest.g):
+        for m in range(nest.m):
+            bad = 0
+            for k0 in range(nest.axis[0].taps):
+                for k1 in range(nest.axis[1].taps):
+                    for k2 in range(nest.axis[2].taps):
+                        p = w + g*nest.wg + m*nest.wm + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws
+                        for c in range(nest.c):
+                            bad |= spoiled(p[c*nest.wc])
+            found[g*nest.m + m] = bad
+            any_bad |= bad
+    return any_bad
+
+
+cdef void by_definition(const Job* job, const Target* to, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
+                        Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """What `sweep` does, for weights that must not meet the zeros in the place of absent values."""
+    cdef Py_ssize_t i, j
+    cdef real total
+    cdef Box box
+    whole(job.nest, &box)
     for i in range(rows):
-        for v in range(NS):
-            v_store(y + i*y_row + v*V, acc[i][v])
+        for j in range(columns):
+            total = exact(job.nest, &box, x, w, o0, o1 + i, o2 + j, 0, job.cval)
+            to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
 
-cdef bint fill(const Nest* nest, const real* x, Py_ssize_t plane, Py_ssize_t top, Py_ssize_t left, Py_ssize_t height,
-               Py_ssize_t width, real cval, real* to) noexcept nogil:
-    """Copy positions top.. x left.. of one plane by the boundary rule; whether some of them read nothing."""
+cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows,
+                Py_ssize_t columns) noexcept nogil:
+    """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner."""
+    cdef Py_ssize_t i, j = 0, left, high, wide
+    cdef real* y = to.y
+    while j < columns:
+        left = columns - j
+        high, wide = ROWS, NS*V
+        if job.rows == 1:
+            high = 1
+        elif left <= V:
+            high, wide = LONE, V
+        elif NS > 2 and left <= NS // 2*V:
+            wide = NS // 2*V
+        to.columns = wide if job.aside else left
+        i = 0
+        while i < rows:
+            to.rows = high if job.aside else rows - i
+            to.y = y + i*to.row + j
+            if high == 1:
+                flat_tile(s, x + i*s.row + j, w, to)
+            elif high == LONE:
+                lone_tile(s, x + i*s.row + j, w, to)
+            elif wide == NS*V:
+                full_tile(s, x + i*s.row + j, w, to)
+            else:
+                half_tile(s, x + i*s.row + j, w, to)
+            i += high
+        j += wide
+
+
+cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
+              Py_ssize_t columns) noexcept nogil:
+    """y from planes in scratch: turned where its channels are neighbours, else one by one."""
+    cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t h, j, i, low = min(clip_low(left, 1), width), high = max(clip_high(left, 1, b.size, width), low)
-    cdef const real* p
-    cdef bint absent = not plane or (b.boundary == 0 and (low > 0 or high < width))
-    for h in range(height):
-        i = locate(a, top + h) if plane else -1
-        if i < 0:
-            for j in range(width):
-                to[j] = cval
+    cdef Py_ssize_t i, j, k, c, d, p, q, wide, high, count = groups*nest.m
+    cdef real square[V*V]
+    cdef real init[V]
+    cdef real* to
+    cdef const real* part
+    cdef real add
+    if job.beside:
+        for q in range((count + V - 1) // V):
+            c = q*V
+            high = min(<Py_ssize_t>V, count - c)
+            for k in range(V):
+                init[k] = 0 if job.bias == NULL or k >= high else job.bias[g*nest.m + c + k]
+            for i in range(rows):
+                for p in range((columns + V - 1) // V):
+                    j = p*V
+                    wide = min(<Py_ssize_t>V, columns - j)
+                    v_transpose(square, V, planes + c*job.y_plane + i*job.y_row + j, job.y_plane)
+                    to = y + c + i*a.ys + j*b.ys
+                    for k in range(wide):
+                        if high == V:
+                            v_store(to, v_load(square + k*V) + (v_load(init) if job.first else v_load(to)))
+                        elif job.first:
+                            v_store(square + k*V, v_load(square + k*V) + v_load(init))
+                            v_copy(to, square + k*V, high)
+                        else:
+                            for d in range(high):
+                                to[d] += square[k*V + d]
+                        to += b.ys
+        return
+    for c in range(count):
+        add = 0 if job.bias == NULL else job.bias[g*nest.m + c]
+        for i in range(rows):
+            part = planes + c*job.y_plane + i*job.y_row
+            to = y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
+            j = 0
+            if b.ys == 2 and job.first:
+                while j < columns:
+                    v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))
+                    j += V
+            elif job.first:
+                for j in range(columns):
+                    to[j*b.ys] = part[j] + add
+            else:
+                for j in range(columns):
+                    to[j*b.ys] += part[j]
+
+
+cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2,
+                   Py_ssize_t columns) noexcept nogil:
+    """Whether whole tiles over these outputs read nothing outside x but planes that are left out."""
+    cdef const Window* p = &job.nest.axis[0]
+    cdef const Window* a = &job.nest.axis[1]
+    cdef const Window* b = &job.nest.axis[2]
+    cdef Py_ssize_t top = a.stride*o1 - a.offset, left = o2 - b.offset, tall = 1 if job.rows == 1 else ROWS, k
+    if not job.near or columns != NS*V:
+        return False
+    rows = (rows + tall - 1) // tall*tall
+    for k in range(p.taps):
+        if job.cval != 0 and locate(p, p.stride*o0 + p.dilation*k - p.offset) < 0:
+            return False
+    return (top >= 0 and top + a.stride*(rows - 1) + a.dilation*(a.taps - 1) < a.size and left >= 0
+            and left + columns - 1 + b.dilation*(b.taps - 1) < b.size)
+
+
+cdef bint gather(const Job* job, Sum* s, const real* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
+                 Py_ssize_t rows, Py_ssize_t o2, real* scratch) noexcept nogil:
+    """Copy what the outputs read; whether some of it is absent."""
+    cdef const Window* p = &job.nest.axis[0]
+    cdef const Window* a = &job.nest.axis[1]
+    cdef const Window* b = &job.nest.axis[2]
+    cdef Py_ssize_t k, i0, size = groups*job.nest.c*job.planes.plane
+    cdef Py_ssize_t height = job.stride*(rows - 1) + job.dilation*(a.taps - 1) + 1
+    cdef bint absent = False
+    for k in range(p.taps):
+        i0 = locate(p, p.stride*o0 + p.dilation*k - p.offset)
+        if i0 < 0 and job.cval == 0:
+            continue
+        s.x_at[s.present], s.w_at[s.present] = s.present*size, k*p.ws
+        if i0 < 0:
+            fill(scratch + s.present*size, size, job.cval)
+        elif copy(&job.planes, a, b, x + i0*p.xs, groups, a.stride*o1 - a.offset, height, job.jump,
+                  b.stride*o2 - b.offset, job.cval, scratch + s.present*size):
             absent = True
-        else:
-            p = x + i*a.xs + left
-            for j in range(low):
-                i = locate(b, left + j)
-                to[j] = cval if i < 0 else p[i - left]
-            v_copy(to + low, p + low, high - low)
-            for j in range(high, width):
-                i = locate(b, left + j)
-                to[j] = cval if i < 0 else p[i - left]
-        to += width
+        s.present += 1
     return absent
 
 
-cdef void edge(const Nest* nest, const real* x, const real* w, real* y, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2,
-               bint first, real init, real cval, real* scratch) noexcept nogil:
-    """One tile through copies: every plane, then what belongs to y."""
+cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
+                Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
+    """Some rows and columns of some groups, in place or through a copy."""
+    cdef const Nest* nest = job.nest
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t height = ROWS + a.taps - 1, width = NS*V + (b.taps - 1)*b.dilation
-    cdef Py_ssize_t rows = min(<Py_ssize_t>ROWS, a.out - o1), columns = min(<Py_ssize_t>NS*V, b.out - o2)
-    cdef Py_ssize_t c, k0, i0, i, j
-    cdef real* part = scratch
-    cdef real* copy = scratch + ROWS*NS*V
-    cdef bint absent = False, bad = False
-    cdef Box box
-    for i in range(ROWS*NS*V):
-        part[i] = 0
-    for k0 in range(p.taps):
-        i0 = locate(p, p.stride*o0 + p.dilation*k0 - p.offset)
-        absent = absent or i0 < 0
-        if i0 < 0 and cval == 0:
-            continue
-        for c in range(nest.c):
-            if fill(nest, x + i0*p.xs + c*nest.xc, i0 >= 0, o1 - a.offset, o2 - b.offset, height, width, cval, copy):
-                absent = True
-            tile(copy, width, w + k0*p.ws + c*nest.wc, a.ws, b.ws, a.taps, b.taps, b.dilation, part, NS*V, True, 0,
-                 ROWS)
-    if absent and cval == 0:
-        for i in range(rows):
-            for j in range(columns):
-                bad |= spoiled(part[i*NS*V + j])
-    if bad:
-        whole(nest, &box)
-        for i in range(rows):
-            for j in range(columns):
-                part[i*NS*V + j] = exact(nest, &box, x, w, o0, o1 + i, o2 + j, 0, cval)
-    for i in range(rows):
-        settle(part + i*NS*V, y + i*a.ys, columns, first, init)
+    cdef Py_ssize_t k, i0, j, m, step = nest.xg
+    cdef const real* origin = job.x + n*nest.xn + g*nest.xg
+    cdef const real* from_x = origin
+    cdef const real* w
+    cdef bint absent = False
+    cdef real* y = job.y + n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
+    cdef Target to
+    s.present = 0
+    to.times = 1
+    if in_place(job, o0, o1, rows, o2, columns):
+        for k in range(p.taps):
+            i0 = locate(p, p.stride*o0 + p.dilation*k - p.offset)
+            if i0 >= 0:
+                s.x_at[s.present], s.w_at[s.present] = i0*p.xs, k*p.ws
+                s.present += 1
+        from_x += (a.stride*o1 - a.offset)*a.xs + (o2 - b.offset)*b.xs
+        s.xc, s.pitch, s.at = nest.xc, job.jump*a.xs, job.at + b.taps
+    else:
+        absent = gather(job, s, origin, groups, o0, o1, rows, o2, scratch) and job.cval == 0
+        from_x = scratch
+        step = nest.c*job.planes.plane
+        s.xc, s.pitch, s.at = job.planes.plane, job.planes.row, job.at
+    s.row = job.stride*s.pitch
+    for j in range(groups):
+        for m in range(nest.m):
+            to.init, to.add = 0, False
+            if job.aside:
+                to.y, to.row = scratch + job.x_size + (j*nest.m + m)*job.y_plane, job.y_row
+            else:
+                to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, a.ys, not job.first
+                if job.bias != NULL and job.first:
+                    to.init = job.bias[(g + j)*nest.m + m]
+            w = job.w + (g + j)*nest.wg + m*nest.wm
+            if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
+                by_definition(job, &to, origin + j*nest.xg, w, o0, o1, o2, rows, columns)
+            else:
+                sweep(job, s, from_x + j*step, w, &to, rows, columns)
+    if job.aside:
+        put(job, scratch + job.x_size, y, g, groups, rows, columns)
 
 
-cdef inline void settle(const real* part, real* y, Py_ssize_t columns, bint first, real init) noexcept nogil:
-    """y = init, or y, plus part."""
-    cdef Py_ssize_t j = 0
-    while j + V <= columns:
-        v_store(y + j, v_load(part + j) + (v_set(init) if first else v_load(y + j)))
-        j += V
-    while j < columns:
-        y[j] = part[j] + (init if first else y[j])
-        j += 1
-
-
-cdef bint inside(const Nest* nest, Py_ssize_t o0, Py_ssize_t o1, real cval) noexcept nogil:
-    """Whether the row block has all its rows, and planes that a tile may read straight from x."""
-    cdef const Window* p = &nest.axis[0]
-    cdef const Window* a = &nest.axis[1]
-    cdef Py_ssize_t k0, found = 0
-    if o1 + ROWS > a.out or o1 < a.offset or o1 + ROWS + a.taps - 2 - a.offset >= a.size:
-        return False
-    for k0 in range(p.taps):
-        if locate(p, p.stride*o0 + p.dilation*k0 - p.offset) >= 0:
-            found += 1
-    return found == p.taps or (found > 0 and cval == 0)
-
-
-cdef void block(const Nest* nest, const real* x, const real* w, real* y, const real* bias, bint first, real cval,
-                Py_ssize_t t, real* scratch) noexcept nogil:
-    """ROWS rows of one output plane."""
+cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) noexcept nogil:
+    """`job.rows` rows of a few groups, or a part of their columns."""
+    cdef const Nest* nest = job.nest
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t blocks = (a.out + ROWS - 1) // ROWS, o0, o1, o2, n, g, m, k0, c, i0
-    cdef Py_ssize_t reach = (b.taps - 1)*b.dilation
-    cdef real init
-    cdef const real* from_x
-    cdef bint full, add
-    o1 = t % blocks * ROWS
-    t = t // blocks
+    cdef Py_ssize_t strips = (a.out + job.rows - 1) // job.rows, bundles = (nest.g + job.groups - 1) // job.groups
+    cdef Py_ssize_t pieces = (b.out + job.columns - 1) // job.columns, q, o0, o1, o2, g
+    cdef Sum s
+    cdef Py_ssize_t part = t % parts
+    t = t // parts
+    o1 = t % strips*job.rows
+    t = t // strips
     o0 = t % p.out
     t = t // p.out
-    m = t % nest.m
-    t = t // nest.m
-    g = t % nest.g
-    n = t // nest.g
-    x = x + n*nest.xn + g*nest.xg
-    w = w + g*nest.wg + m*nest.wm
-    y = y + n*nest.yn + g*nest.yg + m*nest.ym + o0*p.ys + o1*a.ys
-    init = 0 if bias == NULL else bias[g*nest.m + m]
-    full = inside(nest, o0, o1, cval)
-    o2 = 0
-    while o2 < b.out:
-        if not full or o2 < b.offset or o2 + NS*V > b.out or o2 + NS*V - 1 + reach - b.offset >= b.size:
-            edge(nest, x, w, y + o2, o0, o1, o2, first, init, cval, scratch)
-        else:
-            add = not first
-            for k0 in range(p.taps):
-                i0 = locate(p, p.stride*o0 + p.dilation*k0 - p.offset)
-                if i0 < 0:
-                    continue
-                from_x = x + i0*p.xs + (o1 - a.offset)*a.xs + o2 - b.offset
-                for c in range(nest.c):
-                    tile(from_x + c*nest.xc, a.xs, w + k0*p.ws + c*nest.wc, a.ws, b.ws, a.taps, b.taps, b.dilation,
-                         y + o2, a.ys, add, init, ROWS)
-                    add = True
-        o2 += NS*V
+    g = t % bundles*job.groups
+    s.x_at = <Py_ssize_t*>(scratch + job.x_size + job.y_size)
+    s.w_at = s.x_at + p.taps
+    s.c, s.wc, s.w1, s.w2, s.taps, s.dilation = nest.c, nest.wc, a.ws, b.ws, b.taps, job.dilation
+    s.chunk, s.chunks = job.chunk, job.chunks
+    for q in range(part*pieces // parts, (part + 1)*pieces // parts):
+        o2 = q*job.columns
+        piece(job, &s, t // bundles, g, min(job.groups, nest.g - g), o0, o1, min(job.rows, a.out - o1), o2,
+              min(job.columns, b.out - o2), scratch)
 
 
-def scratch_size(Py_ssize_t height, Py_ssize_t reach):
-    """Elements of scratch per thread for a kernel of this height and horizontal reach."""
-    return ROWS*NS*V + (ROWS + height - 1)*(NS*V + reach) + V
+cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
+    return (count + unit - 1) // unit*unit
+
+
+cdef void shape(Job* job, const Nest* nest) noexcept nogil:
+    """How the work is cut, and the scratch that a thread needs (job.size)."""
+    cdef const Window* p = &nest.axis[0]
+    cdef const Window* a = &nest.axis[1]
+    cdef const Window* b = &nest.axis[2]
+    cdef Planes* planes = &job.planes
+    cdef Py_ssize_t room, each, again
+    job.nest = nest
+    job.jump, again = a.stride, a.dilation if a.taps > 1 else a.stride
+    while again:
+        job.jump, again = again, job.jump % again
+    job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
+    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1
+    job.aside = b.ys != 1
+    job.beside = neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
+    planes.turned = neighbours(nest.g, nest.c, nest.xg, nest.xc, b.xs)
+    planes.channels, planes.groups_step, planes.channels_step = nest.c, nest.xg, nest.xc
+    job.groups = 1
+    if planes.turned or job.beside:
+        job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
+    job.columns = NS*V if job.near else min(up(b.out, V), 4*NS*V)
+    lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
+    job.y_row = up(job.columns, NS*V)
+    each = p.taps*job.groups*nest.c*planes.row*job.stride + (job.groups*nest.m*job.y_row if job.aside else 0)
+    room = (TURNED if planes.turned or job.aside else HOLD) // <Py_ssize_t>sizeof(real)
+    room -= p.taps*job.groups*nest.c*planes.row*job.dilation*(a.taps - 1)
+    if job.near and b.out >= 3*job.columns:  # most of x is read in place, along long rows
+        room = 0
+    job.rows = 1 if a.out == 1 else max(<Py_ssize_t>ROWS, min(up(a.out, ROWS), room // max(each, 1) // ROWS*ROWS))
+    again = 1 if job.rows == 1 else up(job.rows, LONE)
+    lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), job.stride*(again - 1)
+        + job.dilation*(a.taps - 1) + 1)
+    job.y_plane = again*job.y_row
+    if job.y_plane // V % 2 == 0:
+        job.y_plane += V
+    job.x_size = p.taps*job.groups*nest.c*planes.plane
+    job.y_size = job.groups*nest.m*job.y_plane if job.aside else 0
+    job.size = job.x_size + job.y_size + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
+
+
+def scratch_size(nest_bytes):
+    """Elements of scratch per thread."""
+    cdef Job job
+    shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
+    return job.size
+
+
+cdef Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation) noexcept nogil:
+    """The kernel rows as chunks: those of one phase of the stride, if they lie one output row apart, else each alone."""
+    cdef Py_ssize_t phase, first, count, left, found = 0, tall
+    if dilation != 1:
+        for first in range(taps):
+            chunk[first].first, chunk[first].step, chunk[first].tall = first, 1, 1
+        return taps
+    for phase in range(min(stride, taps)):
+        count = (taps - phase + stride - 1) // stride
+        left = (count + TALL - 1) // TALL
+        first = phase
+        while left > 0:
+            tall = (count + left - 1) // left
+            chunk[found].first, chunk[found].step, chunk[found].tall = first, stride, tall
+            first += tall*stride
+            count -= tall
+            left -= 1
+            found += 1
+    return found
 
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int threads):
     """y of one nest; cval_array holds one value of the dtype."""
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    cdef const real* x = address(x_array) + nest.x0
-    cdef const real* w = address(w_array) + nest.w0
-    cdef real* y = address(y_array) + nest.y0
-    cdef const real* bias = NULL
-    cdef real cval = address(cval_array)[0]
     cdef const Window* a = &nest.axis[1]
-    cdef Py_ssize_t tasks = nest.n*nest.g*nest.m*nest.axis[0].out*((a.out + ROWS - 1) // ROWS), t
-    cdef Py_ssize_t size = scratch_size(a.taps, (nest.axis[2].taps - 1)*nest.axis[2].dilation)
-    if bias_array is not None:
-        bias = address(bias_array)
-    cdef real* scratch = <real*>malloc(size * threads * sizeof(real))
-    if scratch == NULL:
+    cdef const Window* b = &nest.axis[2]
+    cdef Job job
+    cdef Py_ssize_t tasks, t, parts = 1, k
+    shape(&job, nest)
+    job.x = address(x_array) + nest.x0
+    job.w = address(w_array) + nest.w0
+    job.y = address(y_array) + nest.y0
+    job.bias = NULL if bias_array is None else address(bias_array)
+    job.first, job.cval = first, address(cval_array)[0]
+    tasks = nest.n*((nest.g + job.groups - 1) // job.groups)*nest.axis[0].out
+    if threads > 1 and a.out > 1:  # a few tasks for each thread, even if more rows are copied then
+        while job.rows > ROWS and tasks*((a.out + job.rows - 1) // job.rows) < 4*threads:
+            job.rows = up(job.rows // 2, ROWS)
+    tasks *= (a.out + job.rows - 1) // job.rows
+    if tasks < 4*threads:
+        parts = max(<Py_ssize_t>1, min((b.out + job.columns - 1) // job.columns, 4*threads // max(tasks, 1)))
+    job.at = <Py_ssize_t*>calloc(2*b.taps, sizeof(Py_ssize_t))
+    job.chunk = <Chunk*>calloc(a.taps, sizeof(Chunk))
+    cdef Py_ssize_t size = up(job.size, V)
+    cdef real* scratch = <real*>calloc(size*threads + V, sizeof(real))
+    job.unsafe_of = <char*>calloc(nest.g*nest.m, 1)
+    if scratch == NULL or job.at == NULL or job.chunk == NULL or job.unsafe_of == NULL:
+        free(scratch)
+        free(job.unsafe_of)
+        free(job.at)
+        free(job.chunk)
         raise MemoryError("scratch of the stencil kernel")
-    for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
-        block(nest, x, w, y, bias, first, cval, t, scratch + size*threadid())
+    for k in range(b.taps):
+        job.at[k], job.at[b.taps + k] = tap_at(&job.planes, k), k*b.dilation
+    job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
+    job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
+    cdef real* aligned = <real*>((<uintptr_t>scratch + V*sizeof(real) - 1) // (V*sizeof(real))*(V*sizeof(real)))
+    for t in prange(tasks*parts, nogil=True, num_threads=threads, schedule='static'):
+        task(&job, t, parts, aligned + size*threadid())
     free(scratch)
+    free(job.unsafe_of)
+    free(job.at)
+    free(job.chunk)

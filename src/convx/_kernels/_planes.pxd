@@ -1,0 +1,151 @@
+"""Pieces of an array as planes in scratch: rows of one channel, the boundary filled in, ready for vectors along the row.
+
+Positions along a row are base + step*lane + shift*tap. Lanes lie beside each other: a step above 1 splits a row into
+phases, so tap t reads neighbours from `tap_at(t)` on. Channels that are neighbours in memory are transposed, V of them
+by V columns at a time.
+"""
+
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_copy_even, v_transpose
+from _nest cimport Window, locate, clip_low, clip_high, CONSTANT
+
+
+ctypedef struct Planes:
+    Py_ssize_t step, shift    # of a lane and of a tap, in positions
+    Py_ssize_t phases, width  # phases of a row, and the columns of each
+    Py_ssize_t row, plane     # distances of rows and of planes
+    Py_ssize_t groups, channels, groups_step, channels_step  # planes, and where they lie in the array
+    bint turned               # channels (of all groups) are neighbours in the array, columns are not
+
+
+cdef inline bint neighbours(Py_ssize_t groups, Py_ssize_t channels, Py_ssize_t g_step, Py_ssize_t c_step,
+                            Py_ssize_t column_step) noexcept nogil:
+    """Whether the channels of all groups lie beside each other, enough of them to be worth turning."""
+    return (column_step != 1 and groups*channels >= 4 and (channels == 1 or c_step == 1)
+            and (groups == 1 or g_step == channels))
+
+
+cdef inline void lay(Planes* p, Py_ssize_t step, Py_ssize_t shift, Py_ssize_t taps, Py_ssize_t lanes,
+                     Py_ssize_t height) noexcept nogil:
+    """Room for `lanes` columns under each of the taps, and for `height` rows."""
+    cdef Py_ssize_t a = step, b = shift
+    while b:
+        a, b = b, a % b
+    p.step, p.shift = step, shift
+    p.phases = max(<Py_ssize_t>1, min(taps, step // a))
+    p.width = (lanes + shift*(taps - 1) // step + V - 1) // V*V
+    p.row = p.phases*p.width
+    p.plane = height*p.row
+    if p.plane // V % 2 == 0:
+        p.plane += V  # planes a power of two apart would share one set of the L1 cache
+
+
+cdef inline Py_ssize_t tap_at(const Planes* p, Py_ssize_t tap) noexcept nogil:
+    """Where a tap's first lane lies in a row."""
+    return tap % p.phases*p.width + p.shift*tap // p.step
+
+
+cdef inline void fill(real* to, Py_ssize_t count, real value) noexcept nogil:
+    cdef Py_ssize_t j = 0
+    while j + V <= count:
+        v_store(to + j, v_set(value))
+        j += V
+    if count >= V:
+        v_store(to + count - V, v_set(value))
+        return
+    while j < count:
+        to[j] = value
+        j += 1
+
+
+cdef inline void copy_run(real* to, const real* x, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
+    """`count` values, `step` apart."""
+    cdef Py_ssize_t j
+    if step == 1:
+        v_copy(to, x, count)
+    elif step == 2:
+        v_copy_even(to, x, count)
+    else:
+        for j in range(count):
+            to[j] = x[j*step]
+
+
+cdef inline void turn(const real* x, Py_ssize_t column, Py_ssize_t columns, Py_ssize_t channels, real* to,
+                      Py_ssize_t plane) noexcept nogil:
+    """to[channel*plane + j] = x[j*column + channel]."""
+    cdef real square[V*V]
+    cdef real turned[V*V]
+    cdef Py_ssize_t i, j, k, c, wide, high
+    for i in range((channels + V - 1) // V):
+        c = i*V
+        high = min(<Py_ssize_t>V, channels - c)
+        j = 0
+        while j < columns:
+            wide = min(<Py_ssize_t>V, columns - j)
+            if wide < V and columns >= V:  # the last columns again, with those before them
+                j, wide = columns - V, V
+            if wide == V and high == V:
+                v_transpose(to + c*plane + j, plane, x + j*column + c, column)
+            else:
+                for k in range(wide):
+                    v_copy(square + k*V, x + (j + k)*column + c, high)
+                v_transpose(turned, V, square, V)
+                for k in range(high):
+                    v_copy(to + (c + k)*plane + j, turned + k*V, wide)
+            j += wide
+
+
+cdef inline bint phase(const Planes* p, const Window* a, const Window* b, const real* x, Py_ssize_t count,
+                       Py_ssize_t top, Py_ssize_t height, Py_ssize_t jump, Py_ssize_t start, real cval,
+                       real* to) noexcept nogil:
+    """One phase of the rows of a plane, or of all `count` of them if they are turned; `start`: the first position."""
+    cdef Py_ssize_t h, i, j, k, step = p.step*b.xs, low = min(clip_low(start, p.step), p.width)
+    cdef Py_ssize_t high = max(low, clip_high(start, p.step, b.size, p.width))
+    cdef const real* line
+    cdef bint absent = b.boundary == CONSTANT and (low > 0 or high < p.width)
+    x += start*b.xs
+    for h in range(height):
+        i = locate(a, top + h*jump)
+        if i < 0:
+            absent = True
+            for k in range(count):
+                fill(to + k*p.plane, p.width, cval)
+            to += p.row
+            continue
+        line = x + i*a.xs
+        if count > 1:
+            turn(line + low*step, step, high - low, count, to + low, p.plane)
+        else:
+            copy_run(to + low, line + low*step, step, high - low)
+        if b.boundary == CONSTANT:
+            for k in range(count):
+                fill(to + k*p.plane, low, cval)
+                fill(to + k*p.plane + high, p.width - high, cval)
+        else:
+            for j in range(p.width):
+                if low <= j < high:
+                    continue
+                i = locate(b, start + p.step*j) - start
+                for k in range(count):
+                    to[k*p.plane + j] = line[i*b.xs + k]
+        to += p.row
+    return absent
+
+
+cdef inline bint copy(const Planes* p, const Window* a, const Window* b, const real* x, Py_ssize_t groups,
+                      Py_ssize_t top, Py_ssize_t height, Py_ssize_t jump, Py_ssize_t left, real cval,
+                      real* to) noexcept nogil:
+    """Rows top, top + jump, ... of the planes of `groups` groups; whether some places have nothing to read."""
+    cdef Py_ssize_t g, c, q, start
+    cdef bint absent = False
+    for q in range(p.phases):
+        start = left + p.shift*q % p.step
+        if p.turned:
+            if phase(p, a, b, x, groups*p.channels, top, height, jump, start, cval, to + q*p.width):
+                absent = True
+            continue
+        for g in range(groups):
+            for c in range(p.channels):
+                if phase(p, a, b, x + g*p.groups_step + c*p.channels_step, 1, top, height, jump, start, cval,
+                         to + (g*p.channels + c)*p.plane + q*p.width):
+                    absent = True
+    return absent

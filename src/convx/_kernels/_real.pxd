@@ -9,11 +9,13 @@ cdef extern from "_real.h" nogil:
         NS
     vreal v_load(const real*)
     void v_store(real*, vreal)
+    void v_store_even(real*, vreal)
     vreal v_set(real)
     vreal v_keep(vreal)
     vreal v_even(vreal, vreal)
     void v_prefetch(const real*)
     void v_prefetch_read(const real*)
+    void v_prefetch_far(const real*)
     void v_transpose(real*, Py_ssize_t, const real*, Py_ssize_t)
     void v_copy(real*, const real*, Py_ssize_t)
     void v_copy_even(real*, const real*, Py_ssize_t)

@@ -20,7 +20,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport (real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_prefetch, v_prefetch_far, v_transpose,
                     spoiled, v_spoiled)
 from _nest cimport Nest, Window, Box, address, exact, PyBytes_AS_STRING
-from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, offset, place, source_of, pack_lanes,
+from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, steps, offset, place, source_of, pack_lanes,
                     pack_rows, pack_weights)
 from _strip cimport STRIP, Strip, shape, box_taps, fill_strip, panel_absent
 from _walk cimport Walk, walk
@@ -33,6 +33,7 @@ cdef enum:
     LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     WIDEST = 480       # columns of a strip (flat between 240 and 1024)
+    ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
@@ -327,17 +328,18 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
 
 
 cdef inline void sides(const Part* part, bint x_rows, bint x_inside, bint w_inside, Py_ssize_t width,
-                       Reads* to) noexcept nogil:
-    """How a tile walks: what is packed lies one product after another."""
+                       Py_ssize_t a_step, Reads* to) noexcept nogil:
+    """How a tile walks: what is packed lies one product after another (in rows: a_step apart)."""
     cdef const Walk* walk = &part.walk
     cdef bint a_inside = x_inside if x_rows else w_inside, b_inside = w_inside if x_rows else x_inside
     to.kind, to.where = PACKED, walk.where
     if walk.where != NULL:
         to.kind = TABLE
         return
-    if not x_inside and not w_inside:
+    if not x_inside and not w_inside and a_step == 1:
         return
-    to.kind, to.length, to.a_step, to.b_step, to.a_jump, to.b_jump = PLACED, walk.length, 1, width, NONE, NONE
+    to.kind, to.length, to.b_step, to.a_jump, to.b_jump = PLACED, walk.length, width, NONE, NONE
+    to.a_step = a_step
     if a_inside:
         to.a_step = walk.x_step if x_rows else walk.w_step
         to.a_jump = walk.x_jump if x_rows else walk.w_jump
@@ -375,7 +377,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
         for inner in range(tiles):
             pixel = inner*MR
             rows = min(<Py_ssize_t>MR, part.count - pixel)
-            sides(part, True, part.inside[inner], w_inside, width, &at)
+            sides(part, True, part.inside[inner], w_inside, width, 1, &at)
             for i in range(MR):
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
                 at.row[i] = (part.source + part.source_at[min(pixel + i, last)] if part.inside[inner] else
@@ -403,6 +405,7 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
     cdef int i
     at.kc = part.kc
     cdef bint w_inside = packed == NULL and not part.walk.w_plain
+    cdef Py_ssize_t a_step = MR if packed != NULL and abreast(job) else 1
     cdef bint by_panel = part.walk.in_place and part.kc >= 192 and units*MR*part.kc <= 131072
     to.add, to.column_bias = not part.first, NULL
     for q in range(units*part.panels):
@@ -416,7 +419,7 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
                 at.row[i] = weight_row(job, part, w, packed, min(m + i, channels - 1))
                 row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
                 to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
-        sides(part, False, part.inside[inner], w_inside, p.width, &at)
+        sides(part, False, part.inside[inner], w_inside, p.width, a_step, &at)
         at.b = part.source + p.base if part.inside[inner] else part.block + p.pixel*part.kc
         at.ahead = 0
         if by_panel and t < NV and part.inside[inner]:
@@ -430,7 +433,12 @@ cdef inline const real* weight_row(const Job* job, const Part* part, const real*
     """Row m of the slice's weights of a box: in place, or among the packed rows (panel of MR, box, row)."""
     if packed == NULL:
         return w + (job.m0 + m)*job.nest.wm + part.walk.w_first
-    return packed + m // MR*MR*job.depth + part.before*MR + m % MR*part.kc
+    return packed + m // MR*MR*job.depth + part.before*MR + m % MR*(1 if abreast(job) else part.kc)
+
+
+cdef inline bint abreast(const Job* job) noexcept nogil:
+    """Whether the products of MR packed rows lie side by side: where rows are neighbours in w, as in input gradients."""
+    return not job.flat and job.nest.wm == 1 and not job.strips
 
 
 ctypedef struct Room:
@@ -572,10 +580,42 @@ cdef void pack_group(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
         before += kc
 
 
+cdef void pack_abreast(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t first, Py_ssize_t last,
+                       real* to) noexcept nogil:
+    """Panels first .. last of a group's weights (panel, box, kc, MR): a run of neighbours in w is read at once."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t number, kc, sc, k0, k1, k2, c, t, i, rows, before = 0, count = job.m1 - job.m0
+    cdef Py_ssize_t sk[3]
+    cdef const real* p
+    cdef real* line
+    cdef Box box
+    for number in range(cuts.boxes):
+        kc = box_at(cuts, job.channel_last, number, &box)
+        steps(&box, job.channel_last, &sc, sk)
+        for k0 in range(box.k0[0], box.k1[0]):
+            for k1 in range(box.k0[1], box.k1[1]):
+                for k2 in range(box.k0[2], box.k1[2]):
+                    for c in range(box.c0, box.c1):
+                        p = (job.w + g*nest.wg + job.m0 + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws
+                             + c*nest.wc)
+                        line = to + g*packed_lines(job)*job.depth + (before + (k0 - box.k0[0])*sk[0]
+                               + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2] + (c - box.c0)*sc)*MR
+                        for t in range(first, last):
+                            rows = min(<Py_ssize_t>MR, count - t*MR)
+                            for i in range(MR):
+                                line[t*MR*job.depth + i] = p[t*MR + i] if i < rows else 0
+        before += kc
+
+
 cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept nogil:
-    cdef Py_ssize_t each = channel_units(job), t
-    for t in prange(job.nest.g*each, num_threads=threads, schedule='static'):
-        pack_group(job, cuts, t // each, t % each, to)
+    cdef Py_ssize_t units = channel_units(job), tasks = units, t
+    if abreast(job):
+        tasks = (units + ABREAST - 1) // ABREAST
+    for t in prange(job.nest.g*tasks, num_threads=threads, schedule='static'):
+        if abreast(job):
+            pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks, to)
+        else:
+            pack_group(job, cuts, t // tasks, t % tasks, to)
 
 
 ctypedef struct Blocks:
@@ -706,14 +746,14 @@ def packed_size(nest_bytes, bint flat):
     return job.nest.g*packed_lines(&job)*depth_of(job.nest)
 
 
-def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, int threads):
+def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, bint strips, int threads):
     """All weights of a nest as `run` wants them."""
     cdef Job job
     cdef Cut cuts
     cdef real* to = address(to_array)
     job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     job.w = address(w_array) + job.nest.w0
-    job.flat, job.channel_last, job.depth = flat, channel_last, depth_of(job.nest)
+    job.flat, job.channel_last, job.strips, job.depth = flat, channel_last, strips, depth_of(job.nest)
     job.m0, job.m1 = 0, job.nest.m
     with nogil:
         cut(job.nest, channel_last, &cuts)

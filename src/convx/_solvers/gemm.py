@@ -159,13 +159,13 @@ def way(nest, model, kind, bound):
 
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    flat, channel_last, in_place, _, packed_nest = call.way
+    flat, channel_last, in_place, strips, packed_nest = call.way
     if in_place:
         return None
     kernel = _kernels.load("gemm", call.kind)
     memory = np.empty(kernel.packed_size(packed_nest, flat) + 64, call.dtype)
     packed = memory[-memory.ctypes.data % 64 // memory.itemsize:]  # on a cache line
-    kernel.pack(w, packed, packed_nest, flat, channel_last, call.threads)
+    kernel.pack(w, packed, packed_nest, flat, channel_last, strips, call.threads)
     return packed
 
 

@@ -70,13 +70,20 @@ def check_row(row):
 
 
 def each_way():
-    """gemm with either side in vectors, either order of the inner sum and of the pixels, whatever the costs say."""
+    """gemm with either side in vectors, either order of the inner sum and of the pixels, with strips and without,
+    whatever the costs say."""
     chosen = gemm._ways
+
+    def forced(flat, channel_last, strips, lined):
+        return lambda nest, kind, bound: (0.0, flat, channel_last, strips and gemm._may_strip(nest),
+                                          lined and not strips and gemm._may_line(nest))
+
     try:
-        for flat, channel_last, lined in product((False, True), repeat=3):
-            gemm._ways = lambda nest, kind, bound, way=(flat, channel_last, lined): (
-                0.0, *way[:2], way[2] and gemm._may_line(nest))
-            yield f"flat={flat} channel_last={channel_last} lined={lined} "
+        for way in product((False, True), repeat=4):
+            if way[0] and way[2]:
+                continue  # strips are for pixels in vectors
+            gemm._ways = forced(*way)
+            yield "flat={} channel_last={} strips={} lined={} ".format(*way)
     finally:
         gemm._ways = chosen
 

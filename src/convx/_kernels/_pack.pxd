@@ -149,6 +149,29 @@ cdef inline void place(const Nest* nest, Py_ssize_t pixel, Py_ssize_t* at) noexc
     at[0] = pixel
 
 
+cdef inline Py_ssize_t source_of(const Nest* nest, const Py_ssize_t* at) noexcept nogil:
+    """Where position 0 of a pixel's windows would lie in x, were there no offsets."""
+    cdef Py_ssize_t place = at[0]*nest.xn
+    cdef int a
+    for a in range(3):
+        place += at[a + 1]*nest.axis[a].stride*nest.axis[a].xs
+    return place
+
+
+cdef inline void interior(const Nest* nest, const Box* box, Py_ssize_t* low, Py_ssize_t* high) noexcept nogil:
+    """The outputs low .. high of each axis whose taps of the box all lie inside x."""
+    cdef const Window* d
+    cdef int a
+    for a in range(3):
+        d = &nest.axis[a]
+        low[a] = clip_low(d.dilation*box.k0[a] - d.offset, d.stride)
+        high[a] = clip_high(d.dilation*(box.k1[a] - 1) - d.offset, d.stride, d.size, d.out)
+
+
+cdef inline bint within(const Py_ssize_t* at, const Py_ssize_t* low, const Py_ssize_t* high) noexcept nogil:
+    return low[0] <= at[1] < high[0] and low[1] <= at[2] < high[1] and low[2] <= at[3] < high[2]
+
+
 cdef inline void advance(const Nest* nest, Py_ssize_t* at) noexcept nogil:
     """The place of the next pixel, without divisions."""
     cdef int a = 3
@@ -274,20 +297,29 @@ cdef inline bint pack_turned(const Job* job, const real* x, const Box* box, cons
 
 
 cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
-                            Py_ssize_t count, real* to, char* flags) noexcept nogil:
-    """Pixels first .. first + count as panels: (panel, kc, lanes)."""
+                            Py_ssize_t count, real* to, char* flags, char* inside, bint in_place) noexcept nogil:
+    """Pixels first .. first + count as panels (panel, kc, lanes), but for whole ones that lie `inside` a row of x."""
     cdef Py_ssize_t panel, lane, start, end, width, length, sc
+    cdef Py_ssize_t low[3]
+    cdef Py_ssize_t high[3]
     cdef Py_ssize_t at[4]
     cdef Py_ssize_t sk[3]
     cdef Taps taps
     cdef bint absent
     steps(box, job.channel_last, &sc, sk)
     taps.o0, taps.o1 = -1, -1
+    interior(job.nest, box, low, high)
     for panel in range(panels(count)):
         start = panel_start(count, panel)
         lane, end = start, min(panel_start(count, panel + 1), count)
         width = panel_start(count, panel + 1) - start
         absent = False
+        inside[panel] = False
+        if in_place and end - start == width:
+            place(job.nest, first + start, at)
+            if within(at, low, high) and at[3] + width <= high[2]:
+                inside[panel], flags[panel] = True, False
+                continue
         while lane < end:
             place(job.nest, first + lane, at)
             length = min(end - lane, job.nest.axis[2].out - at[3])
@@ -333,20 +365,14 @@ cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const
     return absent
 
 
-cdef inline Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset, Py_ssize_t* low,
-                            Py_ssize_t* high) noexcept nogil:
-    """Where the runs of a window start in x, for windows that lie inside it: outputs low .. high of each axis.
+cdef inline Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset) noexcept nogil:
+    """Where the runs of a window start in x, for windows that lie inside it.
 
     Returns the length of a run: the channels of the box, or those of all its neighbouring taps where these adjoin in
     memory.
     """
-    cdef const Window* d
+    cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t length = box.c1 - box.c0, k0, k1, k2, number = 0, each = box.k1[2] - box.k0[2]
-    cdef int a
-    for a in range(3):
-        d = &nest.axis[a]
-        low[a] = clip_low(d.dilation*box.k0[a] - d.offset, d.stride)
-        high[a] = clip_high(d.dilation*(box.k1[a] - 1) - d.offset, d.stride, d.size, d.out)
     if d.dilation*d.xs == length:
         length *= each
         each = 1
@@ -361,32 +387,40 @@ cdef inline Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset
 
 
 cdef inline void pack_rows(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
-                           Py_ssize_t count, real* to, char* flags) noexcept nogil:
-    """Pixels first .. first + count as rows (pixel, kc); flags: one per MR rows."""
+                           Py_ssize_t count, real* to, char* flags, char* inside, bint in_place) noexcept nogil:
+    """Pixels first .. first + count as rows (pixel, kc), but for tiles whose windows all lie `inside` x; one flag a tile.
+    """
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t j, r, length = 0
+    cdef Py_ssize_t tile, j, r, length = 0
     cdef Py_ssize_t offset[KC]
     cdef Py_ssize_t at[4]
+    cdef Py_ssize_t start[4]
     cdef Py_ssize_t low[3]
     cdef Py_ssize_t high[3]
     cdef const real* p
-    for j in range(3):
-        low[j], high[j] = 0, 0
+    interior(nest, box, low, high)
     if job.channel_last and nest.xc == 1:
-        length = runs(nest, box, offset, low, high)
-    for j in range((count + MR - 1) // MR):
-        flags[j] = False
+        length = runs(nest, box, offset)
     place(nest, first, at)
-    for j in range(count):
-        if length and (low[0] <= at[1] < high[0] and low[1] <= at[2] < high[1] and low[2] <= at[3] < high[2]):
-            p = x + (at[0]*nest.xn + at[1]*nest.axis[0].stride*nest.axis[0].xs
-                     + at[2]*nest.axis[1].stride*nest.axis[1].xs + at[3]*nest.axis[2].stride*nest.axis[2].xs)
-            for r in range(kc // length):
-                v_copy(to + r*length, p + offset[r], length)
-        elif pack_pixel(job, x + at[0]*nest.xn, box, at, to) and job.cval == 0:
-            flags[j // MR] = True
-        to += kc
-        advance(nest, at)
+    for tile in range((count + MR - 1) // MR):
+        flags[tile], inside[tile] = False, in_place
+        for r in range(4):
+            start[r] = at[r]
+        for j in range(tile*MR, min(tile*MR + MR, count)):
+            inside[tile] = inside[tile] and within(at, low, high)
+            advance(nest, at)
+        if inside[tile]:
+            continue
+        for r in range(4):
+            at[r] = start[r]
+        for j in range(tile*MR, min(tile*MR + MR, count)):
+            if length and within(at, low, high):
+                p = x + source_of(nest, at)
+                for r in range(kc // length):
+                    v_copy(to + j*kc + r*length, p + offset[r], length)
+            elif pack_pixel(job, x + at[0]*nest.xn, box, at, to + j*kc) and job.cval == 0:
+                flags[tile] = True
+            advance(nest, at)
 
 
 cdef inline void gather(real* to, Py_ssize_t to_step, const real* p, Py_ssize_t step, Py_ssize_t count) noexcept nogil:

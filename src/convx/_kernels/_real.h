@@ -200,6 +200,15 @@ static inline void v_prefetch(const real *p) {
 #endif
 }
 
+/* Into the second cache: what is read in a while. */
+static inline void v_prefetch_far(const real *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0, 2);
+#else
+    (void)p;
+#endif
+}
+
 static inline void v_prefetch_read(const real *p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p, 0);
@@ -222,6 +231,22 @@ static inline void v_copy(real *to, const real *p, ptrdiff_t count) {
         else if (size >= 8) { memcpy(t, f, 8); memcpy(t + size - 8, f + size - 8, 8); }
         else if (size > 0) memcpy(t, f, 4);
     }
+}
+
+/* p[0], p[2], ... = v[0], v[1], ...; what lies between is not written. */
+static inline void v_store_even(real *p, vreal v) {
+#if defined(__AVX512F__) && defined(CONVX_F32)
+    _mm512_mask_storeu_ps(p, 0x5555, (__m512)CONVX_MIX(v, v, CONVX_LOW));
+    _mm512_mask_storeu_ps(p + V, 0x5555, (__m512)CONVX_MIX(v, v, CONVX_HIGH));
+#elif defined(__AVX512F__) && defined(CONVX_F64)
+    _mm512_mask_storeu_pd(p, 0x55, (__m512d)CONVX_MIX(v, v, CONVX_LOW));
+    _mm512_mask_storeu_pd(p + V, 0x55, (__m512d)CONVX_MIX(v, v, CONVX_HIGH));
+#else
+    real lanes[V];
+    int i;
+    v_store(lanes, v);
+    for (i = 0; i < V; i++) p[2 * i] = lanes[i];
+#endif
 }
 
 /* Every second value of p: p[0], p[2], ... count of them; nothing behind the last one is read. */

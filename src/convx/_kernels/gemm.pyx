@@ -17,20 +17,28 @@ Assumes:       weights shared by all outputs (no w stride along o).
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_prefetch, spoiled, v_spoiled
+from _real cimport (real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_prefetch, v_prefetch_far, v_transpose,
+                    spoiled, v_spoiled)
 from _nest cimport Nest, Window, Box, address, exact, PyBytes_AS_STRING
-from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, offset, place, advance, pack_lanes, pack_rows,
-                    pack_weights)
+from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, steps, offset, place, source_of, pack_lanes,
+                    pack_rows, pack_weights)
 from _strip cimport STRIP, Strip, shape, box_taps, fill_strip, panel_absent
+from _walk cimport Walk, walk
+
+cdef enum:  # how a tile reads b
+    PACKED, TABLE, PLACED
 
 cdef enum:
     BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
     LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     WIDEST = 480       # columns of a strip (flat between 240 and 1024)
+    ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
+
+cdef Py_ssize_t NONE[KC]  # no jumps
 
 
 ctypedef struct Panel:
@@ -41,17 +49,33 @@ ctypedef struct Panel:
 
 
 ctypedef struct Part:
-    # A packed block of `count` pixels for one box, and the units u0 .. u1 of output channels to do.
+    # A block of `count` pixels for one box, and the units u0 .. u1 of output channels to do.
     Box box
-    const real* block
+    const real* block           # what was packed of it
     const char* flags           # tiles in which some taps read nothing, and cval is 0
+    const char* inside          # tiles that are read in place (or in the strip)
     const Panel* panel
     Py_ssize_t panels
-    const Py_ssize_t* where     # of each product in a strip; NULL: packed one after another
     const Py_ssize_t* pixel_at  # where a pixel's output lies
+    const Py_ssize_t* source_at # where its window lies in `source`
+    const real* source          # x or the strip, at the first product of the box
+    Walk walk
     Py_ssize_t kc, before, count, u0, u1
     Py_ssize_t p0, columns      # the block's first pixel; its columns (without strips: count)
     bint first
+
+
+ctypedef struct Reads:
+    # The two sides of a tile: kc products in runs of `length`, with steps within a run and jumps behind it. Rows are one
+    # run of neighbours unless PLACED, and so is b if PACKED.
+    int kind
+    const real* row[MR]
+    const real* b
+    Py_ssize_t kc, length, a_step, b_step
+    const Py_ssize_t* a_jump
+    const Py_ssize_t* b_jump
+    const Py_ssize_t* where     # TABLE: the place of each product in b
+    Py_ssize_t ahead            # from b, of a line to ask for with each product
 
 
 ctypedef struct Target:
@@ -66,9 +90,8 @@ ctypedef struct Target:
 
 # ---- the register tile
 
-cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const Py_ssize_t* where, Target* to,
-                         const int nv, const bint strips) noexcept nogil:
-    """MR rows of `to` (nv vectors each) = or += rows (MR x kc) times b (kc x nv vectors, with strips at b + where[k]).
+cdef inline void product(const Reads* at, Target* to, const int nv, const int kind) noexcept nogil:
+    """MR rows of `to` (nv vectors each) = or += the product of MR rows with a panel of nv vectors.
 
     What is added to is added last, in every kind of tile: the bits of an output must not depend on the tile that it
     falls in. The outermost loop runs once: GCC unrolls early enough to keep acc in registers only inside a loop
@@ -77,21 +100,39 @@ cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const 
     cdef vreal acc[MR][NV]
     cdef vreal bv[NV]
     cdef const real* a[MR]
-    cdef Py_ssize_t k
+    cdef const real* b = at.b
+    cdef Py_ssize_t k, r = 0, ka = 0, left = at.length, a_step = at.a_step, b_step = at.b_step, ahead = at.ahead
     cdef int once
     cdef int i, j
     for once in range(to.times):
         for i in range(MR):
-            a[i] = rows[i]
+            a[i] = at.row[i]
             for j in range(nv):
                 v_prefetch(to.row[i] + j*V)  # rows of y lie far apart: their lines arrive during the sum
                 acc[i][j] = v_set(0)
-        for k in range(kc):
+        for k in range(at.kc):
             for j in range(nv):
-                bv[j] = v_load(b + (where[k] if strips else k*nv*V) + j*V)
+                if kind == PACKED:
+                    bv[j] = v_load(b + k*nv*V + j*V)
+                elif kind == TABLE:
+                    bv[j] = v_load(b + at.where[k] + j*V)
+                else:
+                    bv[j] = v_load(b + j*V)
+            if kind == PLACED:
+                v_prefetch_far(b + ahead)
             for i in range(MR):
                 for j in range(nv):
-                    acc[i][j] += bv[j] * a[i][k]
+                    acc[i][j] += bv[j] * a[i][ka if kind == PLACED else k]
+            if kind != PLACED:
+                continue
+            ka += a_step
+            b += b_step
+            left -= 1
+            if left == 0:
+                left = at.length
+                ka += at.a_jump[r]
+                b += at.b_jump[r]
+                r += 1
         if to.check:
             for j in range(nv):
                 bv[j] = v_set(0)
@@ -116,86 +157,138 @@ cdef inline void product(Py_ssize_t kc, const real** rows, const real* b, const 
                     v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
 
 
-cdef void tile_product(const Part* part, const real** rows, const real* b, Target* to, Py_ssize_t width) noexcept nogil:
-    if part.where == NULL:
-        if width == 3*V:
-            product(part.kc, rows, b, NULL, to, 3, False)
-        elif width == 2*V:
-            product(part.kc, rows, b, NULL, to, 2, False)
+cdef void tile_product(const Reads* at, Target* to, Py_ssize_t width) noexcept nogil:
+    cdef int nv = width // V
+    if at.kind == PACKED:
+        if nv == 3:
+            product(at, to, 3, PACKED)
+        elif nv == 2:
+            product(at, to, 2, PACKED)
         else:
-            product(part.kc, rows, b, NULL, to, 1, False)
-    elif width == 3*V:
-        product(part.kc, rows, b, part.where, to, 3, True)
-    elif width == 2*V:
-        product(part.kc, rows, b, part.where, to, 2, True)
+            product(at, to, 1, PACKED)
+    elif at.kind == TABLE:
+        if nv == 3:
+            product(at, to, 3, TABLE)
+        elif nv == 2:
+            product(at, to, 2, TABLE)
+        else:
+            product(at, to, 1, TABLE)
+    elif nv == 3:
+        product(at, to, 3, PLACED)
+    elif nv == 2:
+        product(at, to, 2, PLACED)
     else:
-        product(part.kc, rows, b, part.where, to, 1, True)
+        product(at, to, 1, PLACED)
 
 
 cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-              const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, const Target* to) noexcept nogil:
-    """What `product` does at its end, for tiles that are not whole or not contiguous in y. Without a value per column
-    rows have one each, but for more than MR of them, which have none."""
+              const Py_ssize_t* row_at, const Py_ssize_t* column_at, const Target* to) noexcept nogil:
+    """What `product` does at its end, for tiles that are not whole: rows are contiguous in y."""
     cdef Py_ssize_t i, j
     cdef real* line
-    cdef real init
-    cdef bint near = not contiguous
-    for i in range(1, rows):
-        near = near and row_at[i] == row_at[0] + i
-    if near:
-        # Rows are neighbours in y: column by column, each a contiguous run.
-        for j in range(columns):
-            line = y + row_at[0] + column_at[j]
-            init = 0 if to.column_bias == NULL else to.column_bias[j]
-            for i in range(rows):
-                if to.add:
-                    init = line[i]
-                elif to.column_bias == NULL and rows <= MR:
-                    init = to.bias[i]
-                line[i] = tile[i*width + j] + init
-        return
     for i in range(rows):
-        line = y + row_at[i] + (column_at[0] if contiguous else 0)
-        init = 0 if rows > MR else to.bias[i]
-        if to.add and contiguous:
+        line = y + row_at[i] + column_at[0]
+        if to.add:
             for j in range(columns):
                 line[j] = tile[j] + line[j]
-        elif to.column_bias == NULL and contiguous:
-            for j in range(columns):
-                line[j] = tile[j] + init
-        elif contiguous:
+        elif to.column_bias != NULL:
             for j in range(columns):
                 line[j] = tile[j] + to.column_bias[j]
         else:
             for j in range(columns):
-                if to.add:
-                    init = line[column_at[j]]
-                elif to.column_bias != NULL:
-                    init = to.column_bias[j]
-                line[column_at[j]] = tile[j] + init
+                line[j] = tile[j] + to.bias[i]
         tile += width
 
 
-cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const real** rows,
-                        const real* b, Target* to, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns,
+cdef inline Py_ssize_t even(const Py_ssize_t* at, Py_ssize_t count, Py_ssize_t* step) noexcept nogil:
+    """How many places, from the first, follow each other at one step."""
+    cdef Py_ssize_t n = 1
+    step[0] = at[1] - at[0] if count > 1 else 1
+    while n < count and at[n] == at[0] + n*step[0]:
+        n += 1
+    return n
+
+
+cdef void scatter(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
+                  const Py_ssize_t* row_at, const Py_ssize_t* column_at, const real* bias, const Target* to) noexcept nogil:
+    """`put` where columns need not be neighbours in y: they are mostly some even steps apart. bias: one a row, or NULL.
+    """
+    cdef Py_ssize_t i, j, k, run, step, first = 0
+    cdef const real* p
+    cdef real* line
+    cdef real init
+    while first < columns:
+        run = even(column_at + first, columns - first, &step)
+        for i in range(rows):
+            init = 0 if bias == NULL else bias[i]
+            p = tile + i*width + first
+            line = y + row_at[i] + column_at[first]
+            if to.add:
+                for j in range(run):
+                    line[j*step] = p[j] + line[j*step]
+            elif to.column_bias != NULL:
+                for j in range(run):
+                    line[j*step] = p[j] + to.column_bias[first + j]
+            elif step == 2 and run >= V:
+                for j in range((run + V - 1) // V):
+                    k = min(j*V, run - V)  # the last vector overlaps the one before
+                    v_store_even(line + 2*k, v_load(p + k) + v_set(init))
+            else:
+                for j in range(run):
+                    line[j*step] = p[j] + init
+        first += run
+
+
+cdef void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
+                     const Py_ssize_t* row_at, const Py_ssize_t* column_at, const Target* to) noexcept nogil:
+    """`scatter` where rows are mostly neighbours in y: squares of V x V are turned in registers."""
+    cdef Py_ssize_t i = 0, j, run, step
+    cdef real square[V*V]
+    cdef real* line
+    while i < rows:
+        run = even(row_at + i, min(rows - i, <Py_ssize_t>V), &step)
+        if run < V or step != 1:
+            scatter(tile + i*width, width, run, columns, y, row_at + i, column_at, NULL, to)
+            i += run
+            continue
+        for j in range(columns):
+            if j % V == 0:
+                v_transpose(square, V, tile + i*width + j, width)
+            line = y + row_at[i] + column_at[j]
+            if to.add:
+                v_store(line, v_load(square + j % V*V) + v_load(line))
+            else:
+                v_store(line, v_load(square + j % V*V) + v_set(0 if to.column_bias == NULL else to.column_bias[j]))
+        i += V
+
+
+cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const Reads* at,
+                        Target* to, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns,
                         const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, bint flag,
                         Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
     """One tile, straight into y where it is whole and contiguous there, else by a copy that `mend` may correct."""
     cdef real tile[MR*NV*V]
+    cdef Py_ssize_t j
     cdef int i
     to.check, to.bad, to.times = flag, False, 1
     if contiguous and count == MR and columns == width:
         for i in range(MR):
             to.row[i] = y + row_at[i] + column_at[0]
-        tile_product(part, rows, b, to, width)
+        tile_product(at, to, width)
         if not to.bad:
             return
-    put_aside(job, part, x, w, rows, b, tile, width, count, columns, flag, pixel, m)
-    put(tile, width, count, columns, y, row_at, column_at, contiguous, to)
+    for i in range(count):
+        for j in range((columns + 7) // 8):  # for lines that the sums do not prefetch
+            v_prefetch(y + row_at[i] + (column_at[0] + 8*j if contiguous else column_at[8*j]))
+    put_aside(job, part, x, w, at, tile, width, count, columns, flag, pixel, m)
+    if contiguous:
+        put(tile, width, count, columns, y, row_at, column_at, to)
+    else:
+        scatter(tile, width, count, columns, y, row_at, column_at, to.bias, to)
 
 
-cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const real** rows, const real* b,
-                    real* tile, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns, bint flag, Py_ssize_t pixel,
+cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const Reads* at, real* tile, Py_ssize_t width,
+                    Py_ssize_t count, Py_ssize_t columns, bint flag, Py_ssize_t pixel,
                     Py_ssize_t m) noexcept nogil:
     """The sums of one tile (MR x width), corrected where that is called for."""
     cdef Target aside
@@ -204,7 +297,7 @@ cdef void put_aside(const Job* job, const Part* part, const real* x, const real*
         aside.row[i] = tile + i*width
         aside.bias[i] = 0
     aside.add, aside.column_bias, aside.check, aside.times = False, NULL, False, 1
-    tile_product(part, rows, b, &aside, width)
+    tile_product(at, &aside, width)
     if flag:
         mend(job, part, x, w, tile, width, count, columns, pixel, m)
 
@@ -234,6 +327,27 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
                                       job.cval)
 
 
+cdef inline void sides(const Part* part, bint x_rows, bint x_inside, bint w_inside, Py_ssize_t width,
+                       Py_ssize_t a_step, Reads* to) noexcept nogil:
+    """How a tile walks: what is packed lies one product after another (in rows: a_step apart)."""
+    cdef const Walk* walk = &part.walk
+    cdef bint a_inside = x_inside if x_rows else w_inside, b_inside = w_inside if x_rows else x_inside
+    to.kind, to.where = PACKED, walk.where
+    if walk.where != NULL:
+        to.kind = TABLE
+        return
+    if not x_inside and not w_inside and a_step == 1:
+        return
+    to.kind, to.length, to.b_step, to.a_jump, to.b_jump = PLACED, walk.length, width, NONE, NONE
+    to.a_step = a_step
+    if a_inside:
+        to.a_step = walk.x_step if x_rows else walk.w_step
+        to.a_jump = walk.x_jump if x_rows else walk.w_jump
+    if b_inside:
+        to.b_step = walk.w_step if x_rows else walk.x_step
+        to.b_jump = walk.w_jump if x_rows else walk.x_jump
+
+
 cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
                      const real* packed) noexcept nogil:
     """Channels-last: a panel of weights meets all rows of the block. Where the columns of y are runs of pixels, as in the
@@ -243,11 +357,12 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef Py_ssize_t row_at[MR]
     cdef Py_ssize_t column_at[NV*V]
     cdef real tile[TOGETHER*MR*NV*V]
-    cdef const real* row[MR]
-    cdef const real* b
+    cdef Reads at
     cdef Target to
     cdef int i
-    to.add = not part.first
+    at.kc = part.kc
+    cdef bint w_inside = packed == NULL and not part.walk.w_plain
+    to.add, at.ahead = not part.first, 0
     for i in range(MR):
         to.bias[i] = 0
     for t in range(part.u0, part.u1):
@@ -257,67 +372,88 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
         to.column_bias = offset(bias, m)
         for i in range(NV*V):
             column_at[i] = (job.m0 + m + i)*job.nest.ym
-        b = packed + m*job.depth + part.before*width
+        at.b = w + part.walk.w_first + job.m0 + m if packed == NULL else packed + m*job.depth + part.before*width
         kept = 0
         for inner in range(tiles):
             pixel = inner*MR
             rows = min(<Py_ssize_t>MR, part.count - pixel)
+            sides(part, True, part.inside[inner], w_inside, width, 1, &at)
             for i in range(MR):
-                row[i] = part.block + min(pixel + i, last)*part.kc
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
+                at.row[i] = (part.source + part.source_at[min(pixel + i, last)] if part.inside[inner] else
+                             part.block + min(pixel + i, last)*part.kc)
             if job.nest.ym == 1:
-                finish(job, part, x, w, y, row, b, &to, width, rows, columns, row_at, column_at, True,
-                       part.flags[inner], pixel, m)
+                finish(job, part, x, w, y, &at, &to, width, rows, columns, row_at, column_at, True, part.flags[inner],
+                       pixel, m)
                 continue
-            put_aside(job, part, x, w, row, b, tile + kept*MR*width, width, rows, columns, part.flags[inner], pixel, m)
+            put_aside(job, part, x, w, &at, tile + kept*MR*width, width, rows, columns, part.flags[inner], pixel, m)
             kept += 1
             if kept == TOGETHER or inner == tiles - 1:
-                put(tile, width, (kept - 1)*MR + rows, columns, y, part.pixel_at + pixel - (kept - 1)*MR, column_at,
-                    False, &to)
+                put_turned(tile, width, (kept - 1)*MR + rows, columns, y, part.pixel_at + pixel - (kept - 1)*MR,
+                           column_at, &to)
                 kept = 0
 
 
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
                      const real* packed) noexcept nogil:
-    """MR rows of weights meet all panels of the block: the smaller piece of the weights stays in L1."""
-    cdef Py_ssize_t channels = job.m1 - job.m0, t, m, inner, rows
+    """MR rows of weights meet all panels of the block, or a panel meets all rows: what changes less often stays in L1."""
+    cdef Py_ssize_t channels = job.m1 - job.m0, units = part.u1 - part.u0, t, m, inner, rows, q
     cdef Py_ssize_t row_at[MR]
-    cdef const real* row[MR]
     cdef const Panel* p
+    cdef Reads at
     cdef Target to
     cdef int i
+    at.kc = part.kc
+    cdef bint w_inside = packed == NULL and not part.walk.w_plain
+    cdef Py_ssize_t a_step = MR if packed != NULL and abreast(job) else 1
+    cdef bint by_panel = part.walk.in_place and part.kc >= 192 and units*MR*part.kc <= 131072
     to.add, to.column_bias = not part.first, NULL
-    for t in range(part.u0, part.u1):
-        m = t*MR
-        rows = min(<Py_ssize_t>MR, channels - m)
-        for i in range(MR):
-            row[i] = weight_row(job, w, packed, min(m + i, channels - 1), part.before, part.kc)
-            row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
-            to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
-        for inner in range(part.panels):
-            p = part.panel + inner
-            finish(job, part, x, w, y, row, part.block + (p.pixel*part.kc if part.where == NULL else p.base), &to,
-                   p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined, part.flags[inner], p.pixel, m)
+    for q in range(units*part.panels):
+        t = q % units if by_panel else q // part.panels
+        inner = q // units if by_panel else q % part.panels
+        p = part.panel + inner
+        if by_panel or inner == 0:
+            m = (part.u0 + t)*MR
+            rows = min(<Py_ssize_t>MR, channels - m)
+            for i in range(MR):
+                at.row[i] = weight_row(job, part, w, packed, min(m + i, channels - 1))
+                row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
+                to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
+        sides(part, False, part.inside[inner], w_inside, p.width, a_step, &at)
+        at.b = part.source + p.base if part.inside[inner] else part.block + p.pixel*part.kc
+        at.ahead = 0
+        if by_panel and t < NV and part.inside[inner]:
+            at.ahead = p.width + t*V  # the next panel, one of its vectors with each of the first tiles
+        finish(job, part, x, w, y, &at, &to, p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined,
+               part.flags[inner], p.pixel, m)
 
 
-cdef inline const real* weight_row(const Job* job, const real* w, const real* packed, Py_ssize_t m, Py_ssize_t before,
-                                   Py_ssize_t kc) noexcept nogil:
+cdef inline const real* weight_row(const Job* job, const Part* part, const real* w, const real* packed,
+                                   Py_ssize_t m) noexcept nogil:
     """Row m of the slice's weights of a box: in place, or among the packed rows (panel of MR, box, row)."""
     if packed == NULL:
-        return w + (job.m0 + m)*job.nest.wm + before
-    return packed + m // MR*MR*job.depth + before*MR + m % MR*kc
+        return w + (job.m0 + m)*job.nest.wm + part.walk.w_first
+    return packed + m // MR*MR*job.depth + part.before*MR + m % MR*(1 if abreast(job) else part.kc)
+
+
+cdef inline bint abreast(const Job* job) noexcept nogil:
+    """Whether the products of MR packed rows lie side by side: where rows are neighbours in w, as in input gradients."""
+    return not job.flat and job.nest.wm == 1 and not job.strips
 
 
 ctypedef struct Room:
-    # A thread's scratch: the packed block or strip, places of pixels and of products, panels, flags.
+    # A thread's scratch: the packed block or strip, places of pixels, jumps, panels, flags.
     real* block
     Py_ssize_t* pixel_at
-    Py_ssize_t* where
+    Py_ssize_t* source_at
+    Py_ssize_t* jumps   # of x, then of w
     Panel* panel
     char* flags
+    char* inside
 
 
-cdef Py_ssize_t split_panels(const Job* job, const Strip* strip, const Py_ssize_t* pixel_at, Panel* to) noexcept nogil:
+cdef Py_ssize_t split_panels(const Strip* strip, const Py_ssize_t* pixel_at, const Py_ssize_t* source_at,
+                             Panel* to) noexcept nogil:
     """The panels of a block, row by row; their number."""
     cdef Py_ssize_t row, q, j, number = 0
     cdef Panel* p
@@ -327,12 +463,30 @@ cdef Py_ssize_t split_panels(const Job* job, const Strip* strip, const Py_ssize_
             j = panel_start(strip.columns, q)
             p.pixel, p.width = row*strip.columns + j, panel_start(strip.columns, q + 1) - j
             p.columns = min(p.width, strip.columns - j)
-            p.base = row*job.nest.axis[1].stride*strip.line + j
+            p.base = source_at[p.pixel]
             p.joined = True
             for j in range(p.pixel + 1, p.pixel + p.columns):
                 p.joined = p.joined and pixel_at[j] == pixel_at[j - 1] + 1
             number += 1
     return number
+
+
+cdef void places(const Job* job, Py_ssize_t first, Py_ssize_t in_strip, Py_ssize_t columns, Py_ssize_t* pixel_at,
+                 Py_ssize_t* source_at) noexcept nogil:
+    """Where pixels from `first` lie in y, and their windows in x (or in the strip)."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t j = 0, i, length, y_at, x_at, step = 1 if job.strips else d.stride*d.xs
+    while j < columns:
+        place(nest, first + j, at)
+        length = min(columns - j, d.out - at[3])
+        y_at = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*d.ys
+        x_at = in_strip + j if job.strips else source_of(nest, at)
+        for i in range(length):
+            pixel_at[j + i] = y_at + i*d.ys
+            source_at[j + i] = x_at + i*step
+        j += length
 
 
 cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p0, const Strip* strip, Py_ssize_t u0,
@@ -347,44 +501,49 @@ cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
     cdef real* y = job.y + g*nest.yg
     cdef const real* bias = offset(job.bias, g*nest.m + job.m0)
     cdef const real* packed = offset(job.packed, g*packed_lines(job)*job.depth)
-    cdef Py_ssize_t number, j, row
-    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t number, row
     cdef Part part
     part.count, part.panels = strip.rows*strip.columns, 0
     for row in range(strip.rows):
-        place(nest, p0 + row*nest.axis[2].out, at)
-        for j in range(row*strip.columns, (row + 1)*strip.columns):
-            room.pixel_at[j] = at[0]*nest.yn + at[1]*nest.axis[0].ys + at[2]*nest.axis[1].ys + at[3]*nest.axis[2].ys
-            advance(nest, at)
+        places(job, p0 + row*nest.axis[2].out, row*nest.axis[1].stride*strip.line, strip.columns,
+               room.pixel_at + row*strip.columns, room.source_at + row*strip.columns)
     if not job.flat:
-        part.panels = split_panels(job, strip, room.pixel_at, room.panel)
+        part.panels = split_panels(strip, room.pixel_at, room.source_at, room.panel)
     part.block, part.flags, part.panel, part.pixel_at = room.block, room.flags, room.panel, room.pixel_at
-    part.where = room.where if job.strips else NULL
+    part.source_at, part.inside = room.source_at, room.inside
     part.p0, part.columns, part.u0, part.u1, part.before = p0, strip.columns, u0, u1, 0
     for number in range(cuts.boxes):
         part.kc = box_at(cuts, job.channel_last, number, &part.box)
         part.first = job.first and number == 0
+        walk(job, &part.box, room.jumps, &part.walk)
+        if job.strips:
+            part.source = room.block
+            strip_of(job, x, strip, &part, room)
+        else:
+            part.source = x + part.walk.x_first
+            if job.flat:
+                pack_rows(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags, room.inside,
+                          part.walk.in_place)
+            else:
+                pack_lanes(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags, room.inside,
+                           part.walk.in_place)
         if job.flat:
-            pack_rows(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags)
             sweep_flat(job, &part, x, w, y, bias, packed)
         else:
-            if job.strips:
-                strip_of(job, x, strip, &part, room)
-            else:
-                pack_lanes(job, x, &part.box, part.kc, p0, part.count, room.block, room.flags)
             sweep_rows(job, &part, x, w, y, bias, packed)
         part.before += part.kc
 
 
-cdef void strip_of(const Job* job, const real* x, const Strip* strip, Part* part, Room room) noexcept nogil:
-    """The strip of a box, its places, and the flags of the panels."""
+cdef void strip_of(const Job* job, const real* x, const Strip* strip, const Part* part, Room room) noexcept nogil:
+    """The strip of a box, and the flags of the panels."""
     cdef Py_ssize_t at[4]
     cdef Py_ssize_t j
     cdef bint absent
     place(job.nest, part.p0, at)
-    absent = fill_strip(job, x + at[0]*job.nest.xn, &part.box, strip, at, room.block, room.where) and job.cval == 0
+    absent = fill_strip(job, x + at[0]*job.nest.xn, &part.box, strip, at, room.block,
+                        room.jumps) and job.cval == 0
     for j in range(part.panels):
-        room.flags[j] = False
+        room.inside[j], room.flags[j] = True, False
         if absent:
             at_pixel(job.nest, part.p0, part.columns, part.panel[j].pixel, at)
             room.flags[j] = panel_absent(job.nest, &part.box, at, part.panel[j].columns)
@@ -421,15 +580,48 @@ cdef void pack_group(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
         before += kc
 
 
+cdef void pack_abreast(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t first, Py_ssize_t last,
+                       real* to) noexcept nogil:
+    """Panels first .. last of a group's weights (panel, box, kc, MR): a run of neighbours in w is read at once."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t number, kc, sc, k0, k1, k2, c, t, i, rows, before = 0, count = job.m1 - job.m0
+    cdef Py_ssize_t sk[3]
+    cdef const real* p
+    cdef real* line
+    cdef Box box
+    for number in range(cuts.boxes):
+        kc = box_at(cuts, job.channel_last, number, &box)
+        steps(&box, job.channel_last, &sc, sk)
+        for k0 in range(box.k0[0], box.k1[0]):
+            for k1 in range(box.k0[1], box.k1[1]):
+                for k2 in range(box.k0[2], box.k1[2]):
+                    for c in range(box.c0, box.c1):
+                        p = (job.w + g*nest.wg + job.m0 + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws
+                             + c*nest.wc)
+                        line = to + g*packed_lines(job)*job.depth + (before + (k0 - box.k0[0])*sk[0]
+                               + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2] + (c - box.c0)*sc)*MR
+                        for t in range(first, last):
+                            rows = min(<Py_ssize_t>MR, count - t*MR)
+                            for i in range(MR):
+                                line[t*MR*job.depth + i] = p[t*MR + i] if i < rows else 0
+        before += kc
+
+
 cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept nogil:
-    cdef Py_ssize_t each = channel_units(job), t
-    for t in prange(job.nest.g*each, num_threads=threads, schedule='static'):
-        pack_group(job, cuts, t // each, t % each, to)
+    cdef Py_ssize_t units = channel_units(job), tasks = units, t
+    if abreast(job):
+        tasks = (units + ABREAST - 1) // ABREAST
+    for t in prange(job.nest.g*tasks, num_threads=threads, schedule='static'):
+        if abreast(job):
+            pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks, to)
+        else:
+            pack_group(job, cuts, t // tasks, t % tasks, to)
 
 
 ctypedef struct Blocks:
     # How the pixels are cut: images x rows x line blocks; a line is cut at multiples of `unit`.
     Py_ssize_t images, rows, line, unit, units
+    Py_ssize_t shift                  # of the cuts, so that they fall on cache lines of x
     Py_ssize_t count, values, panels  # of the largest block: pixels, packed values, panels
 
 
@@ -439,7 +631,10 @@ cdef void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) 
     cdef int j
     for j in range(4):
         kc *= cuts.size[j]
-    units = (job.pixels + unit - 1) // unit
+    to.shift = 0
+    if not job.flat and job.nest.n == 1:
+        to.shift = <Py_ssize_t>(<size_t>job.x // sizeof(real)) % V
+    units = (job.pixels + to.shift + unit - 1) // unit
     block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
     to.line = (job.pixels + block - 1) // block
     if job.nest.g*to.line >= threads and to.line < 8*threads:
@@ -458,6 +653,7 @@ cdef void strip_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to)
     cdef Py_ssize_t planes = box_taps(cuts, job.channel_last, 3)*box_taps(cuts, job.channel_last, 0)
     cdef Py_ssize_t taps1 = box_taps(cuts, job.channel_last, 1), taps2 = box_taps(cuts, job.channel_last, 2), rows
     cdef Strip strip
+    to.shift = 0
     to.images, to.unit, to.units = nest.n*nest.axis[0].out, V, (d.out + V - 1) // V
     to.line = (d.out + WIDEST - 1) // WIDEST
     shape(nest, taps1, taps2, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
@@ -480,14 +676,19 @@ cdef Py_ssize_t block_at(const Job* job, const Cut* cuts, const Blocks* blocks, 
     cdef Py_ssize_t q = number % blocks.line, row, image, r0, r1 = 1, c0, c1
     row = number // blocks.line % blocks.rows
     image = number // blocks.line // blocks.rows
-    c0 = q*blocks.units // blocks.line*blocks.unit
-    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit, most)
+    c0 = max(<Py_ssize_t>0, q*blocks.units // blocks.line*blocks.unit - blocks.shift)
+    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit - blocks.shift, most)
     if not job.strips:
         strip.rows, strip.columns, strip.line = 1, c1 - c0, 0
         return c0
     r0, r1 = row*nest.axis[1].out // blocks.rows, (row + 1)*nest.axis[1].out // blocks.rows
     shape(nest, box_taps(cuts, job.channel_last, 1), box_taps(cuts, job.channel_last, 2), r1 - r0, c1 - c0, strip)
     return (image*nest.axis[1].out + r0)*nest.axis[2].out + c0
+
+
+cdef inline char* aligned(void* memory) noexcept nogil:
+    """The first line that begins behind this place: vectors across lines cost twice (20 % of a tile)."""
+    return <char*>memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
 
 
 cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
@@ -502,16 +703,15 @@ cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
     if job.nest.g*number < threads:
         splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
     blocks.values = (blocks.values + 15) // 16*16
-    size = blocks.values*sizeof(real) + (blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
-    size = (size + blocks.panels + blocks.count + 127) // 64*64
+    size = blocks.values*sizeof(real) + 2*(blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
+    size = (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
     cdef char* memory = <char*>malloc(size*threads + 64)
     if memory == NULL:
         return 1
-    cdef char* aligned = memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
     for t in prange(job.nest.g*number*splits, num_threads=threads, schedule='guided'):
         task(job, cuts, &blocks, t // splits // number, t // splits % number, t % splits*channels // splits,
-             (t % splits + 1)*channels // splits, aligned + threadid()*size)
+             (t % splits + 1)*channels // splits, aligned(memory) + threadid()*size)
     free(memory)
     return 0
 
@@ -524,9 +724,11 @@ cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t
     cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number, &strip)
     room.block = <real*>memory
     room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
-    room.where = room.pixel_at + blocks.count
-    room.panel = <Panel*>(room.where + KC)
+    room.source_at = room.pixel_at + blocks.count
+    room.jumps = room.source_at + blocks.count
+    room.panel = <Panel*>(room.jumps + 2*KC)
     room.flags = <char*>(room.panel + blocks.panels)
+    room.inside = room.flags + blocks.panels + blocks.count
     block_task(job, cuts, g, p0, &strip, u0, u1, room)
 
 
@@ -544,14 +746,14 @@ def packed_size(nest_bytes, bint flat):
     return job.nest.g*packed_lines(&job)*depth_of(job.nest)
 
 
-def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, int threads):
+def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, bint strips, int threads):
     """All weights of a nest as `run` wants them."""
     cdef Job job
     cdef Cut cuts
     cdef real* to = address(to_array)
     job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     job.w = address(w_array) + job.nest.w0
-    job.flat, job.channel_last, job.depth = flat, channel_last, depth_of(job.nest)
+    job.flat, job.channel_last, job.strips, job.depth = flat, channel_last, strips, depth_of(job.nest)
     job.m0, job.m1 = 0, job.nest.m
     with nogil:
         cut(job.nest, channel_last, &cuts)
@@ -560,10 +762,11 @@ def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, int thread
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, bint flat, bint channel_last,
         bint in_place, bint strips, packed_array, int threads):
-    """y of one nest. in_place: rows of w are contiguous in the order of the inner sum."""
+    """y of one nest. in_place: w is not packed."""
     cdef Job job
     cdef Cut cuts
     cdef Py_ssize_t step
+    cdef void* memory
     cdef real* packed = NULL
     cdef int failed = 0
     job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
@@ -588,9 +791,10 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     else:
         step = min(job.nest.m, max(<Py_ssize_t>1, LIMIT // (job.depth*job.nest.g*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
         job.m1 = step
-        packed = <real*>malloc(job.nest.g*packed_lines(&job)*job.depth*sizeof(real))
-        if packed == NULL:
+        memory = malloc(job.nest.g*packed_lines(&job)*job.depth*sizeof(real) + 64)
+        if memory == NULL:
             raise MemoryError("packed weights of the gemm kernel")
+        packed = <real*>aligned(memory)
         with nogil:
             while job.m0 < job.nest.m and not failed:
                 job.m1 = min(job.nest.m, job.m0 + step)
@@ -599,6 +803,6 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
                 job.packed = packed
                 failed = multiply(&job, &cuts, threads)
                 job.m0 = job.m1
-        free(packed)
+        free(memory)
     if failed:
         raise MemoryError("scratch of the gemm kernel")

@@ -42,17 +42,14 @@ def _may_line(nest) -> bool:
     return nest.n > 1 and nest.x[0] == 1 and len(nest.windows) < KERNEL_RANK
 
 
-def _may_strip(nest, lanes: int) -> bool:
+def _may_strip(nest) -> bool:
     """Whether taps share input rows that lie along the pixels, and a strip of them is smaller than a copy for each.
 
-    The strip of a single output row must not exceed twice STRIP of the kernel: a wide dilation fills it with gaps. Each
-    row of pixels takes whole vectors, of which at most a third may be wasted.
+    The strip of a single output row must not exceed twice STRIP of the kernel: a wide dilation fills it with gaps.
     """
     if not nest.windows or nest.windows[-1].xs != 1:
         return False
     out = nest.windows[-1].axis.out
-    if 3 * out < 2 * (-(-out // lanes) * lanes):
-        return False
     spans = [(v.axis.taps, v.axis.stride, v.axis.dilation * (v.axis.taps - 1) + 1) for v in nest.windows[-2:]]
     taps, read = 1, 1
     for count, stride, span in spans:
@@ -71,7 +68,7 @@ def _lined(nest):
     return replace(nest, n=1, x=(0, *nest.x[1:]), y=(0, *nest.y[1:]), windows=(*nest.windows, window))
 
 
-def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, rows: int, bound: bool) -> float:
+def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, lanes: int, rows: int, bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
     One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
@@ -105,7 +102,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
     else:
         step = last.xs * last.axis.stride if last else 0
         columns = up(pixels, lanes)
-        if _may_strip(nest, lanes):
+        if strips:
             planes = nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1
             for v in nest.windows[-2:]:
                 planes *= min(v.axis.stride, v.axis.taps)
@@ -123,17 +120,20 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, lanes: int, ro
 
 @lru_cache(maxsize=4096)
 def _ways(nest, kind: str, bound: bool):
-    """(cycles, flat, channel_last, lined) of the cheapest way."""
+    """(cycles, flat, channel_last, strips, lined) of the cheapest way."""
     kernel = _kernels.load("gemm", kind)
     by_x = nest.x[2] == 1
     by_w = not _in_order(nest, False) and (_in_order(nest, True) or abs(nest.w[2]) == 1)
     ways = []
     for lined in (False, True) if _may_line(nest) else (False,):
         line = _lined(nest) if lined else nest
-        for flat, channel_last in ((False, by_w), (True, by_x)):
+        for flat, strips in ((False, False), (False, True), (True, False)):
+            if strips and not _may_strip(line):
+                continue
+            channel_last = by_x if flat else by_w
             in_place = not flat and _in_order(nest, channel_last)
-            cycles = _cycles(line, flat, channel_last, in_place, kernel.LANES, kernel.ROWS, bound)
-            ways.append((cycles, flat, channel_last, lined))
+            cycles = _cycles(line, flat, channel_last, in_place, strips, kernel.LANES, kernel.ROWS, bound)
+            ways.append((cycles, flat, channel_last, strips, lined))
     return min(ways)
 
 
@@ -144,7 +144,7 @@ def seconds(nest, kind, threads):
 
 def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
-    _, flat, channel_last, _ = _ways(nest, kind, False)
+    _, flat, channel_last, _, _ = _ways(nest, kind, False)
     block = threads * 640 * 260 * size
     in_place = not flat and _in_order(nest, channel_last)
     return block + (0 if in_place else min(nest.g * nest.m * nest.depth * size, 12 << 20))
@@ -152,20 +152,20 @@ def scratch(nest, kind, threads):
 
 def way(nest, model, kind, bound):
     """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
-    _, flat, channel_last, lined = _ways(model, kind, bound)
-    return (flat, channel_last, not flat and _in_order(nest, channel_last),
-            not flat and _may_strip(nest, _kernels.load("gemm", kind).LANES),
+    _, flat, channel_last, strips, lined = _ways(model, kind, bound)
+    return (flat, channel_last, not flat and _in_order(nest, channel_last), strips,
             (_lined(nest) if lined else nest).pack())
 
 
 def prepare(nest, call, w):
     """Weights packed once for `run`, or None where they are read in place."""
-    flat, channel_last, in_place, _, packed_nest = call.way
+    flat, channel_last, in_place, strips, packed_nest = call.way
     if in_place:
         return None
     kernel = _kernels.load("gemm", call.kind)
-    packed = np.empty(kernel.packed_size(packed_nest, flat), call.dtype)
-    kernel.pack(w, packed, packed_nest, flat, channel_last, call.threads)
+    memory = np.empty(kernel.packed_size(packed_nest, flat) + 64, call.dtype)
+    packed = memory[-memory.ctypes.data % 64 // memory.itemsize:]  # on a cache line
+    kernel.pack(w, packed, packed_nest, flat, channel_last, strips, call.threads)
     return packed
 
 

@@ -25,7 +25,7 @@ def _lanes(nest, lanes: int):
     twice that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no neighbour 0.5 a
     lane. Products of a single vector wait for each other: 1.2 at least.
     One by one, leftovers and rims of a row, a product takes 1.2 and a tap 5. One core of a Zen 3 server: depthwise and
-    strided layers, each solver by its name (`python benchmarks/costs.py` shows the like).
+    strided layers, each solver by its name (`python benchmarks/crossover.py --lines` shows the like).
     """
     shared, depth = nest.shares_weights(), max(nest.depth, 1)
     single = 1.2 + 5.0 / max(nest.c, 1)

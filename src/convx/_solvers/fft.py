@@ -91,7 +91,7 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     One of N positions takes 0.18 log2(N) + 0.85 R ns in a transform of R axes and 0.4 ns to be read or stored, in a
     product 0.8 ns, in float64 1.6 times that; a block of tiles 100 us, and 30 us for each of its pieces. One core of a
     Zen 3 server, on which most measured times were 0.6 to 1.4 times the predicted ones, in the same minutes as those of
-    the other solvers (`python benchmarks/costs.py`); a factor 1.5 changes few choices.
+    the other solvers (`python benchmarks/crossover.py --lines`); a factor 1.5 changes few choices.
     """
     size = 8 if kind == "f64" else 4
     cuts = [cut_into(v.axis, length) for v, length in zip(windows, lengths, strict=True)]

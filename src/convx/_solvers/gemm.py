@@ -73,7 +73,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
 
     One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
     a weight 0.5 more, a run 8, what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`python
-    benchmarks/costs.py`); the choice between the ways is flat within a factor 1.5 of each.
+    benchmarks/crossover.py --lines`); the choice between the ways is flat within a factor 1.5 of each.
     """
     last = nest.windows[-1] if nest.windows else None
     pixels, depth, m = nest.outputs // max(nest.g * nest.m, 1), nest.depth, nest.m

@@ -62,7 +62,7 @@ def _cycles(nest, kind) -> float:
     """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
     of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
 
-    One core of a Zen 3 server (`python benchmarks/costs.py`), where a unit is about half a cycle.
+    One core of a Zen 3 server (`python benchmarks/crossover.py --lines`), where a unit is about half a cycle.
     """
     kernel = _kernels.load("winograd", kind)
     lanes, rows = kernel.LANES, kernel.ROWS
@@ -116,7 +116,7 @@ def _cut(nest, kind):
 def _gradient_cycles(nest, kind) -> float:
     """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
     tile of a vector of x, 410 of dy, 480 for the taps of a row and a vector (720 where they do not adjoin), 0.8 for a
-    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/costs.py`).
+    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
     """
     kernel = _kernels.load("winograd_grad", kind)
     lanes, mr = kernel.LANES, kernel.ROWS

@@ -389,6 +389,20 @@ def test_rows_of_every_length(k, s, d, p, dtype):
         assert np.isnan(room[:20]).all() and np.isnan(room[-20:]).all()
 
 
+@pytest.mark.parametrize("taps", [1, 4, 13, 40])
+def test_rows_that_no_window_reads(taps):
+    """Windows of many taps in a row, between which whole rows of x, or of padding, lie."""
+    dy = whole((1, 3, 4, 50), taps, np.float32)
+    dx = convx.avg_pool_grad((1, 3, 17, 49 + taps), dy, (2, taps), stride=(5, 1), divisor=1)
+    want = np.zeros((1, 3, 17, 49 + taps), np.float32)
+    for k in range(taps):
+        want[:, :, ::5, k:k + 50] += dy
+        want[:, :, 1::5, k:k + 50] += dy
+    assert np.array_equal(dx, want)
+    y = convx.avg_pool(dx, (2, taps), stride=1, padding=((3, 3), (0, 0)), count_include_pad=True)
+    assert y.shape == (1, 3, 22, 50) and not y[:, :, [0, 1, -2, -1]].any() and np.isfinite(y).all()
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_ranks(rank, layout):

@@ -165,8 +165,8 @@ static inline vplace p_every(const place *p, ptrdiff_t step) {
     for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
-/* Some lanes of a vector: m_between names low .. high - 1; v_where reads them (the others are those of fill), v_some too
-   (the others are 0), v_at writes them. The memory of the others is not touched. */
+/* Some lanes of a vector: m_between names low .. high - 1; v_where reads them (the others are those of fill), v_some
+   too (the others are 0), v_at writes them. The memory of the others is not touched. */
 #if defined(__AVX512F__)
 typedef uint32_t vmask;
 #define CONVX_LANES(n) ((1u << ((n) < 0 ? 0 : (n) > V ? V : (n))) - 1)

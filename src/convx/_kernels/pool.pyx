@@ -4,7 +4,8 @@ The sum:       y[n, g, o] = sum or max over k of x[n, g, i(o, k)]; there are no 
 The schedule:  the cells that an output reads are a list of rows (all axes but the inner one), times a run of positions
                along the inner axis (tables made once per call, with absent cells left out). Where a plain loop has
                unit stride, its values are the vector lanes. Otherwise the row itself is: the rows of a window are
-               combined first, whole, into a padded row in scratch, then its taps, whatever their stride.
+               combined first, whole, into a padded row in scratch, then its taps, whatever their stride; windows of
+               few cells are read straight from the array, with masks at its edges.
 Gradient:      per row of outputs, where the largest values are, then dy is added there. One thread has all outputs of
                a plane, or of a block of lanes.
 Assumes:       the lanes, or the inner axis, have stride 1 in x and y; places in dx fit a `place`.
@@ -421,12 +422,11 @@ cdef inline void straight_by(const Pool* pool, const Group* group, const real* x
 cdef bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
     """Whether `straight` takes the window, and loads little."""
     cdef const PoolPhase* f = phases_of(pool)
-    cdef Py_ssize_t p, taps = 0
-    if pool.step > 2 or f[0].stride > 2 or f[pool.step - 1].stride != f[0].stride or (pool.step == 2 and f[0].stride > 1):
+    cdef Py_ssize_t last = pool.step - 1
+    if pool.step > 2 or f[0].stride > 2 or f[last].stride != f[0].stride or (pool.step == 2 and f[0].stride > 1):
         return False
-    for p in range(pool.step):
-        taps = max(taps, f[p].taps)
-    return walk.total*taps <= (FEW if pool.step == 2 or f[0].stride == 2 else FEW // 2)
+    return (max(walk.total, <Py_ssize_t>1)*max(f[0].taps, f[last].taps)
+            <= (FEW if pool.step == 2 or f[0].stride == 2 else FEW // 2))
 
 
 cdef void row_values(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
@@ -628,8 +628,8 @@ cdef void lane_places(const Pool* pool, const Run* const* tables, const real* x,
         left = more(&walk, pool)
         for o in range(o0, o1):
             run = &tables[pool.rank - 1][o]
-            find(y + (o - o0)*step, at + (o - o0)*step, x + run.i*d.xs, &walk, <place>(run.i*d.ps), run.count, run.step*d.xs,
-                 <place>(run.step*d.ps), 0, n, first)
+            find(y + (o - o0)*step, at + (o - o0)*step, x + run.i*d.xs, &walk, <place>(run.i*d.ps), run.count,
+                 run.step*d.xs, <place>(run.step*d.ps), 0, n, first)
         first = False
 
 

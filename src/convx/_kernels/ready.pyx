@@ -1,7 +1,7 @@
 """Calls that were made before: from arrays of known forms straight to the kernels.
 
-A form is what a plan may depend on besides values: the shape, the strides, the dtype (a number in native byte order), and
-that the array is aligned. A `Record` holds the forms and the options of a call that went the long way, and
+A form is what a plan may depend on besides values: the shape, the strides, the dtype (a number in native byte order),
+and that the array is aligned. A `Record` holds the forms and the options of a call that went the long way, and
 what the call came down to: how its result is made, and functions with their arguments. `Front.ready` looks for the
 record of a call and repeats it. Whatever is not known, or wrong, or overlaps, it leaves to the long way, which says so:
 `ready` returns None and has done nothing.

@@ -424,6 +424,8 @@ def test_gradients_at_boundaries_equal_a_padded_array(boundary):
 def test_gradients_of_groups_and_volumes(dtype):
     x, dy = pair(2, 12, 20, (9, 10), dtype)
     dw = gradient(x, dy, groups=4, workers=2)
+    for workers in (1, 9):
+        assert np.array_equal(gradient(x, dy, groups=4, workers=workers), dw)
     for g in range(4):
         assert_gradient(dw[5*g:5*g + 5], x[:, 3*g:3*g + 3], dy[:, 5*g:5*g + 5])
     x, dy = pair(2, 9, 20, (5, 9, 10), dtype)
@@ -515,25 +517,23 @@ def test_one_pixel_reaches_only_the_taps_that_read_it(value, size, c, m):
             assert np.abs(dw - expected)[~hit].max() <= 2 * gradient_bound(clean, above)
 
 
-def test_infinite_gradients_of_parts():
-    clean, above = pair(3, 9, 20, (57, 58), "f4")
-    assert cut_of(clean, above)[0] > 1
-    x, dy = clean.copy(), above.copy()
+@pytest.mark.parametrize("c,m,parts", [(9, 20, 4), (70, 140, 1), (100, 400, 0)])
+def test_infinite_gradients_of_parts_and_blocks(c, m, parts):
+    clean, dy = pair(3, c, m, (57, 58), "f4")
+    assert cut_of(clean, dy)[0] == parts
+    x, half = clean.copy(), np.where(np.arange(m) < m // 2, 1, -1)[:, None, None]
     x[0, 1, 0, 0] = x[2, 1, 50, 50] = x[1, 8, 30, 9] = np.inf
-    dy[0, :, :2, :2], dy[1, :, 29:32, 8:11] = 1, 2
-    dy[2, :, 49:52, 49:52] = np.where(np.arange(20) < 10, 1, -1)[:, None, None]
-    first = np.full((3, 3), np.inf)
-    dw = gradient(x, dy)
-    corner = np.zeros((3, 3), bool)  # the taps that read x[0, 1, 0, 0]: an output at (0, 0) or (1, 1) meets it
-    corner[:2, :2] = True
-    sign = np.where(np.arange(20) < 10, 1, -1)[:, None, None] * np.full((3, 3), np.inf)
+    dy[0, :, :2, :2], dy[1, :, 29:32, 8:11], dy[2, :, 49:52, 49:52] = 1, 2, half
+    dw = gradient(x, dy, workers=2)
+    first = np.zeros((3, 3))  # the taps that read x[0, 1, 0, 0] for an output inside
+    first[:2, :2] = np.inf
     with np.errstate(invalid="ignore"):
-        aim = np.where(corner, sign + first, sign)
-    assert (dw[:, 8] == np.inf).all()
+        aim = half * np.full((3, 3), np.inf) + first
     assert np.array_equal(dw[:, 1], aim, equal_nan=True) and np.isnan(aim).any() and np.isinf(aim).any()
+    assert (dw[:, 8] == np.inf).all()
     rest = [0, *range(2, 8)]
     problems.assert_close(dw[:, rest], exact_gradient(clean[:, rest], dy, wide=np.float64),
-                          np.full((20, 7, 3, 3), gradient_bound(clean, dy)))
+                          np.full((m, 7, 3, 3), gradient_bound(clean, dy)))
     x[...] = np.nan
     assert np.isnan(gradient(x, dy, workers=2)).all()
 

@@ -57,7 +57,7 @@ _CONV_DOC = """{first}
     out : ndarray, optional
         Array for the result: its exact shape and dtype, any strides, not overlapping an input.
     algorithm : str, optional
-        "auto" (default), "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        "auto" (default), "depthwise", "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`. The result does not depend on it.
 

@@ -27,6 +27,9 @@ n1 g1 c3 m33 i5x20 k3x3 o5x20 p1
 n2 g1 c17 m15 i4x50 k1x1 o4x50
 n1 g1 c5 m49 i6x7 k3x3 o3x4 s2 p1
 n1 g33 c1 m1 i6x65 k3x3 o6x65 p1
+n1 g37 c1 m1 i9x21 k3x3 o5x11 s2 p1
+n1 g5 c4 m4 i11x70 k3x3 o11x70 p1
+n2 g6 c2 m3 i10x13 k3x3 o3x4 s3 d2 p1 symmetric
 n33 g1 c2 m17 i6 k3 o6 p1
 n1 g1 c4 m9 i10x40 k3x3 o21x81 b2 d-1 p0
 """.strip().splitlines()

@@ -59,8 +59,8 @@ _CONV_DOC = """{first}
         Array for the result: its exact shape and dtype, any strides, not overlapping an input.
     algorithm : str, optional
         "auto" (default), "sums" (auto without transforms: each output is the sum of its own products), "measure" (the
-        first call tries what auto may take and the process remembers the fastest, whose bits may differ), "stencil",
-        "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        first call tries what auto may take and the process remembers the fastest, whose bits may differ), "depthwise",
+        "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`. The result does not depend on it.
 

@@ -29,7 +29,7 @@ typedef uint64_t real; /* unsigned: sums modulo 2**64 are defined, for signed nu
 #endif
 
 /* Register tiles. gemm: MR rows x 3 vectors (32 registers hold 24 sums, 3 columns and a broadcast; 16 hold 12).
-   stencil: 4 rows x NS vectors. */
+   stencil: 4 rows x NS vectors, or 8 x 1. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define CONVX_MR 8
 #define CONVX_NS 4

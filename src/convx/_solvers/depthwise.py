@@ -29,8 +29,59 @@ def refuse(nest, kind):
     return None
 
 
+def _copied(lanes: int, near: bool, column: int) -> float:
+    """Nanoseconds of a vector that is copied into a strip: lanes near each other, along their rows, or one by one."""
+    return 2.0 if near else 3.0 if column == 1 else 0.7 * lanes
+
+
+def _area(windows, few: bool) -> int:
+    """Columns of all strips of one channel."""
+    total = 1
+    for v in windows:
+        a = v.axis
+        lanes, shifts = ((a.taps, a.dilation), (a.out, a.stride)) if few else ((a.out, a.stride), (a.taps, a.dilation))
+        total *= lanes[0] * lanes[1] + (shifts[0] - 1) * shifts[1]
+    return total
+
+
 def seconds(nest, kind, threads):
-    return 1e-6 + nest.products * 1e-11
+    """Vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every vector of
+    outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 3 us.
+
+    One core of a Sapphire Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
+    gradients in both layouts, each solver by its name (`python benchmarks/costs.py` shows the like).
+    """
+    lanes, few = _kernels.load("depthwise", kind).LANES, _few(nest)
+    vectors, windows = -(-nest.g * nest.m // lanes), nest.windows
+    column, w_column, y_column = _columns(nest)
+    others, step = (nest.n, nest.x[0]) if few else (nest.c, nest.x[2])
+    near = (nest.x[1] == 1 and nest.m == 1) or (step == 1 and nest.x[1] == others <= lanes)
+    planes = nest.n * nest.c
+    if len(windows) > 2:
+        planes *= windows[0].axis.taps * windows[0].axis.out
+    area = planes * _area(windows[-2:], few)
+    beside = nest.y[1] == nest.m and (nest.y[2] == 1 or nest.m == 1)
+    time = 1.3 * area * _copied(lanes, near, column)
+    outputs = nest.outputs // max(nest.g * nest.m, 1)
+    if few:
+        whole = len(windows) > 1 and not any(v.axis.out % 3 for v in windows[-2:])
+        time += outputs * nest.depth * (0.2 if whole else 0.5)
+        time += nest.depth * _copied(lanes, nest.w[0] == nest.m and (nest.w[1] == 1 or nest.m == 1), w_column)
+        time += outputs * lanes
+    else:
+        stored = 0.0 if beside else 6.0 if y_column == 1 else 0.8 * lanes
+        time += outputs * (0.2 * nest.depth + 6.0 + stored)
+    size = 8 if kind == "f64" else 4
+    values = nest.outputs + nest.g * area
+    return 3e-6 + (vectors * time * 1e-9 + values * size / 32e9) / threads
+
+
+def _columns(nest):
+    """The steps of x, w and y along the rows."""
+    if not nest.windows:
+        return 0, 0, 0
+    v = nest.windows[-1]
+    return v.xs, v.ws, v.ys
 
 
 def scratch(nest, kind, threads):

@@ -21,15 +21,16 @@ NONE, BATCH, GROUPS, CHANNELS, ROW = range(5)
 def _lanes(nest, lanes: int):
     """(nanoseconds of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
 
-    A call for four vectors, or one, takes 45 ns, and each of their products 0.5 (1.5 with many weights): neighbours;
-    twice that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no neighbour 0.5 a
-    lane. Products of a single vector wait for each other: 1.2 at least.
+    A call for four vectors, or one, takes 45 ns, and each of their products 0.5 (1.5 or 5 with many weights):
+    neighbours; six times that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no
+    neighbour 0.5 a lane. Products of a single vector wait for each other: 1.2 at least.
     One by one, leftovers and rims of a row, a product takes 1.2 and a tap 5. One core of a Zen 3 server: depthwise and
     strided layers, each solver by its name (`python benchmarks/crossover.py --lines` shows the like).
     """
     shared, depth = nest.shares_weights(), max(nest.depth, 1)
     single = 1.2 + 5.0 / max(nest.c, 1)
-    each = 0.5 if nest.g * nest.m * depth < 1 << 18 else 1.5  # weights beyond L2 arrive for every output anew
+    weights = nest.g * nest.m * depth  # beyond L1, or L2, they arrive for every output anew
+    each = 0.5 if weights < 1 << 14 else 1.5 if weights < 1 << 17 else 5.0
     yield single, NONE
     loops = []
     if nest.n > 1:
@@ -45,7 +46,7 @@ def _lanes(nest, lanes: int):
         loops.append((ROW, v.axis.out, v.xs * v.axis.stride, v.ys, max(0, v.axis.out - rims)))
     for place, count, x_step, y_step, inside in loops:
         vectors = inside // lanes
-        load = {0: 1.0, 1: 1.0, 2: 2.0}.get(x_step, 3.0 + 0.7 * lanes)
+        load = {0: 1.0, 1: 1.0, 2: 6.0}.get(x_step, 3.0 + 0.7 * lanes)
         if place == GROUPS and x_step == 2:
             load = 3.0 + 0.7 * lanes
         store = 0.0 if y_step == 1 else lanes / depth

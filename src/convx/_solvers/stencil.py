@@ -24,8 +24,42 @@ def refuse(nest, kind):
     return None
 
 
+def _moved(nest, lanes: int, channels: int, channel_step: int, column: int) -> float:
+    """Nanoseconds of a vector of x that is copied, or of y that is written from scratch, beyond neighbours."""
+    if column == 1:
+        return 0.0
+    near = nest.g * channels >= 4 and (channel_step == 1 or channels == 1)
+    return 7.0 if near else 8.0 if column == 2 and lanes > 4 else 0.6 * lanes
+
+
 def seconds(nest, kind, threads):
-    return 1e-6 + nest.products * 1e-11
+    """Vectors of whole tiles at 5 ns and 0.22 a product (0.38 and 0.5 in tiles of two and of one vector, twice that
+    where kernel rows share no rows of x), those of a single row at 11 and 1; copies of x by phases of a stride 5, what
+    is turned 7, every second value 8, and 2 us.
+
+    One core of a Sapphire Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
+    layers in both layouts, each solver by its name (`python benchmarks/costs.py` shows the like).
+    """
+    lanes = _kernels.load("stencil", kind).LANES
+    a, b = (nest.windows[-2].axis if len(nest.windows) > 1 else None), nest.windows[-1]
+    planes = nest.outputs // max(b.axis.out, 1)
+    columns, around = -(-b.axis.out // lanes), 5.0
+    product = {1: 0.5, 2: 0.38}.get(columns, 0.22)
+    x_size = nest.n * nest.g * nest.c
+    for v in nest.windows:
+        x_size *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
+    if a is None or a.out == 1:
+        columns, product, around = -(-columns // 4) * 4, 1.0, 11.0
+    else:
+        high = 8 if columns == 1 else 4
+        planes = planes // max(a.out, 1) * -(-a.out // high) * high
+        if a.dilation > 1 and a.stride % a.dilation:
+            product *= 2
+    time = planes * columns * (around + product * nest.depth)
+    x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs)
+    time += x_size / lanes * (max(x_cost, 5.0) if b.axis.stride > 1 else x_cost)
+    time += nest.outputs / lanes * _moved(nest, lanes, nest.m, nest.y[2], b.ys)
+    return 2e-6 + time * 1e-9 / threads
 
 
 def scratch(nest, kind, threads):

@@ -1,0 +1,113 @@
+"""Layers of few channels a group: the kernels for them in every layout, and which of them auto takes."""
+
+from dataclasses import replace
+
+import numpy as np
+import problems
+import pytest
+from layers import Case, attempt, axis_of, bound_of
+
+import convx
+
+each_kernel = pytest.mark.parametrize("algorithm", ["depthwise", "stencil"])
+LAYOUTS = ("NCHW", "NHWC", "HWCN")
+
+
+def layer(g, c, m, sizes, taps, n=2, padding=1, boundary="constant", stride=1, dilation=1):
+    axes = [axis_of(size, k, stride, dilation, (padding, padding), boundary)
+            for size, k in zip(sizes, taps, strict=True)]
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "boundary": boundary, "groups": g}
+    return Case("conv", n, g, c, m, axes, options)
+
+
+CASES = [
+    layer(35, 1, 1, (9, 13), (3, 3)),  # groups that fill no whole vector, rows shorter than one
+    layer(3, 1, 1, (7, 67), (3, 3), stride=2),  # fewer groups than lanes
+    layer(16, 1, 1, (12, 33), (3, 3), stride=3, dilation=2),
+    layer(17, 1, 2, (8, 19), (5, 2), padding=2, boundary="reflect"),
+    layer(8, 4, 4, (10, 18), (3, 3)),
+    layer(4, 4, 4, (9, 40), (3, 3), stride=2, boundary="wrap"),
+    layer(5, 3, 2, (11, 9), (1, 3), dilation=3, padding=3),
+    layer(2, 16, 16, (5, 21), (3, 3)),
+    layer(20, 1, 1, (150,), (7,), padding=3, stride=2),
+    layer(9, 2, 1, (300,), (4,), padding=0),
+    layer(18, 1, 1, (4, 6, 17), (3, 3, 3)),
+    layer(4, 2, 2, (5, 4, 9), (2, 3, 2), boundary="edge"),
+    layer(1, 1, 1, (3, 270), (3, 3), n=1),  # pieces in place and pieces through a copy side by side
+    layer(1, 2, 3, (40, 70), (6, 5), n=1, padding=3, stride=2),
+]
+
+
+def ids(case):
+    return f"g{case.g}c{case.c}m{case.m}-" + "x".join(str(a[0]) for a in case.axes)
+
+
+def in_memory(case, arrays, layout):
+    """The case, and its arrays as they lie in this layout."""
+    other = replace(case, layout=layout)
+    return other, {name: other.canonical(name, np.ascontiguousarray(other.user(name, a))) for name, a in arrays.items()}
+
+
+@each_kernel
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_values_and_bits_in_every_layout(algorithm, case):
+    for dtype in ("f4", "f8"):
+        arrays = case.arrays(dtype)
+        expected = {letter: case.expected(letter, arrays) for letter in "uwv"}
+        bounds = {letter: bound_of(case, letter, arrays, algorithm) for letter in "uwv"}
+        for layout in LAYOUTS:
+            other, laid = in_memory(case, arrays, layout)
+            for letter in "uwv":
+                found = attempt(other, letter, laid, algorithm, workers=1)
+                problems.assert_close(found, expected[letter], bounds[letter], f"{letter} {layout} {dtype}: ")
+                again = attempt(other, letter, laid, algorithm, workers=3)
+                assert np.array_equal(found, again), (letter, layout, dtype)
+
+
+@each_kernel
+@pytest.mark.parametrize("case", CASES[:6] + CASES[8:12:2], ids=ids)
+def test_what_is_not_finite_stays_where_it_is_read(algorithm, case):
+    for spoilt, value in (("u", np.inf), ("w", -np.inf), ("v", np.nan)):
+        arrays = case.arrays("f4")
+        arrays[spoilt].flat[arrays[spoilt].size // 3] = value
+        expected = {letter: case.expected(letter, arrays) for letter in "uwv" if letter != spoilt}
+        for layout in LAYOUTS[:2]:
+            other, laid = in_memory(case, arrays, layout)
+            for letter in expected:
+                found = attempt(other, letter, laid, algorithm)
+                for ask in (np.isnan, np.isposinf, np.isneginf):
+                    assert np.array_equal(ask(found), ask(expected[letter])), (letter, spoilt, layout, ask.__name__)
+
+
+@each_kernel
+def test_strided_views_and_views_for_out(algorithm):
+    rng = np.random.default_rng(3)
+    for groups, strides in ((6, (1, 1)), (2, (2, 1)), (6, (2, 2))):
+        x, w = rng.standard_normal((2, 6, 21, 38)), rng.standard_normal((6, 6 // groups, 3, 3))
+        views = x[:, ::-1, ::2, ::-1], np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)[:, :, 1:, ::3]
+        for view in views:
+            options = {"groups": groups, "stride": strides, "padding": 1, "algorithm": algorithm}
+            expected = convx.conv(view.copy(), w, **options | {"algorithm": "reference"})
+            room = np.full((*expected.shape[:-1], 2 * expected.shape[-1]), 7.0)
+            convx.conv(view, w, out=room[..., ::2], **options)
+            assert np.allclose(room[..., ::2], expected, rtol=0, atol=1e-12) and (room[..., 1::2] == 7).all()
+
+
+@pytest.mark.once
+def test_auto_takes_them_where_they_are_fast():
+    def chosen(operator, g, c, m, layout, **options):
+        x, w = np.zeros((1, g * c, 56, 56), "f4"), np.zeros((g * m, c, 3, 3), "f4")
+        y = np.zeros((1, g * m, 56, 56), "f4")
+        problem = {"conv": (x, w), "conv_grad_weight": (x, y)}[operator]
+        if layout == "NHWC":
+            problem, w = [np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in problem], np.moveaxis(w, 1, -1)
+        shape = {"w_shape": w.shape} if operator == "conv_grad_weight" else {}
+        return convx.explain(operator, *problem, padding=1, groups=g, layout=layout, **shape, **options).chosen
+
+    assert chosen("conv", 256, 1, 1, "NCHW") == "stencil"
+    assert chosen("conv", 32, 4, 4, "NCHW") == "stencil"
+    assert chosen("conv", 32, 4, 4, "NHWC") in ("depthwise", "stencil")
+    for layout in ("NCHW", "NHWC"):
+        assert chosen("conv_grad_weight", 256, 1, 1, layout) == "depthwise"
+        assert chosen("conv_grad_weight", 32, 4, 4, layout) == "depthwise"
+        assert chosen("conv", 1, 64, 64, layout) in ("gemm", "winograd")

@@ -1,9 +1,10 @@
 """Operands that gemm reads where they lie: the inner sum of a box as runs of constant steps in x and in w.
 
-The innermost loop of the box that has more than one step is the run; behind each run a side jumps to its next one.
+The innermost loop of the box that has more than one step is the run; behind each run a side jumps to its next one. Rows
+of pixels are worth it where neighbours of a run share a line, panels of pixels where few tiles read each of them.
 """
 
-from _real cimport real, MR
+from _real cimport real, V, MR
 from _nest cimport Nest, Box
 from _pack cimport Job, KC
 
@@ -46,9 +47,10 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     while inner < 3 and count[inner] == 1:
         inner += 1
     to.length, to.x_step, to.w_step = count[inner], xs[inner], ws[inner]
-    to.in_place = to.length >= LENGTH and (job.flat or (
+    to.in_place = to.length >= LENGTH and (
+        -V <= to.x_step <= V if job.flat else
         nest.m <= OFTEN*MR and nest.axis[2].stride*nest.axis[2].xs == 1 and to.x_step*<Py_ssize_t>sizeof(real) % LINE == 0
-        and to.x_step*<Py_ssize_t>sizeof(real) % PAGE != 0))
+        and to.x_step*<Py_ssize_t>sizeof(real) % PAGE != 0)
     to.w_plain = to.length == 1 or to.w_step == 1
     if to.length == 1:
         to.x_step, to.w_step = 1, 1

@@ -34,6 +34,31 @@ def _in_order(nest, channel_last: bool) -> bool:
     return True
 
 
+def _weights_in_place(nest, flat: bool, channel_last: bool, lanes: int, rows: int) -> bool:
+    """Whether the kernel reads weights where they lie, whatever else is true of the way.
+
+    Rows in the order of the inner sum always. Lanes, where they are neighbours and fill vectors, as in weight gradients
+    of channels-last layers, unless so many tiles read them that a copy on cache lines pays (24 of Zen 4), or lines lie
+    pages apart.
+    """
+    if not flat:
+        return _in_order(nest, channel_last)
+    loops = [(nest.c, nest.w[2])] + [(v.axis.taps, v.ws) for v in nest.windows]
+    step = next((s for n, s in (loops[:1] + loops[:0:-1] if channel_last else loops[::-1]) if n > 1), 0)
+    return (nest.w[1] == 1 and nest.m % lanes == 0 and step * lanes % 16384 != 0
+            and nest.outputs <= 24 * rows * nest.g * nest.m)
+
+
+def _inside(nest) -> float:
+    """The share of tiles of neighbouring pixels whose windows lie inside x."""
+    share = 1.0
+    for v in nest.windows:
+        low, high = v.axis.reach()
+        rims = (max(0, -low) + max(0, high - v.axis.size + 1)) / v.axis.stride
+        share *= max(0.0, 1 - (4 if v is nest.windows[-1] else 1) * rims / max(v.axis.out, 1))
+    return share
+
+
 def _may_line(nest) -> bool:
     """Whether the batch may be the innermost window, so that pixels which are neighbours in memory follow each other.
 
@@ -68,7 +93,8 @@ def _lined(nest):
     return replace(nest, n=1, x=(0, *nest.x[1:]), y=(0, *nest.y[1:]), windows=(*nest.windows, window))
 
 
-def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, lanes: int, rows: int, bound: bool) -> float:
+def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, lanes: int, rows: int,
+            bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
     One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
@@ -94,8 +120,13 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
         else:
             runs = pixels * depth // (max(last.axis.taps, 1) if last else 1)
             x_cost = pixels * depth * moved(last.xs * last.axis.dilation if last else 1) + 20.0 * runs
+        length, run = nest.c, nest.x[2]
+        if not channel_last and last and last.axis.taps > 1:
+            length, run = last.axis.taps, last.xs * last.axis.dilation
+        if length >= 16 and abs(run) <= lanes:
+            x_cost *= 1 - _inside(nest)  # the others are read in place
         turned = nest.w[2] == 1 if channel_last else last is not None and last.ws == 1
-        w_cost = 0 if bound else m * depth * (moved(nest.w[1], turned) + 0.5)
+        w_cost = 0 if in_place or bound else m * depth * (moved(nest.w[1], turned) + 0.5)
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
@@ -110,6 +141,8 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
             columns = pixels // row * up(row, lanes)
         else:
             x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + 8.0 / min(row, 3 * lanes))
+            if step == 1 and depth == nest.c >= 16 and m <= 16 * rows and row >= 3 * lanes:
+                x_cost *= 0.3  # read in place
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)
         y_cost = pixels * m * (3.0 / lanes if last and last.ys == 1 else 1.5)
         work = up(m, rows) * columns * depth / lanes
@@ -131,7 +164,7 @@ def _ways(nest, kind: str, bound: bool):
             if strips and not _may_strip(line):
                 continue
             channel_last = by_x if flat else by_w
-            in_place = not flat and _in_order(nest, channel_last)
+            in_place = _weights_in_place(line, flat, channel_last, kernel.LANES, kernel.ROWS)
             cycles = _cycles(line, flat, channel_last, in_place, strips, kernel.LANES, kernel.ROWS, bound)
             ways.append((cycles, flat, channel_last, strips, lined))
     return min(ways)
@@ -146,15 +179,17 @@ def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
     _, flat, channel_last, _, _ = _ways(nest, kind, False)
     block = threads * 640 * 260 * size
-    in_place = not flat and _in_order(nest, channel_last)
+    kernel = _kernels.load("gemm", kind)
+    in_place = _weights_in_place(nest, flat, channel_last, kernel.LANES, kernel.ROWS)
     return block + (0 if in_place else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 
 
 def way(nest, model, kind, bound):
     """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
     _, flat, channel_last, strips, lined = _ways(model, kind, bound)
-    return (flat, channel_last, not flat and _in_order(nest, channel_last), strips,
-            (_lined(nest) if lined else nest).pack())
+    line, kernel = _lined(nest) if lined else nest, _kernels.load("gemm", kind)
+    in_place = _weights_in_place(line, flat, channel_last, kernel.LANES, kernel.ROWS)
+    return flat, channel_last, in_place, strips, line.pack()
 
 
 def prepare(nest, call, w):

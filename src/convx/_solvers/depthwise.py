@@ -49,7 +49,7 @@ def seconds(nest, kind, threads):
     outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 3 us.
 
     One core of a Sapphire Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
-    gradients in both layouts, each solver by its name (`python benchmarks/costs.py` shows the like).
+    gradients in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
     """
     lanes, few = _kernels.load("depthwise", kind).LANES, _few(nest)
     vectors, windows = -(-nest.g * nest.m // lanes), nest.windows

@@ -38,7 +38,7 @@ def seconds(nest, kind, threads):
     is turned 7, every second value 8, and 2 us.
 
     One core of a Sapphire Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
-    layers in both layouts, each solver by its name (`python benchmarks/costs.py` shows the like).
+    layers in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
     """
     lanes = _kernels.load("stencil", kind).LANES
     a, b = (nest.windows[-2].axis if len(nest.windows) > 1 else None), nest.windows[-1]

@@ -34,5 +34,5 @@ row = _chosen()
 
 @cache
 def load(kernel: str, kind: str):
-    """The compiled module of a kernel (gemm, winograd, stencil, depthwise, direct) for a kind (f32, f64, i64)."""
+    """The compiled module of a kernel (the name of its source) for a kind (f32, f64, i64)."""
     return import_module(f"{__name__}.{kernel}_{kind}_{row}")

@@ -71,9 +71,9 @@ cdef inline void copy_columns(const Lanes* l, const real* x, Py_ssize_t other, P
 cdef inline void touch(const Window* a, const Window* b, const real* x, Py_ssize_t top, Py_ssize_t height,
                        Py_ssize_t jump, Py_ssize_t left, Py_ssize_t width, Py_ssize_t channels) noexcept nogil:
     """Ask for rows of many channels in the order of memory, which the hardware follows far ahead: strips of V channels
-    read a line here and a line there."""
+    read a line here and a line there. Only where the channels of a column lie together."""
     cdef Py_ssize_t h, i, j, k, low = max(left, <Py_ssize_t>0), high = min(left + width, b.size)
-    if channels <= V:
+    if channels <= V or channels > (b.xs if b.xs > 0 else -b.xs):
         return
     for h in range(height):
         i = top + h*jump

@@ -23,9 +23,13 @@ def refuse(nest, kind):
     reason = not_dense(nest, kind)
     if reason:
         return reason
-    reach = max((v.axis.taps * v.axis.dilation + v.axis.out * v.axis.stride for v in nest.windows), default=1)
-    if max(reach, nest.depth, nest.n * nest.m) > SCRATCH or scratch(nest, kind, 1) > SCRATCH:
-        return f"windows of {nest.depth} products over {reach} cells would take more than {SCRATCH} bytes of scratch"
+    cells, few = 1, _few(nest)
+    for v, lanes in zip(nest.windows[::-1], (64, 4, 1), strict=False):
+        a = v.axis
+        cells *= lanes * a.dilation + a.out * a.stride if few else lanes * a.stride + a.taps * a.dilation
+    planes = nest.outputs // max(nest.g, 1) if few else nest.depth
+    if max(cells, planes) > SCRATCH or scratch(nest, kind, 1) > SCRATCH:
+        return f"strips of {cells} cells, or {planes} of them, would take more than {SCRATCH} bytes of scratch"
     return None
 
 

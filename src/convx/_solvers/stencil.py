@@ -17,10 +17,12 @@ def refuse(nest, kind):
         return reason
     if not nest.windows:
         return "no axis to run along"
-    reach = max((v.axis.taps - 1) * v.axis.dilation + v.axis.stride for v in nest.windows)
+    reach = 1
+    for v in nest.windows:
+        reach *= (v.axis.taps - 1) * v.axis.dilation + v.axis.stride
     planes = nest.c * (nest.windows[0].axis.taps if len(nest.windows) > 2 else 1)
     if max(reach, planes, nest.m) > SCRATCH or scratch(nest, kind, 1) > SCRATCH:
-        return f"a window of {planes} planes that reaches over {reach} would take more than {SCRATCH} bytes of scratch"
+        return f"{planes} planes of windows over {reach} cells would take more than {SCRATCH} bytes of scratch"
     return None
 
 

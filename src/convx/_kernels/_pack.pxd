@@ -329,6 +329,9 @@ cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ss
                                width)
             lane += length
         flags[panel] = absent and job.cval == 0
+        if end - start < width:  # what memory held may be denormal, and then each product of it takes 100 cycles
+            for lane in range(kc):
+                constant(to + start*kc + lane*width + end - start, 0, 1, width - (end - start))
 
 
 cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const Py_ssize_t* at,

@@ -329,6 +329,9 @@ cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ss
                                width)
             lane += length
         flags[panel] = absent and job.cval == 0
+        if end - start < width:  # what memory held may be denormal, and then each product of it takes 100 cycles
+            for lane in range(kc):
+                constant(to + start*kc + lane*width + end - start, 0, 1, width - (end - start))
 
 
 cdef inline bint pack_pixel(const Job* job, const real* x, const Box* box, const Py_ssize_t* at,
@@ -388,8 +391,7 @@ cdef inline Py_ssize_t runs(const Nest* nest, const Box* box, Py_ssize_t* offset
 
 cdef inline void pack_rows(const Job* job, const real* x, const Box* box, Py_ssize_t kc, Py_ssize_t first,
                            Py_ssize_t count, real* to, char* flags, char* inside, bint in_place) noexcept nogil:
-    """Pixels first .. first + count as rows (pixel, kc), but for tiles whose windows all lie `inside` x; one flag a tile.
-    """
+    """Pixels first .. first + count as rows (pixel, kc), but for tiles whose windows lie `inside` x; a flag a tile."""
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t tile, j, r, length = 0
     cdef Py_ssize_t offset[KC]

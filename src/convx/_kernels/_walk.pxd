@@ -31,7 +31,7 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     cdef Py_ssize_t count[4]  # of each loop of the inner sum, innermost first
     cdef Py_ssize_t xs[4]
     cdef Py_ssize_t ws[4]
-    cdef Py_ssize_t i1, i2, i3, x_at, w_at, x_end, w_end, runs = 0
+    cdef Py_ssize_t bytes, i1, i2, i3, x_at, w_at, x_end, w_end, runs = 0
     cdef int a, j, c_at = 0 if job.channel_last else 3, inner = 0
     count[c_at], xs[c_at], ws[c_at] = box.c1 - box.c0, nest.xc, nest.wc
     to.x_first, to.w_first = box.c0*nest.xc, box.c0*nest.wc
@@ -47,10 +47,10 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     while inner < 3 and count[inner] == 1:
         inner += 1
     to.length, to.x_step, to.w_step = count[inner], xs[inner], ws[inner]
+    bytes = to.x_step*<Py_ssize_t>sizeof(real)
     to.in_place = to.length >= LENGTH and (
         -V <= to.x_step <= V if job.flat else
-        nest.m <= OFTEN*MR and nest.axis[2].stride*nest.axis[2].xs == 1 and to.x_step*<Py_ssize_t>sizeof(real) % LINE == 0
-        and to.x_step*<Py_ssize_t>sizeof(real) % PAGE != 0)
+        nest.m <= OFTEN*MR and nest.axis[2].stride*nest.axis[2].xs == 1 and bytes % LINE == 0 and bytes % PAGE != 0)
     to.w_plain = to.length == 1 or to.w_step == 1
     if to.length == 1:
         to.x_step, to.w_step = 1, 1

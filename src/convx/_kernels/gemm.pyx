@@ -8,8 +8,10 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                into boxes of at most KC products; for each box a thread packs its block of pixels once and passes
                all weights by it.
                With `strips` a block is a rectangle, and the taps of a channel read one copy of its rows (_strip.pxd).
-Packing:       absorbs stride, dilation, boundary and layout. Weights are read in place where a row of them is
-               contiguous, else packed before (`pack`), in slices of at most LIMIT bytes.
+Packing:       absorbs stride, dilation, boundary and layout. What needs none of it is read in place (_walk.pxd): tiles
+               of pixels whose windows lie inside x, and weights whose rows are contiguous or whose lanes are
+               neighbours. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
+               lies on cache lines, and blocks of pixels are cut where x does.
 Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
                again by the definition, so that zero padding never meets an infinite weight.
 Assumes:       weights shared by all outputs (no w stride along o).
@@ -210,7 +212,8 @@ cdef inline Py_ssize_t even(const Py_ssize_t* at, Py_ssize_t count, Py_ssize_t* 
 
 
 cdef void scatter(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-                  const Py_ssize_t* row_at, const Py_ssize_t* column_at, const real* bias, const Target* to) noexcept nogil:
+                  const Py_ssize_t* row_at, const Py_ssize_t* column_at, const real* bias,
+                  const Target* to) noexcept nogil:
     """`put` where columns need not be neighbours in y: they are mostly some even steps apart. bias: one a row, or NULL.
     """
     cdef Py_ssize_t i, j, k, run, step, first = 0
@@ -287,8 +290,8 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
         scatter(tile, width, count, columns, y, row_at, column_at, to.bias, to)
 
 
-cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const Reads* at, real* tile, Py_ssize_t width,
-                    Py_ssize_t count, Py_ssize_t columns, bint flag, Py_ssize_t pixel,
+cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const Reads* at, real* tile,
+                    Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns, bint flag, Py_ssize_t pixel,
                     Py_ssize_t m) noexcept nogil:
     """The sums of one tile (MR x width), corrected where that is called for."""
     cdef Target aside

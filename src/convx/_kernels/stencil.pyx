@@ -480,7 +480,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     if job.y_plane // V % 2 == 0:
         job.y_plane += V
     job.x_size = p.taps*job.groups*nest.c*planes.plane
-    job.y_size = job.groups*nest.m*job.y_plane if job.aside else 0
+    again = job.groups*nest.m  # planes of y; `put` turns V of them together
+    job.y_size = (up(again, V) if job.beside else again)*job.y_plane if job.aside else 0
     job.size = job.x_size + job.y_size + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
 
 

@@ -1,0 +1,68 @@
+"""No kernel touches memory beside its arrays: they lie between pages that cannot be read."""
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+
+import convx
+from convx._select import NAMES
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the test sets the protection of pages with mprotect")
+
+PAGE = mmap.PAGESIZE
+CASES = {  # x, w, options of the layer
+    "many channels": ((1, 40, 10, 50), (70, 40, 3, 3), {"padding": 1}),
+    "stride": ((1, 20, 10, 61), (37, 20, 3, 3), {"padding": 1, "stride": 2}),
+    "depthwise": ((1, 19, 10, 33), (19, 1, 3, 3), {"padding": 1, "groups": 19}),
+    "groups": ((2, 6, 9, 14), (12, 2, 3, 3), {"groups": 3, "stride": (1, 2)}),
+    "dilation": ((1, 3, 20, 37), (5, 3, 5, 5), {"padding": 2, "dilation": 2}),
+    "one by one": ((1, 35, 7, 9), (33, 35, 1, 1), {}),
+    "filter": ((1, 1, 40, 83), (1, 1, 5, 5), {"padding": 2, "boundary": "reflect"}),
+    "row": ((1, 1, 1, 301), (1, 1, 1, 9), {"padding": (0, 4)}),
+}
+
+
+def guarded(array, at_end):
+    """A copy whose last (or first) element lies next to a page that must not be touched."""
+    pages = -(-array.nbytes // PAGE)
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for place in (base, base + (pages + 1) * PAGE):
+        assert protect(ctypes.c_void_p(place), ctypes.c_size_t(PAGE), 0) == 0
+    start = (pages + 1) * PAGE - array.nbytes if at_end else PAGE
+    view = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "reference"])
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_stay_inside(case, name, layout):
+    x_shape, w_shape, options = CASES[case]
+    rng = np.random.default_rng(0)
+    options = {**options, "layout": layout, "algorithm": name}
+    for dtype in ("f4", "f8"):
+        x, w = (rng.standard_normal(s).astype(dtype) for s in (x_shape, w_shape))
+        if layout == "NHWC":
+            x, w = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w))
+        for at_end in (True, False):
+            a, b = guarded(x, at_end), guarded(w, at_end)
+            try:
+                expected = convx.conv2d(x, w, **options)
+            except ValueError:  # refused
+                continue
+            y = guarded(expected, at_end)
+            y[...] = np.nan
+            assert np.array_equal(convx.conv2d(a, b, out=y, **options), expected)
+            for gradient, left, right, shape in ((convx.conv_grad_input, y, b, x), (convx.conv_grad_weight, a, y, w)):
+                try:
+                    expected = gradient(np.array(left), np.array(right), shape.shape, **options)
+                except ValueError:
+                    continue
+                out = guarded(expected, at_end)
+                assert np.array_equal(gradient(left, right, shape.shape, out=out, **options), expected)

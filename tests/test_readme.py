@@ -12,12 +12,12 @@ import pytest
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "calculus.md", ROOT / "docs" / "matlab.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("calculus", "matlab", "nn")))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-EXTRAS = ("torch",)  # a block that imports one of them runs where it is installed
+EXTRAS = ("torch", "onnx")  # a block that imports one of them runs where it is installed
 
 
 def runs(block: str) -> bool:

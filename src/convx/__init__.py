@@ -16,12 +16,13 @@ Rooms of their own, imported when asked for:
     convx.matlab    MATLAB's functions: conv2, filter2, xcorr, ... with its sizes, classes and errors
     convx.image     named kernels, and pictures filtered with a matrix as image editors do
     convx.linop     convolutions as SciPy's linear operators and sparse matrices
+    convx.nn        networks of layers: forward, backward, tables, ONNX files
     convx.torch     convolutions of PyTorch tensors, differentiable
 
 The floors, each importing only lower ones:
     9  __main__  _commands/*  _demo/*
     8  image
-    7  linop  matlab/*  torch
+    7  linop  matlab/*  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
     4  _plan  _select  _exact  _problem  _windows

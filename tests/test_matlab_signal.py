@@ -188,8 +188,8 @@ def test_normxcorr2_finds_the_template():
 
 def test_normxcorr2_is_zero_where_nothing_varies_or_nothing_is_left():
     template = np.array([[1.0, 2.0], [3.0, 5.0]])
-    flat = np.full((5, 5), 0.1)
-    assert (normxcorr2(template, flat)[1:-1, 1:-1] == 0).all()
+    assert (normxcorr2(template, np.full((5, 5), 0.1))[1:-1, 1:-1] == 0).all()
+    assert (normxcorr2(np.arange(49).reshape(7, 7), np.full((9, 9), 253, np.uint8))[6:-6, 6:-6] == 0).all()
     rng = np.random.default_rng(3)
     high = 1e8 + rng.standard_normal((30, 30))  # S*S/mn takes all digits away
     c = normxcorr2(template, high)
@@ -347,6 +347,7 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: deconv(ROW, [1, 1], Method="magic"), "MATLAB:deconv:badMethod", "long-division"),
     (lambda: deconv(ROW, [1, 1], "same"), "MATLAB:deconv:polydivShape", "SHAPE is not supported"),
     (lambda: deconv(ROW, [1, 1], RegularizationFactor=1), "MATLAB:deconv:polydivRegularizer", "not supported"),
+    (lambda: deconv(ROW, [1, 1], RegularizationFactor=[1, 2]), "MATLAB:deconv:inputType", "real scalar"),
     (lambda: deconv(PLANE, ROW), "MATLAB:deconv:inputType", "vectors"),
     (lambda: deconv(ROW, []), "MATLAB:deconv:inputType", "not empty"),
     (lambda: convmtx(PLANE, 3), "signal:convmtx:inputType", "vector"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._values import BOUNDARIES, MatlabError, in_class, is_text, numeric, returned, stripped, word
+from ._values import BOUNDARIES, MatlabError, in_class, is_text, numeric, refusals, returned, sized, stripped, word
 
 DIRECTIONS = ("both", "pre", "post")
 KINDS = ("distinct", "sliding")
@@ -30,7 +30,7 @@ def _pair(argument, name: str, function: str, least: int = 1) -> tuple[int, int]
 
 
 def padarray(A, padsize, *options):
-    """An array with a rim: MATLAB's ``padarray`` (images/ref/padarray).
+    """An array with a rim: MATLAB's padarray.
 
     ``padarray(A, padsize)``, ``padarray(A, padsize, padval)``, ``padarray(A, padsize, padval, direction)``,
     ``padarray(A, padsize, direction)``.
@@ -68,8 +68,10 @@ def padarray(A, padsize, *options):
 
     Notes
     -----
-    ``numpy.pad`` calls the rules edge, wrap and symmetric, counts both ends of every axis, and converts constants
-    without saturation. MATLAB has no rule that leaves the edge out (NumPy's reflect).
+    MATLAB's page: images/ref/padarray.
+
+    SciPy has no such function. ``numpy.pad`` calls the rules edge, wrap and symmetric, wants both ends of every axis,
+    and converts constants without saturation. MATLAB has no rule that leaves the edge out (NumPy's reflect).
 
     Examples
     --------
@@ -83,7 +85,8 @@ def padarray(A, padsize, *options):
     >>> padarray([1, 2, 3], [0, 5], "symmetric")
     array([2, 3, 3, 2, 1, 1, 2, 3, 3, 2, 1, 1, 2])
     """
-    A = np.asarray(A)
+    with refusals("MATLAB:padarray:invalidType"):  # a list of unequal rows
+        A = np.asarray(A)
     image, flat = stripped(A), A.ndim < 2
     amounts = _counts(padsize, "PADSIZE", "padarray", 0)
     padval, direction, rest = 0, "both", list(options)
@@ -105,6 +108,7 @@ def padarray(A, padsize, *options):
     rank = max(image.ndim, len(amounts))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     amounts += (0,) * (rank - len(amounts))
+    sized([m + n * (1 + (direction == "both")) for m, n in zip(image.shape, amounts, strict=True)], image.dtype)
     widths = [(n * (direction != "post"), n * (direction != "pre")) for n in amounts]
     if is_text(padval):
         rule = BOUNDARIES[choice(padval)]
@@ -134,8 +138,16 @@ def _kind(argument, function: str) -> str:
                 message=f"{argument!r} is none of {', '.join(KINDS)}.")
 
 
+def _merged(view: np.ndarray) -> np.ndarray:
+    """A new array of an m x n x p x q view, (m n) x (p q), all column-major."""
+    m, n, p, q = view.shape
+    y = np.empty(view.shape, view.dtype, order="F")
+    y[...] = view
+    return y.reshape((m * n, p * q), order="F")
+
+
 def im2col(A, *arguments):
-    """The blocks of an image as columns: MATLAB's ``im2col`` (images/ref/im2col).
+    """The blocks of an image as columns: MATLAB's im2col.
 
     ``im2col(A, [m, n])``, ``im2col(A, [m, n], kind)``, ``im2col(A, "indexed", ...)``.
 
@@ -168,8 +180,11 @@ def im2col(A, *arguments):
 
     Notes
     -----
+    MATLAB's page: images/ref/im2col.
+
     Blocks are not turned around: ``conv2(A, k, "valid")`` is ``rot90(k, 2).ravel("F") @ im2col(A, k.shape)``.
-    ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a view.
+    SciPy has no such function; ``numpy.lib.stride_tricks.sliding_window_view`` has the blocks in row-major order, as a
+    view.
 
     Examples
     --------
@@ -201,16 +216,15 @@ def im2col(A, *arguments):
     if kind == "sliding":
         if m > rows or n > columns:
             return np.zeros((m * n, 0), image.dtype, order="F")
-        windows = np.lib.stride_tricks.sliding_window_view(image, (m, n))
-        return windows.transpose(2, 3, 0, 1).reshape((m * n, -1), order="F")
+        return _merged(np.lib.stride_tricks.sliding_window_view(image, (m, n)).transpose(2, 3, 0, 1))
     fill = 1 if indexed and image.dtype.kind == "f" else 0
     image = np.pad(image, ((0, -rows % m), (0, -columns % n)), constant_values=fill)
     tiles = image.reshape(image.shape[0] // m, m, image.shape[1] // n, n)
-    return tiles.transpose(1, 3, 0, 2).reshape((m * n, tiles.shape[0] * tiles.shape[2]), order="F")
+    return _merged(tiles.transpose(1, 3, 0, 2))
 
 
 def col2im(B, block, size, kind="sliding"):
-    """Columns back into an image: MATLAB's ``col2im`` (images/ref/col2im).
+    """Columns back into an image: MATLAB's col2im.
 
     "sliding" arranges one number per block, as an operation on the columns of `im2col` gives them; it does not add
     overlapping blocks. "distinct" puts the columns back as the blocks they were, and cuts the padding off.
@@ -227,7 +241,7 @@ def col2im(B, block, size, kind="sliding"):
     Returns
     -------
     A : ndarray
-        (M-m+1) x (N-n+1), or M x N. Of the class of B, in Fortran order; a view where B allows it.
+        (M-m+1) x (N-n+1), or M x N. Of the class of B, columns in one piece.
 
     Raises
     ------
@@ -236,6 +250,8 @@ def col2im(B, block, size, kind="sliding"):
 
     Notes
     -----
+    MATLAB's page: images/ref/col2im.
+
     SciPy has no such function. The sum of overlapping blocks, which other libraries call col2im, is
     `convx.conv_grad_input`.
 
@@ -258,10 +274,9 @@ def col2im(B, block, size, kind="sliding"):
         if columns.size != wanted[1]:
             raise MatlabError(f"B has {columns.size} elements, the sliding blocks are {shape[0]}x{shape[1]}.",
                               "images:col2im:wrongSizeOfB")
-        return columns.reshape(shape, order="F")
+        return columns.reshape(shape, order="F").copy(order="F")
     down, across = -(-rows // m), -(-width // n)
     if columns.shape != (m * n, down * across):
         raise MatlabError(f"B is {columns.shape[0]}x{columns.shape[1]}, {down * across} blocks of {m}x{n} need "
                           f"{m * n}x{down * across}.", "images:col2im:wrongSizeOfB")
-    tiles = columns.reshape((m, n, down, across), order="F").transpose(0, 2, 1, 3)
-    return tiles.reshape((m * down, n * across), order="F")[:rows, :width]
+    return _merged(columns.reshape((m, n, down, across), order="F").transpose(0, 2, 1, 3))[:rows, :width]

@@ -21,9 +21,9 @@ _COMMON = """shape : str, optional
         floor(taps/2) of 'full' (counted from 0). 'valid': what needs no padding, max(size - max(taps-1, 0), 0) long.
     algorithm : str, optional
         Not MATLAB's: "sums" (default) adds the products of each output, as MATLAB does; "auto" may take transforms,
-        which are faster for kernels of a thousand taps and more; see `convx.convolve`."""
+        which are faster for kernels of some thousand taps; see `convx.convolve`."""
 
-_CLASSES = """single if an operand is single, double otherwise, whatever the integer class; complex if an operand is."""
+_CLASSES = """Single if an operand is single, double otherwise, whatever the integer class; complex if an operand is."""
 
 
 def convolved(a: np.ndarray, b: np.ndarray, shape: str, dtype: np.dtype, algorithm: str = "sums") -> np.ndarray:
@@ -59,7 +59,8 @@ def conv(u, v, shape="full", *, algorithm="sums"):
     Returns
     -------
     w : ndarray
-        A vector, {classes} 'full' is a row or column as the longer operand is, as v if both are equally long;
+        A vector. {classes}
+        'full' is a row or column as the longer operand is, as v if both are equally long;
         'same' and 'valid' as u. 1-D if both operands are.
 
     Raises
@@ -121,7 +122,8 @@ def conv2(u, v, A=None, shape="full", *, algorithm="sums"):
     Returns
     -------
     C : ndarray
-        {classes} In Fortran order if A is. 1-D if it is a row and no operand has a second axis.
+        {classes}
+        In Fortran order if A is. 1-D if it is a row and no operand has a second axis.
 
     Raises
     ------
@@ -177,7 +179,8 @@ def convn(A, B, shape="full", *, algorithm="sums"):
     Returns
     -------
     C : ndarray
-        {classes} In Fortran order if A is. Dimensions of size 1 at the end are left out, as in
+        {classes}
+        In Fortran order if A is. Dimensions of size 1 at the end are left out, as in
         MATLAB. 1-D if it is a row and no operand has a second axis.
 
     Raises
@@ -218,7 +221,8 @@ def filter2(H, X, shape="same", *, algorithm="sums"):
     Returns
     -------
     Y : ndarray
-        {classes} In Fortran order if X is. 1-D if it is a row and no operand has a second axis.
+        {classes}
+        In Fortran order if X is. 1-D if it is a row and no operand has a second axis.
 
     Raises
     ------
@@ -243,6 +247,8 @@ def filter2(H, X, shape="same", *, algorithm="sums"):
 
 
 def _fill(function, first, sizes, default="full"):
+    if function.__doc__ is None:  # python -OO
+        return
     words = {name: " (default)" if name == default else "" for name in ("full", "same")}
     function.__doc__ = function.__doc__.format(common=_COMMON.format(first=first, sizes=sizes, **words),
                                                classes=_CLASSES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import conv1d
+from .. import avg_pool, conv1d
 from ._conv import convolved, turned
 from ._values import MatlabError, float_class, is_text, is_vector, returned, values, whole, word
 
@@ -242,6 +242,10 @@ def _from_zero(array):
 
 
 def _box_sums(a, shape):
-    """The sums of a under a box at every place that it reaches, zeros around."""
-    columns = convolved(a, np.ones((shape[0], 1)), "full", a.dtype)
-    return convolved(columns, np.ones((1, shape[1])), "full", a.dtype)
+    """The sums of a under a box at every place that it reaches, zeros around: averages of windows times their size."""
+    padding = tuple((n - 1, n - 1) for n in shape)
+    averages = avg_pool(a[None, None], shape, stride=1, padding=padding, count_include_pad=True)[0, 0]
+    averages *= shape[0] * shape[1]
+    if (a == np.rint(a)).all():  # sums of whole numbers are whole, and exact in MATLAB
+        np.rint(averages, out=averages)
+    return averages

@@ -6,7 +6,7 @@ import numpy as np
 
 from ._conv import convolved
 from ._matrix import band
-from ._values import SHAPES, MatlabError, float_class, is_vector, returned, values, whole, word
+from ._values import SHAPES, MatlabError, float_class, is_vector, numeric, returned, values, whole, word
 
 _METHODS = ("long-division", "least-squares")
 
@@ -123,13 +123,16 @@ def deconv(u, v, shape="full", *, Method="long-division", RegularizationFactor=0
                   message="Method must be 'long-division' or 'least-squares'.")
     shape = word(shape, SHAPES, identifier="MATLAB:conv2:unknownShapeParameter",
                  message="SHAPE must be 'full', 'same', or 'valid'.")
-    dtype, column = float_class(u, v), u.shape[0] != 1
+    factor = numeric(RegularizationFactor, "RegularizationFactor", "MATLAB:deconv:inputType")
+    if factor.size != 1 or factor.dtype.kind == "c":
+        raise MatlabError("RegularizationFactor must be a real scalar.", "MATLAB:deconv:inputType")
+    factor, dtype, column = factor.item(), float_class(u, v), u.shape[0] != 1
     with np.errstate(over="ignore"):
         u, v = (a.reshape(-1).astype(dtype) for a in (u, v))
     if method == "long-division":
         if shape != "full":
             raise MatlabError("SHAPE is not supported for the 'long-division' method.", "MATLAB:deconv:polydivShape")
-        if RegularizationFactor != 0:
+        if factor != 0:
             raise MatlabError("RegularizationFactor is not supported for the 'long-division' method.",
                               "MATLAB:deconv:polydivRegularizer")
         if v[0] == 0:
@@ -139,7 +142,7 @@ def deconv(u, v, shape="full", *, Method="long-division", RegularizationFactor=0
     elif method == "long-division":
         q, r = _divided(u, v)
     else:
-        q = _least_squares(u, v, shape, RegularizationFactor)
+        q = _least_squares(u, v, shape, factor)
         r = u - convolved(q, v, shape, dtype)
     q, r = (returned(a.reshape((-1, 1) if column else (1, -1)), flat) for a in (q, r))
     return (q, r) if nargout > 1 else q

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._values import MatlabError, numeric, word
+from ._values import MatlabError, numeric, sized, word
 
 EPS = np.finfo(np.float64).eps
 INVALID = "MATLAB:fspecial:invalidType"
@@ -37,7 +37,9 @@ def _size(argument) -> tuple[int, int]:
     if (sides < 1).any() or (sides != np.floor(sides)).any():
         raise MatlabError(f"HSIZE must hold positive whole numbers, not {sides.tolist()}.",
                           "MATLAB:fspecial:expectedInteger")
-    return int(sides[0]), int(sides[-1])
+    shape = int(sides[0]), int(sides[-1])
+    sized(shape, np.float64)
+    return shape
 
 
 def _grid(rows: int, columns: int):
@@ -74,6 +76,7 @@ def _quadrant(x, y, r: float):
 def _disk(radius=5):
     r = _scalar(radius, "RADIUS", above=0)
     half = int(np.ceil(r - 0.5))
+    sized((2 * half + 2,) * 2, np.float64)
     edges = np.arange(2 * half + 2) - (half + 0.5)
     corners = _quadrant(edges, edges[:, None], r)
     return np.diff(np.diff(corners, axis=0), axis=1) / (np.pi * r * r)
@@ -105,6 +108,7 @@ def _motion(length=9, theta=0):
     half, cos, sin = (length - 1) / 2, np.cos(phi), np.sin(phi)
     right = int(abs(np.trunc(half * cos + np.sign(cos) - length * EPS)))
     up = int(np.trunc(half * sin + 1 - length * EPS))
+    sized((2 * up + 1, 2 * right + 1), np.float64)
     x, y = np.arange(-right, right + 1), np.arange(up, -up - 1, -1)[:, None]
     along = np.clip(x * cos + y * sin, -half, half)
     h = np.maximum(1 - np.hypot(x - along * cos, y - along * sin), 0)
@@ -129,7 +133,7 @@ KERNELS = {"average": (_average, 1), "disk": (_disk, 1), "gaussian": (_gaussian,
 
 
 def fspecial(type, *parameters):
-    """Predefined two-dimensional kernels: MATLAB's ``fspecial`` (images/ref/fspecial).
+    """Predefined two-dimensional kernels: MATLAB's fspecial.
 
     All are kernels for correlation, as `imfilter` takes them. With x to the right, y downwards, both from the middle
     of an m x n kernel:
@@ -172,6 +176,8 @@ def fspecial(type, *parameters):
 
     Notes
     -----
+    MATLAB's page: images/ref/fspecial.
+
     SciPy has no such function; ``scipy.ndimage.gaussian_filter`` cuts its kernel at 4 sigma, "gaussian" at hsize.
     Octave's "log" does not subtract the mean, and its "motion" is another kernel.
 

@@ -7,7 +7,9 @@ row comes back 1-D when no argument had a second axis. Nothing is copied here bu
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from functools import lru_cache
+from math import prod
 from operator import index
 
 import numpy as np
@@ -171,6 +173,24 @@ def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
     if beyond is not None:
         out[beyond] = limits.max
     return out
+
+
+def sized(shape, dtype) -> None:
+    """A shape that an array may have, before it is made."""
+    if prod(shape) * np.dtype(dtype).itemsize > sys.maxsize:
+        raise MatlabError(f"Requested {'x'.join(map(str, shape))} array exceeds the maximum possible variable size.",
+                          "MATLAB:array:SizeLimitExceeded")
+
+
+@contextmanager
+def refusals(identifier: str):
+    """What convx refuses inside is refused with its sentence."""
+    try:
+        yield
+    except MatlabError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise MatlabError(str(error), identifier) from error
 
 
 def in_class(value, dtype, identifier: str):

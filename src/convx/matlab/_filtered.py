@@ -1,0 +1,117 @@
+"""The convolution of an image in a wider class, stored in the class of the image (what the filters of images share)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+
+import numpy as np
+
+from .. import convolve, get_num_threads
+from ._values import in_class, saturated
+
+BAND = 1 << 16  # outputs that are computed at a time in a class wider than that of the image
+SPLIT_DOUBLE, SPLIT_OTHERS = 49, 289  # taps from which MATLAB runs a kernel of rank 1 along columns, then rows
+
+
+def exact_in(kernel: np.ndarray, most: float):
+    """The smaller float class that sums products of `kernel` and whole numbers up to `most` without any rounding.
+
+    There is one if the kernel holds multiples of a power of two, so small that all sums, counted in it, are below the
+    2**24 or 2**53 up to which the class has every whole number; None otherwise.
+    """
+    bound = float(np.abs(kernel).sum()) * most
+    if kernel.dtype.kind == "c" or not np.isfinite(bound):
+        return None
+    for dtype, bits in ((np.float32, 24), (np.float64, 53)):
+        multiples = np.ldexp(kernel, bits - np.frexp(bound)[1])
+        if np.isfinite(multiples).all() and (multiples == np.rint(multiples)).all():
+            return np.dtype(dtype)
+    return None
+
+
+def _axes(kernels) -> tuple[int, ...]:
+    """Two axes at least: a row does not filter along the third one."""
+    return tuple(range(max([2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1)])))
+
+
+def _store(y: np.ndarray, out: np.ndarray, scale) -> None:
+    """Sums, which are lost, as the class of the image: rounded and saturated; logical is what does not round to 0."""
+    if scale is not None:
+        y = np.multiply(y, scale, dtype=np.float64, out=y if y.dtype == np.float64 else None)
+    if out.dtype.kind in "iu":
+        saturated(y, out.dtype, out, spare=y)
+    else:
+        with np.errstate(over="ignore"):  # a double that no single holds is Inf
+            out[...] = np.abs(y) >= 0.5 if out.dtype.kind == "b" else y
+
+
+def _in_bands(image, kernels, out, work, algorithm, scale) -> None:
+    """out = the class of out of the sums over whole windows, band by band: only a band exists in the class `work`.
+
+    Bands depend on the shapes alone, not on the number of threads, and every thread has one set of scratch arrays:
+    with new ones for every band the system would spend more on their pages than all filters on 3 x 3 taps.
+    """
+    order = "F" if out.flags.f_contiguous and not out.flags.c_contiguous else "C"
+    along = [n * (out.strides[a] > out.itemsize) for a, n in enumerate(out.shape)]
+    axis = along.index(max(along))  # the longest but the innermost
+    reach = sum(kernel.shape[axis] - 1 for kernel in kernels)
+    step = max(BAND * out.shape[axis] // out.size, 8 * reach, 1)  # of what is read an eighth is read twice at most
+    starts = range(0, out.shape[axis], step)
+    team = max(1, min(len(starts) // 2, get_num_threads()))  # a thread costs as much as half a band of 3 x 3 taps
+
+    def bands(thread):
+        rooms: dict = {}
+
+        def room(key, shape):
+            size = prod(shape)
+            if key not in rooms or rooms[key].size < size:
+                rooms[key] = np.empty(size, work)
+            return rooms[key][:size].reshape(shape, order=order)
+
+        for start in starts[thread::team]:
+            at = [slice(None)] * out.ndim
+            at[axis] = slice(start, start + step + reach)
+            given = image[tuple(at)]
+            y = room("given", given.shape)
+            np.copyto(y, given)
+            for number, kernel in enumerate(kernels):
+                shape = [n - taps + 1 for n, taps in zip(y.shape, kernel.shape, strict=True)]
+                y = convolve(y, kernel, "valid", axes=_axes(kernels), algorithm=algorithm, out=room(number, shape),
+                             workers=None if team == 1 else 1)
+            at[axis] = slice(start, start + step)
+            _store(y, out[tuple(at)], scale)
+
+    if team == 1:  # convolve has threads too
+        bands(0)
+        return
+    with ThreadPoolExecutor(team) as pool:
+        list(pool.map(bands, range(team)))
+
+
+def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm, scale=None) -> np.ndarray:
+    """The convolutions with `kernels`, in turn, of the image in the class `work`, as the class `dtype`.
+
+    boundary in NumPy's words; output "same" or "full". scale: what the sums are multiplied by in double.
+    """
+    rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
+    image = image.reshape(image.shape + (1,) * (rank - image.ndim))
+    kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
+    if image.dtype == work or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
+        y = image.astype(work, order="K", copy=False)
+        for kernel in kernels:
+            y = convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,
+                         cval=constant if boundary == "constant" else 0, alignment="matlab", algorithm=algorithm)
+            constant = constant * kernel.sum()  # what the next one finds around
+        if y.dtype == dtype and scale is None:
+            return y
+        out = np.empty_like(y, dtype)
+        _store(y, out, scale)
+        return out
+    reach = [sum(kernel.shape[a] - 1 for kernel in kernels) for a in range(rank)]
+    rims = [(n, n) if output == "full" else (n // 2, n - n // 2) for n in reach]
+    padded = np.pad(image, rims, mode=boundary, **({"constant_values": constant} if boundary == "constant" else {}))
+    order = "F" if image.flags.f_contiguous and not image.flags.c_contiguous else "C"
+    out = np.empty([n - r for n, r in zip(padded.shape, reach, strict=True)], dtype, order=order)
+    _in_bands(padded, kernels, out, work, algorithm, scale)
+    return out

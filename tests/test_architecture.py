@@ -186,6 +186,14 @@ def test_the_examples_of_plans_run():
     run_examples("Plan", type(convx.plan("conv", x, w)).__doc__)
 
 
+def test_the_build_installs_every_module():
+    sources = Path(__file__).parents[1] / "src" / "convx"
+    listed = set(re.findall(r"'([\w/]+\.py)'", (sources / "meson.build").read_text(encoding="utf-8")))
+    found = {path.relative_to(sources).as_posix() for path in sources.rglob("*.py")}
+    found = {name for name in found if not name.startswith("_kernels/")}  # their own build lists those
+    assert found <= listed <= found | {"_version.py"}
+
+
 def test_the_last_solver_never_refuses():
     last = SOLVERS[-1]
     assert last.name == "reference"

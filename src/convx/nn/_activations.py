@@ -20,7 +20,7 @@ sigmoid, erf, normal = _halves(special.expit), _halves(special.erf), _halves(spe
 
 
 class Activation(Layer):
-    """y = value(x) for every element; dx = dy * slope(x, y). The dtype of floats is kept."""
+    """y = value(x) for every element; dx = dy * slope(x, y). Floats keep their dtype, integers become float64."""
 
     def value(self, x):
         """The function."""
@@ -30,7 +30,12 @@ class Activation(Layer):
         """Its derivative, given x and y = value(x)."""
         raise NotImplementedError
 
+    def _input(self, x):
+        x = np.asarray(x)
+        return x.astype(float) if x.dtype.kind in "biu" else x
+
     def _apply(self, x, training, keep):
+        x = self._input(x)  # in a network nobody else has done it
         y = self.value(x)
         return y, (x, y)
 
@@ -74,8 +79,9 @@ class LeakyReLU(Activation):
         self.alpha = float(alpha)
 
     def value(self, x):
-        if 0 <= self.alpha <= 1:
-            return np.maximum(x, x * self.alpha)
+        if 0 < self.alpha <= 1:
+            y = np.asarray(x * self.alpha)
+            return np.maximum(x, y, out=y)
         return np.where(x > 0, x, x * self.alpha)
 
     def slope(self, x, y):

@@ -79,6 +79,8 @@ class Layer:
         -------
         y_shape : tuple of int
         """
+        if np.dtype(dtype).kind not in "fc":
+            raise TypeError(f"dtype={np.dtype(dtype)}: weights are floating or complex")
         y_shape = self.output_shape(x_shape)
         rng = np.random.default_rng(rng)
         for name, shape in self.shapes(x_shape).items():
@@ -126,7 +128,8 @@ class Layer:
         if weights:
             self.assign(weights)
         self._ready()
-        y, seen = self._apply(self._input(x), training, True)
+        with np.errstate(all="ignore"):  # infinities and nan are values like others
+            y, seen = self._apply(self._input(x), training, True)
         self._seen = (y.shape, seen)
         return y
 
@@ -151,7 +154,8 @@ class Layer:
         dy = np.asarray(dy)
         if dy.shape != shape:
             raise ValueError(f"dy has shape {dy.shape}, the result of this layer had {shape}")
-        dx, *others = self._gradients(dy, seen)
+        with np.errstate(all="ignore"):
+            dx, *others = self._gradients(dy, seen)
         return [dx, *others] if self.trained else dx
 
     def __call__(self, x, *weights):
@@ -162,7 +166,8 @@ class Layer:
             layer.__dict__.update(self.__dict__)
             layer.assign(weights)
         layer._ready()
-        return layer._apply(layer._input(x), False, False)[0]
+        with np.errstate(all="ignore"):
+            return layer._apply(layer._input(x), False, False)[0]
 
     def __repr__(self):
         held = [f"{name} {np.shape(getattr(self, name)) if getattr(self, name) is not None else 'not made yet'}"

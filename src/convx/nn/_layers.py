@@ -82,17 +82,19 @@ class BatchNorm(Layer):
 
     def _gradients(self, dy, seen):
         x, mean, var, training = seen
-        others = self._others(x.ndim)
+        others, dtype = self._others(x.ndim), np.result_type(x, dy)
         inverse = 1 / np.sqrt(var + self.eps)
-        spread = (x - self._along_channels(mean, x.ndim)) * self._along_channels(inverse, x.ndim)
+
+        def along(array):
+            return self._along_channels(array.astype(dtype, copy=False), x.ndim)
+
+        spread = (x - along(mean)) * along(inverse)
         dbeta, dgamma = dy.sum(axis=others, dtype=float), (dy * spread).sum(axis=others, dtype=float)
         dx = dy
         if training:
             count = prod(x.shape[a] for a in others)
-            dx = dy - (self._along_channels(dbeta, x.ndim) + spread * self._along_channels(dgamma, x.ndim)) / count
-        dx = dx * self._along_channels(self.gamma * inverse, x.ndim)
-        return (dx.astype(np.result_type(x, dy), copy=False), dgamma.astype(self.gamma.dtype),
-                dbeta.astype(self.beta.dtype))
+            dx = dy - (spread * along(dgamma / count) + along(dbeta / count))
+        return dx * along(self.gamma * inverse), dgamma.astype(self.gamma.dtype), dbeta.astype(self.beta.dtype)
 
     def _others(self, ndim: int):
         return tuple(a for a in range(ndim) if a != self._places(ndim)[1])
@@ -245,7 +247,8 @@ class Dropout(Layer):
     def _apply(self, x, training, keep):
         if not training or not self.rate:
             return x, None
-        factor = (self.rng.random(x.shape) >= self.rate) * np.asarray(1 / (1 - self.rate), x.dtype)
+        dtype = x.dtype if x.dtype.kind in "fc" else float
+        factor = (self.rng.random(x.shape) >= self.rate) * np.asarray(1 / (1 - self.rate), dtype)
         return x * factor, factor
 
     def _gradients(self, dy, seen):

@@ -224,7 +224,8 @@ class Sequential(Layer):
     def __call__(self, x):
         """y in inference mode; nothing is remembered."""
         self._ready()
-        return self._apply(np.asarray(x), False, False)[0]
+        with np.errstate(all="ignore"):
+            return self._apply(np.asarray(x), False, False)[0]
 
     def _apply(self, x, training, keep):
         outputs, seen = {-1: x}, []

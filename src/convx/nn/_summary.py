@@ -21,7 +21,7 @@ SIDES = "><><><<>>>>>"  # how the columns stand
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: what it is, what goes in and out, what it costs for one image."""
+    """One layer: what it is, what goes in and out, what it costs for one image of the batch."""
 
     layer: str
     filters: int | None
@@ -31,7 +31,7 @@ class Row:
     parameters: int
     multiply_adds: int
     activation_bytes: int
-    algorithm: str  # what convx picks for one image; "" where there is nothing to pick
+    algorithm: str  # what convx picks for the batch; "" where there is nothing to pick
     dense_parameters: int  # weights of a fully connected layer between the same input and output; 0: not a window
 
 
@@ -139,9 +139,14 @@ def _size(layer, given) -> str:
     if getattr(layer, "window", None) == "global":
         return "global"
     axes = layer.axes(given)
-    taps, steps = " x ".join(str(axis.taps) for axis in axes), sorted({max(axis.stride, axis.base) for axis in axes})
-    spread = sorted({abs(axis.dilation) for axis in axes})
-    return f"{taps} / {'x'.join(map(str, steps))}" + (f" d{'x'.join(map(str, spread))}" if spread != [1] else "")
+    taps, spread = " x ".join(str(axis.taps) for axis in axes), _once(abs(axis.dilation) for axis in axes)
+    return f"{taps} / {_once(max(axis.stride, axis.base) for axis in axes)}" + (f" d{spread}" if spread != "1" else "")
+
+
+def _once(numbers) -> str:
+    """One number if all are equal, else each."""
+    numbers = [str(number) for number in numbers]
+    return numbers[0] if len(set(numbers)) == 1 else "x".join(numbers)
 
 
 def _row(layer, sources, given, result, dtype) -> Row:
@@ -228,6 +233,11 @@ def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> 
     ------
     ValueError
         There is no such position.
+
+    Notes
+    -----
+    It is the hull of what is seen, walked backwards through the index relations of the layers. Padding counts as cells
+    outside; what another boundary rule than "constant" reads there is not followed to where it reads.
 
     Examples
     --------

@@ -11,11 +11,9 @@ from .._arguments import whole
 from ._layer import Layer, batched, places
 
 
-class _Like:
-    """A shape and a dtype in the place of an array."""
-
-    def __init__(self, shape, dtype=np.float32):
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+def like(shape, dtype=np.float32) -> np.ndarray:
+    """An array of this shape and dtype that takes no memory: plans look at nothing else."""
+    return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
 def _each(value, rank: int, name: str) -> tuple:
@@ -60,7 +58,7 @@ class _Windowed(Layer):
     def _planned(self, x_shape, dtype=np.float32):
         """The plan for inputs of this shape."""
         shapes = self.shapes(x_shape)
-        return convx.plan(self.operator, _Like(x_shape, dtype), _Like(shapes["w"], dtype), **self._call())
+        return convx.plan(self.operator, like(x_shape, dtype), like(shapes["w"], dtype), **self._call())
 
     def axes(self, x_shape):
         """The index relation of each spatial axis, base*i = stride*o + dilation*k - offset, as a plan states it."""
@@ -68,7 +66,7 @@ class _Windowed(Layer):
 
     def explain(self, x_shape, dtype=np.float32):
         """`convx.explain` of the forward call for inputs of this shape and dtype."""
-        return convx.explain(self.operator, _Like(x_shape, dtype), _Like(self.shapes(x_shape)["w"], dtype),
+        return convx.explain(self.operator, like(x_shape, dtype), like(self.shapes(x_shape)["w"], dtype),
                              **self._call())
 
     def output_shape(self, x_shape):
@@ -199,7 +197,7 @@ class LocallyConnected(_Windowed):
 
     def shapes(self, x_shape):
         w_shape = self._w_shape(x_shape)
-        y_shape = convx.plan("conv", _Like(x_shape), _Like(w_shape), **self._call()).problem.y_shape
+        y_shape = convx.plan("conv", like(x_shape), like(w_shape), **self._call()).problem.y_shape
         n_at, _, s_at = places(self.layout, len(y_shape))
         found = {"w": (*(y_shape[s] for s in s_at), *w_shape)}
         if self.bias:
@@ -244,7 +242,7 @@ class _Pool(Layer):
         sizes = [x_shape[s] for s in places(self.layout, len(x_shape))[2]]
         taps = sizes if self.window == "global" else _each(self.window, rank, "window")
         stride = self.options["stride"] or (1 if self.window == "global" else tuple(taps))
-        plan = convx.plan("conv", _Like((1, 1, *sizes)), _Like((1, 1, *taps)), stride=stride,
+        plan = convx.plan("conv", like((1, 1, *sizes)), like((1, 1, *taps)), stride=stride,
                           padding=self.options["padding"], dilation=self.options["dilation"])
         return plan.problem.geometry.axes
 

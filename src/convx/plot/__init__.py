@@ -11,6 +11,11 @@ one. Pictures are arrays of uint8. The numbers come from convx's public function
 plans, so that a drawing shows what the code does.
 """
 
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError('convx.plot needs matplotlib: pip install "convx-nd[plot]"') from error
+
 from ._arithmetic import arithmetic, arithmetic_gif
 from ._ascent import Ascent, ascend, ascents
 from ._matrix import operator_matrix

@@ -43,7 +43,7 @@ OPTIONS = {**dict.fromkeys(LAYERS, ("stride", "padding", "dilation", "boundary",
            **dict.fromkeys(SIGNALS, ("mode", "boundary", "cval", "alignment"))}
 OPTIONS["conv_transpose"] += ("output_padding", "output_shape")
 MOST_CELLS, MOST_STEPS = 40, 400  # along an axis: beyond, cells are smaller than their labels; frames of an animation
-GAP = 3.0  # cells between input and output
+GAP = 2.5  # cells between input and output
 
 
 def _sizes(value, name: str) -> tuple[tuple[int, ...], np.ndarray | None]:
@@ -84,7 +84,7 @@ class _Step:
         problem = convx.plan(operator, *like, **options).problem
         self.axes = problem.geometry.axes
         self.boundary = options.get("boundary", "constant")
-        if operator == "conv_transpose" and self.boundary != "constant":
+        if operator == "conv_transpose" and set(np.atleast_1d(self.boundary)) != {"constant"}:
             raise ValueError(f"boundary={self.boundary!r}: a conv_transpose adds what lies outside to where the rule "
                              "reads, which is not one window; only 'constant' can be drawn")
         if problem.swap:
@@ -143,7 +143,8 @@ class _Step:
 
     def text(self) -> str:
         """The numbers of the operator in words."""
-        words = [f"{times(self.taps)} taps"]
+        words = [{"conv": "", "conv_transpose": "transposed convolution: "}.get(self.operator, f"{self.operator}: ")
+                 + f"{times(self.taps)} taps"]
         if self.operator in SIGNALS:
             words.append(f"mode {self.options.get('mode', 'full')}")
         else:
@@ -161,7 +162,9 @@ class _Step:
         """The sum of an output, with numbers if there are any and they fit."""
         name = f"y[{', '.join(map(str, o))}]"
         if self.y is None:
-            return f"{name} = sum of the {prod(self.taps)} products under the window"
+            met = [(k, self.index(p)) for k, p in self.met(o)]
+            met = [f"w[{_index(k)}]\N{MIDDLE DOT}x[{_index(i)}]" for k, i in met if i is not None]
+            return f"{name} = {(' + '.join(met) or '0') if len(met) <= 5 else f'the sum of {len(met)} products'}"
         terms = [(self.value(p), self.w[k]) for k, p in self.met(o)]
         products = " + ".join(f"{number(a)}\N{MIDDLE DOT}{number(b)}" for a, b in terms)
         return f"{name} = {products} = {number(self.y[o])}" if len(terms) <= 9 else f"{name} = {number(self.y[o])}"
@@ -217,7 +220,7 @@ class _Scene:
 
     def rectangle(self, corner, colour, name, edge=LINE, width=0.8, dashed=False, order=1.0, size=(1, 1)):
         patch = Rectangle(corner, *size, facecolor=colour, edgecolor=edge, linewidth=width, zorder=order, gid=name,
-                          linestyle=(0, (2.5, 2)) if dashed else "solid")
+                          linestyle=(0, (2.5, 2)) if dashed else "solid", clip_on=False)
         self.axes.add_patch(patch)
         return patch
 
@@ -239,7 +242,7 @@ class _Scene:
                 inside = kind == "input"
                 self.write(self.x_corner(position), number(job.value(position)), colour=INK if inside else SOFT)
             elif kind == "zero":
-                self.write(self.x_corner(position), "0", colour=SOFT)
+                self.write(self.x_corner(position), "0", colour=SOFT, order=2.5)  # a tap hides it
         for o in np.ndindex(job.out):
             self.outputs[o] = self.rectangle(self.y_corner(o), LATER, f"output {_index(o)}")
         if any(abs(axis.dilation) > 1 for axis in job.axes):
@@ -282,7 +285,7 @@ class _Scene:
         for artist in self.moving:
             artist.remove()
         done = np.ravel_multi_index(o, job.out)
-        for place, (index, patch) in enumerate(self.outputs.items()):
+        for place, patch in enumerate(self.outputs.values()):
             patch.set_facecolor(DONE if place < done else NOW if place == done else LATER)
         taps = dict(job.met(o))
         self.moving = [self._tap(k, position) for k, position in taps.items()]
@@ -316,7 +319,7 @@ class _Scene:
             starts = [np.add(self.x_corner(position), (0.5, 1)) for position in taps.values()]
             pairs = [(start, np.add(target, (0.5, 0))) for start in starts]
         else:
-            pairs = [(low + (span[0], 0), target), (low + span, np.add(target, (0, 1)))]
+            pairs = [(np.add(low, (span[0], 0)), target), (low + span, np.add(target, (0, 1)))]
         return [self.axes.plot(*np.transpose(pair), color=WINDOW, linewidth=0.9, alpha=0.55, zorder=4, gid="ray")[0]
                 for pair in pairs]
 

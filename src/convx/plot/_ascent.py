@@ -105,7 +105,7 @@ def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=
     >>> net = nn.Sequential(nn.Conv(4, 3, padding="same"), nn.ReLU())
     >>> net.init((1, 3, 16, 16), rng=0)
     (1, 4, 16, 16)
-    >>> found = plot.ascend(net, 1, 2, size=16, steps=10, rng=0)
+    >>> found = plot.ascend(net, 1, 3, size=16, steps=10, rng=0)
     >>> found.losses[-1] > found.losses[0], found.picture.shape
     (True, (16, 16, 3))
     """

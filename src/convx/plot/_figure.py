@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-
-try:
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError('convx.plot needs matplotlib: pip install "convx-nd[plot]"') from error
+from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1f2933", "#66727f", "#9aa5b1"  # text, notes, edges of cells
-INPUT, READ, ZERO = "#cfe3f5", "#e9f2fa", "#ffffff"  # cells of x; what a boundary rule reads; padding and inserted zeros
+INPUT, READ, ZERO = "#cfe3f5", "#e9f2fa", "#ffffff"  # cells of x; what a boundary rule reads; padding, inserted zeros
 TAP, TAP_OUTSIDE, WINDOW = "#f7b267", "#fbe3c8", "#c2410c"  # taps on x; taps on padding; the window's outline
 DONE, NOW, LATER = "#cfe8d5", "#6fbf83", "#ffffff"  # outputs: computed, of this step, not yet
 

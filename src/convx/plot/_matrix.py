@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from ..linop import as_sparse
+from ..linop import as_linear_operator, as_sparse
 from ._figure import INK, LINE, SOFT, blank, number, real, times
 
 MOST = 512  # rows and columns: an entry keeps a pixel of its own
@@ -40,7 +41,7 @@ def operator_matrix(w, x_shape, *, operator="conv", **options):
     >>> from convx import plot
     >>> figure = plot.operator_matrix(np.arange(1.0, 10).reshape(1, 1, 3, 3), (1, 5, 5))
     >>> matrix = figure.axes[0].images[0].get_array()
-    >>> matrix.shape, matrix.count(), float(matrix[0, 6])                # y[0, 0] takes x[1, 1] five times
+    >>> matrix.shape, int(matrix.count()), float(matrix[0, 6])           # y[0, 0] takes x[1, 1] five times
     ((9, 25), 81, 5.0)
     """
     w = real(w, "w")
@@ -50,15 +51,10 @@ def operator_matrix(w, x_shape, *, operator="conv", **options):
     if not min(matrix.shape):
         raise ValueError(f"the matrix has {matrix.shape[0]} rows and {matrix.shape[1]} columns: there is nothing to "
                          "draw")
-    entries = np.ma.masked_all(matrix.shape)
+    entries = np.ma.masked_array(np.zeros(matrix.shape), True)
     entries[matrix.row, matrix.col] = matrix.data
-    return _drawn(entries, tuple(x_shape), _y_shape(w, x_shape, operator, options), operator)
-
-
-def _y_shape(w, x_shape, operator, options):
-    from ..linop import as_linear_operator
-
-    return as_linear_operator(w, x_shape, operator=operator, **options).y_shape
+    y_shape = as_linear_operator(w, x_shape, operator=operator, **options).y_shape
+    return _drawn(entries, tuple(x_shape), y_shape, operator)
 
 
 def _drawn(entries, x_shape, y_shape, operator):
@@ -70,8 +66,9 @@ def _drawn(entries, x_shape, y_shape, operator):
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
     largest = float(np.abs(entries).max() or 1) if entries.count() else 1.0
-    picture = axes.imshow(entries, cmap="RdBu_r", vmin=-1.25 * largest, vmax=1.25 * largest, interpolation="nearest",
-                          aspect="equal")
+    written = columns <= MOST_NUMBERS and rows <= MOST_NUMBERS
+    limit = (1.8 if written else 1.25) * largest  # pale enough for the numbers in the cells
+    picture = axes.imshow(entries, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal")
     for along, shape, line in ((columns, x_shape, axes.axvline), (rows, y_shape, axes.axhline)):
         run = shape[-1]
         for place in range(run, along, run) if 1 < run < along else ():
@@ -88,7 +85,7 @@ def _drawn(entries, x_shape, y_shape, operator):
     figure.text(left / width, 1 - 0.38 / height,
                 f"{times(entries.shape)} matrix, {entries.count()} entries ({share:.0%} of its places)", ha="left",
                 va="top", fontsize=9, color=SOFT)
-    if columns <= MOST_NUMBERS and rows <= MOST_NUMBERS:
+    if written:
         for row, column in zip(*np.nonzero(~np.ma.getmaskarray(entries)), strict=True):
             text = number(entries[row, column])
             axes.text(column, row, text, ha="center", va="center", color=INK,
@@ -107,6 +104,4 @@ def _shape(shape) -> str:
 
 
 def _whole_ticks(along):
-    from matplotlib.ticker import FixedLocator, MaxNLocator
-
     return FixedLocator(range(along)) if along <= MOST_NUMBERS else MaxNLocator(integer=True)

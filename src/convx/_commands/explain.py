@@ -46,13 +46,18 @@ def geometry(line: str) -> Geometry:
         raise Failure(f"{line!r}: {error}") from None
 
 
+def _after(axis) -> int:
+    """The padding after an axis; what the last stride leaves over is none."""
+    after = axis.stride * (axis.out - 1) + axis.dilation * (axis.taps - 1) + 1 - axis.size - axis.offset
+    return 0 if -axis.stride < after < 0 else after
+
+
 def layer(line: str) -> tuple[Geometry, dict]:
     """The Geometry of a problem line, and the keywords of the layer that it is."""
     g = geometry(line)
     if any(a.base != 1 or a.stride < 1 or a.dilation < 1 for a in g.axes):
         raise Failure(f"{line!r}: base, stride and dilation of a layer are 1, above 0 and above 0")
-    padding = tuple((a.offset, a.stride * (a.out - 1) + a.dilation * (a.taps - 1) + 1 - a.size - a.offset)
-                    for a in g.axes)
+    padding = tuple((a.offset, _after(a)) for a in g.axes)
     return g, {"stride": tuple(a.stride for a in g.axes), "dilation": tuple(a.dilation for a in g.axes),
                "padding": padding, "boundary": tuple(a.boundary for a in g.axes)}
 

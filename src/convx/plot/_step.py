@@ -129,10 +129,9 @@ class Step:
         else:
             words += [f"{name} {once(np.broadcast_to(self.options.get(name, 1), len(self.size)).tolist())}"
                       for name in ("stride", "dilation")]
-            padding = self.options.get("padding", "valid")
-            words.append(f"padding {padding if isinstance(padding, (str, int)) else once(padding)}")
-        if self.boundary != "constant":
-            words.append(f"boundary {self.boundary if isinstance(self.boundary, str) else once(self.boundary)}")
+            words.append(f"padding {_padding(self.options.get('padding', 'valid'))}")
+        if set(np.atleast_1d(self.boundary)) != {"constant"}:
+            words.append(f"boundary {once(np.atleast_1d(self.boundary))}")
         if self.options.get("flip"):
             words.append("kernel turned around")
         return ", ".join(words)
@@ -147,6 +146,13 @@ class Step:
         terms = [(self.value(p), self.w[k]) for k, p in self.met(o)]
         products = " + ".join(f"{number(a)}\N{MIDDLE DOT}{number(b)}" for a, b in terms)
         return f"{name} = {products} = {number(self.y[o])}" if len(terms) <= 9 else f"{name} = {number(self.y[o])}"
+
+
+def _padding(padding) -> str:
+    """The word, the number, or per axis the number or pair."""
+    if not hasattr(padding, "__iter__") or isinstance(padding, str):
+        return str(padding)
+    return once(once(pair) if hasattr(pair, "__iter__") else str(pair) for pair in padding)
 
 
 def _extent(axis) -> tuple[int, int]:

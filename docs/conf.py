@@ -15,7 +15,8 @@ project, author, version = "convx", "the convx developers", convx.__version__
 project_copyright = author
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "plain_text", "numpydoc", "myst_parser",
               "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["examples/*", "gallery/*", "_ext/*", "auto_gallery/*.ipynb", "auto_gallery/*.py", "**/*.md5"]
+exclude_patterns = ["gallery/*"]  # sphinx-gallery reads them
+default_role, smartquotes = "py:obj", False  # `name` is code, and words of options keep their quotes
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"navbar_align": "left", "show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
@@ -30,7 +31,6 @@ autosummary_ignore_module_all = False
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 
-
 ROOMS = ("convx", "convx.image", "convx.linop", "convx.matlab", "convx.nn", "convx.nn.zoo", "convx.plot", "convx.torch")
 with mock(autodoc_mock_imports):
     modules = {name: importlib.import_module(name) for name in ROOMS}
@@ -40,7 +40,7 @@ autosummary_context = {"exported": {
            and word != "zoo"] for name, module in modules.items()}}
 
 sphinx_gallery_conf = {
-    "examples_dirs": "gallery", "gallery_dirs": "auto_gallery", "filename_pattern": r"\.py$", "ignore_pattern": "__init__",
+    "examples_dirs": "gallery", "gallery_dirs": "auto_gallery", "filename_pattern": r"\.py$",
     "image_scrapers": ("drawings",), "reset_modules": (), "download_all_examples": False, "show_signature": False,
     "min_reported_time": 1e9, "show_memory": False, "remove_config_comments": True, "plot_gallery": True,
     "write_computation_times": False, "within_subsection_order": "FileNameSortKey", "capture_repr": (),

@@ -12,7 +12,8 @@ import pytest
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if ">>> " in page.read_text("utf-8")))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in PAGES if ">>> " in page.read_text(encoding="utf-8")]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

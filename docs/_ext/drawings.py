@@ -16,7 +16,7 @@ SHOWN = {}  # example: what it has shown
 
 
 def _picture(value) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3) and min(value.shape[:2]) > 1
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
 
 
 def drawings(block, block_vars, gallery_conf):

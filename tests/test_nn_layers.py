@@ -213,6 +213,14 @@ def test_sentences():
             make()
     with pytest.raises(TypeError, match="filters must be an integer"):
         nn.Conv(2.5, 3)
+    for make in (lambda: nn.Conv(2, 3, strides=2), lambda: nn.ConvTranspose(2, 3, pad=1),
+                 lambda: nn.LocallyConnected(2, 3, output_padding=1), lambda: nn.MaxPool(2, divisor=2),
+                 lambda: nn.AvgPool(2, ties="all")):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            make()
+    for network in (nn.Conv(2, 3), nn.Sequential(nn.Conv(2, 3))):
+        with pytest.raises(TypeError, match="x_shape=8: a shape is a tuple of integers"):
+            network.init(8)
     with pytest.raises(ValueError, match="stride"):
         nn.Conv(2, 3, stride=0).init(x.shape)
     with pytest.raises(ValueError, match="at least one tap"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _layout
+from .._arguments import shape_of
 
 
 class Layer:
@@ -85,6 +86,7 @@ class Layer:
         """
         if np.dtype(dtype).kind not in "fc":
             raise TypeError(f"dtype={np.dtype(dtype)}: weights are floating or complex")
+        x_shape = shape_of(x_shape, "x_shape")
         y_shape = self.output_shape(x_shape)
         rng = np.random.default_rng(rng)
         for name, shape in self.shapes(x_shape).items():

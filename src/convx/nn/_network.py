@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._arguments import shape_of
 from ._layer import Layer, batched, matched
 
 
@@ -27,6 +28,10 @@ class Join(Layer):
         if not sources:
             raise ValueError(f"{type(self).__name__} needs the number of at least one layer")
         self.sources, self.layout = sources, batched(layout)
+
+    def init(self, x_shape, rng=None, dtype=np.float32):
+        """Nothing to make; x_shape is a list of shapes."""
+        return self.output_shape(x_shape)
 
     def _input(self, x):
         return [np.asarray(a) for a in x]
@@ -189,7 +194,7 @@ class Sequential(Layer):
 
     def init(self, x_shape, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
-        y_shape = tuple(x_shape)
+        x_shape = y_shape = shape_of(x_shape, "x_shape")
         for layer, given, y_shape in self.walk(x_shape):  # noqa: B007 (the last one is the result)
             layer.init(given, rng, dtype)
         return y_shape
@@ -198,7 +203,7 @@ class Sequential(Layer):
 
     def walk(self, x_shape):
         """(layer, the shape it takes, the shape it gives) of every layer; a join takes a list of shapes."""
-        shapes = {-1: tuple(int(size) for size in x_shape)}
+        shapes = {-1: shape_of(x_shape, "x_shape")}
         for i, layer in enumerate(self.layers):
             given = self._taken(shapes, i)
             try:

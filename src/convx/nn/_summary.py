@@ -162,7 +162,7 @@ def _row(layer, sources, given, result, dtype) -> Row:
     _, r_order = _places(main, len(result))
     given_shape, y_shape = tuple(first[a] for a in order), tuple(result[a] for a in r_order)
     parameters = sum(prod(shape) for leaf, taken, _ in leaves
-                     for name_, shape in leaf.shapes(taken).items() if name_ in leaf.trained)
+                     for array, shape in leaf.shapes(taken).items() if array in leaf.trained)
     dense = prod(given_shape) * prod(y_shape) if isinstance(main, _Windowed) else 0
     return Row(
         layer=getattr(layer, "name", None) or name,

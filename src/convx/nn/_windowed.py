@@ -29,11 +29,11 @@ class _Windowed(Layer):
     operator = "conv"
 
     def __init__(self, filters, taps, *, stride=1, padding="valid", dilation=1, groups=1, bias=True, layout=None,
-                 w_layout=None, boundary="constant", flip=False, algorithm="auto", workers=None, **more):
+                 w_layout=None, boundary="constant", flip=False, algorithm="auto", workers=None):
         self.filters, self.taps, self.layout = whole(filters, "filters", 1), taps, batched(layout)
         self.options = {"stride": stride, "padding": padding, "dilation": dilation,
                         "groups": whole(groups, "groups", 1), "w_layout": w_layout, "boundary": boundary, "flip": flip,
-                        "algorithm": algorithm, **more}
+                        "algorithm": algorithm}
         self.workers = workers
         self.bias = bias
         self.trained = ("w", "b") if bias else ("w",)
@@ -171,7 +171,8 @@ class ConvTranspose(_Windowed):
     operator = "conv_transpose"
 
     def __init__(self, filters, taps, *, output_padding=0, output_shape=None, **options):
-        super().__init__(filters, taps, output_padding=output_padding, output_shape=output_shape, **options)
+        super().__init__(filters, taps, **options)
+        self.options |= {"output_padding": output_padding, "output_shape": output_shape}
 
 
 class LocallyConnected(_Windowed):
@@ -225,13 +226,12 @@ class _Pool(Layer):
     """What MaxPool and AvgPool share."""
 
     def __init__(self, window, stride=None, *, padding="valid", dilation=1, ceil_mode=False, layout=None,
-                 workers=None, **more):
+                 workers=None):
         self.window, self.layout, self.workers = window, batched(layout), workers
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
-        self.more = more
 
     def _call(self):
-        return {**self.options, **self.more, "layout": self.layout, "workers": self.workers}
+        return {**self.options, "layout": self.layout, "workers": self.workers}
 
     def output_shape(self, x_shape):
         # One image with one channel tells: no rule about sizes stands here a second time.
@@ -308,7 +308,8 @@ class AvgPool(_Pool):
     """
 
     def __init__(self, window, stride=None, *, count_include_pad=False, divisor=None, **options):
-        super().__init__(window, stride, count_include_pad=count_include_pad, divisor=divisor, **options)
+        super().__init__(window, stride, **options)
+        self.options |= {"count_include_pad": count_include_pad, "divisor": divisor}
 
     def _apply(self, x, training, keep):
         return convx.avg_pool(x, self.window, **self._call()), x.shape

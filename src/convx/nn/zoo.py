@@ -63,7 +63,7 @@ def yolov2(outputs: int = 425, *, width: int = 32, layout=None) -> Sequential:
     Returns
     -------
     net : Sequential
-        For sizes that 32 divides.
+        For multiples of 32, and other sizes whose 16th, rounded down on the way, is even.
 
     Examples
     --------

@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_operator(options, outside):
     for value in (*x.flat, *y.flat):
         assert f"{value:g}".replace("-", minus) in said
     assert outside in said
-    assert f"y[1, 2] = 5·1 + 6.5·{minus}2 = {minus}8" in said and f"×{minus}2" in said
+    assert f"y[1, 2] = 5·1 + 6.5·({minus}2) = {minus}8" in said and f"×{minus}2" in said
     early = texts(plot.arithmetic(x, w, padding=((0, 0), (1, 0)), step=0, **options))
     assert sum("=" in text for text in early) == 1 and early.count(f"{minus}8") == 0
 

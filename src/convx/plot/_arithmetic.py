@@ -25,15 +25,15 @@ class _Scene:
         self.flat = len(job.size) == 1
         across = [high - low + 1 for low, high in zip(job.low, job.high, strict=True)]
         if self.flat:
-            columns, rows = across[0] + 1.0, 4.2
+            columns, rows = across[0] + 1.0, 3.7
         else:
             columns, rows = across[1] + GAP + job.out[1], max(across[0], job.out[0])
         self.cell = min(0.56, 11 / columns, 7.5 / rows)  # inches
-        below, above = 1.05, 0.42
+        below, above = 1.05, 0.45
         width, height = max(columns * self.cell + 0.4, 6.4), rows * self.cell + below + above
         self.figure = f.blank(width, height)
         self.axes = self.figure.add_axes((0.2 / width, below / height, 1 - 0.4 / width, rows * self.cell / height))
-        self.x_at = (-job.low[0] + 0.5, 0.9) if self.flat else (
+        self.x_at = (-job.low[0] + 0.5, 0.3) if self.flat else (
             -job.low[1], (rows - across[0]) / 2 - job.low[0])
         self.y_at = None if self.flat else (across[1] + GAP, (rows - job.out[0]) / 2)
         self.axes.set_xlim(0, columns)
@@ -54,7 +54,7 @@ class _Scene:
         if self.flat:  # under the middle of its window
             axis = self.job.axes[0]
             middle = axis.stride * o[0] - axis.offset + axis.dilation * (axis.taps - 1) / 2
-            return middle + self.x_at[0], 3.1
+            return middle + self.x_at[0], 2.5
         return o[1] + self.y_at[0], o[0] + self.y_at[1]
 
     # Drawing ------------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class _Scene:
         return patch
 
     def write(self, corner, text, share=0.34, colour=f.INK, at=(0.5, 0.5), order=6.0):
-        points = max(self.cell * 72 * share, 3)
+        points = max(self.cell * 72 * min(share, 1.3 / len(text) if "$" not in text else share), 3)
         return self.axes.text(corner[0] + at[0], corner[1] + at[1], text, fontsize=points, color=colour, ha="center",
                               va="center", zorder=order)
 
@@ -96,7 +96,7 @@ class _Scene:
         size_in, size_out = f"input {times(job.size)}", f"output {times(job.out)}"
         if self.flat:
             head = f"{size_in}, {size_out}"
-            figure.text(0.5, 1 - 0.08 / height, head, ha="center", va="top", fontsize=11, color=f.INK)
+            figure.text(0.5, 1 - 0.12 / height, head, ha="center", va="top", fontsize=11, color=f.INK)
         else:
             columns = self.axes.get_xlim()[1]
             left, right = self.x_at[0] + job.low[1], self.y_at[0]
@@ -105,7 +105,7 @@ class _Scene:
                                  (right + job.out[1] / 2, size_out)):
                 scale = self.cell / width  # a cell as a share of the figure
                 centre = room.x0 + room.width / 2 + (middle - columns / 2) * scale
-                figure.text(centre, 1 - 0.08 / height, text, ha="center", va="top", fontsize=11, color=f.INK)
+                figure.text(centre, 1 - 0.12 / height, text, ha="center", va="top", fontsize=11, color=f.INK)
         self.caption = figure.text(0.5, 0.86 / height, "", ha="center", va="center", fontsize=10, color=f.INK)
         figure.text(0.5, 0.58 / height, job.text(), ha="center", va="center", fontsize=9, color=f.SOFT)
         names = {"input": ("input", f.INPUT, False), "padding": ("padding", f.ZERO, True),
@@ -152,7 +152,8 @@ class _Scene:
         if self.job.w is None:
             return [self.write(self.x_corner(position), f"$w_{{{listed(k)}}}$")]
         weight = f"\N{MULTIPLICATION SIGN}{number(self.job.w[k])}"
-        return [self.write(self.x_corner(position), weight, 0.2, f.WINDOW, (0.7, 0.84))]
+        size = min(0.2, 1.2 / len(weight))
+        return [self.write(self.x_corner(position), weight, size, f.WINDOW, (0.93 - 0.3 * size * len(weight), 0.84))]
 
     def _rays(self, low, span, target, taps):
         """From the window to the output; in one dimension from each tap."""

@@ -126,6 +126,7 @@ class Step:
                  + f"{times(self.taps)} taps"]
         if self.operator in SIGNALS:
             words.append(f"mode {self.options.get('mode', 'full')}")
+            words += [f"alignment {self.options['alignment']}"] if "alignment" in self.options else []
         else:
             words += [f"{name} {once(np.broadcast_to(self.options.get(name, 1), len(self.size)).tolist())}"
                       for name in ("stride", "dilation")]
@@ -144,7 +145,7 @@ class Step:
             met = [f"w[{listed(k)}]\N{MIDDLE DOT}x[{listed(i)}]" for k, i in met if i is not None]
             return f"{name} = {(' + '.join(met) or '0') if len(met) <= 5 else f'the sum of {len(met)} products'}"
         terms = [(self.value(p), self.w[k]) for k, p in self.met(o)]
-        products = " + ".join(f"{number(a)}\N{MIDDLE DOT}{number(b)}" for a, b in terms)
+        products = " + ".join(f"{number(a)}\N{MIDDLE DOT}{number(b) if b >= 0 else f'({number(b)})'}" for a, b in terms)
         return f"{name} = {products} = {number(self.y[o])}" if len(terms) <= 9 else f"{name} = {number(self.y[o])}"
 
 

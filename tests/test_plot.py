@@ -106,6 +106,14 @@ def test_numbers_are_those_of_the_operator(options, outside):
     assert sum("=" in text for text in early) == 1 and early.count(f"{minus}8") == 0
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.uint64, np.float16, np.float32])
+def test_numbers_of_any_real_dtype(dtype):
+    x, w = np.array([1, 0, 1, 1]).astype(dtype), np.array([1, 1]).astype(dtype)
+    assert "y[2] = 1·1 + 1·1 = 2" in texts(plot.arithmetic(x, w, step=2))
+    y = plot.arithmetic(x, np.array([-1, 1]), step=0)
+    assert "y[0] = 1·(−1) + 0·1 = −1" in texts(y)
+
+
 def test_the_example_of_the_fourth_tutorial():
     x = np.array([[35, 40, 41, 45, 50], [40, 40, 42, 46, 52], [42, 46, 50, 55, 55], [48, 52, 56, 58, 60],
                   [56, 60, 65, 70, 75]], np.uint8)

@@ -109,16 +109,17 @@ class _Scene:
         self.caption = figure.text(0.5, 0.86 / height, "", ha="center", va="center", fontsize=10, color=f.INK)
         figure.text(0.5, 0.58 / height, job.text(), ha="center", va="center", fontsize=9, color=f.SOFT)
         names = {"input": ("input", f.INPUT, False), "padding": ("padding", f.ZERO, True),
-                 "read": ("padding, read from the input", f.READ, True), "zero": ("inserted zero", f.ZERO, False),
+                 "read": ("padding by its rule", f.READ, True), "zero": ("inserted zero", f.ZERO, False),
                  "tap": ("tap", f.TAP, False)}
         handles = [Patch(facecolor=colour, edgecolor=f.LINE, linestyle="--" if dashed else "-", label=text)
                    for name, (text, colour, dashed) in names.items() if name in present]
         if "hole" in present:
-            handles.append(Patch(facecolor="none", edgecolor=f.WINDOW, label="window (holes by dilation)"))
+            handles.append(Patch(facecolor="none", edgecolor=f.WINDOW, label="window with holes"))
         handles += [Patch(facecolor=colour, edgecolor=f.LINE, label=text)
                     for text, colour in (("this output", f.NOW), ("outputs before", f.DONE))]
-        figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8,
-                      handlelength=1.1, handleheight=1.1, columnspacing=1.3, borderaxespad=0.4, labelcolor=f.INK)
+        figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=f.INK,
+                      fontsize=8 if len(handles) < 7 else 7, handlelength=1.1, handleheight=1.1, columnspacing=1.3,
+                      borderaxespad=0.4)
 
     def show(self, o):
         """Move to the step of output o."""

@@ -30,6 +30,7 @@ def _sizes(value, name: str) -> tuple[tuple[int, ...], np.ndarray | None]:
     """(shape, values or None) of an array, or of sizes."""
     if isinstance(value, np.ndarray):
         shape, values = value.shape, real(value, name)
+        values = values.astype(np.int64) if values.dtype.kind == "b" else values
     else:
         values = None
         shape = tuple(value) if hasattr(value, "__iter__") and not isinstance(value, str) else (value,)
@@ -78,9 +79,8 @@ class Step:
                              f"cells along an axis; {MOST_CELLS} can be drawn")
         self.y = None
         if self.x is not None:
-            x, w = (a if a.dtype.kind == "f" else a.astype(np.int64) for a in (self.x, self.w))
-            y = getattr(convx, operator)(x.reshape(shape(x.shape)), w.reshape(shape(w.shape)), **options)
-            self.y = y.reshape(self.out)
+            arrays = (a.reshape(shape(a.shape)) for a in (self.x, self.w))
+            self.y = getattr(convx, operator)(*arrays, **options).reshape(self.out)
 
     def kind(self, position) -> str:
         """What lies at a position: input, inserted zero, padding, or what a boundary rule reads there."""

@@ -205,15 +205,22 @@ def test_interleaved_channels_become_one_row(boundary):
 
 
 def test_an_axis_without_taps_becomes_a_batch_that_nobody_uses():
-    geometry = parse("n1 g1 c3 m4 i5x60 k1x3 o5x58")
-    strides = (0, 900, 300, 60, 1), (9, 9, 3, 3, 1), (0, 1160, 290, 58, 1)
+    geometry = parse("n1 g1 c3 m4 i5x9x60 k1x2x3 o5x8x58")
+    strides = (0, 8100, 2700, 540, 60, 1), (18, 18, 6, 6, 3, 1), (0, 9280, 2320, 464, 58, 1)
     (nest,), _ = normal_form(geometry, *strides)
-    window, = nest.windows
-    assert (nest.n, nest.x[0], nest.y[0], window.axis.taps) == (5, 60, 58, 3)
+    assert (nest.n, nest.x[0], nest.y[0], [v.axis.taps for v in nest.windows]) == (5, 540, 464, [2, 3])
     # A batch of one looks like any batch: cutting a batch must not change how its parts are computed.
     for n in (1, 2):
         nest, = contiguous(replace(geometry, n=n))
-        assert (nest.n, [v.axis.taps for v in nest.windows]) == (n, [1, 3])
+        assert (nest.n, [v.axis.taps for v in nest.windows]) == (n, [1, 2, 3])
+
+
+@pytest.mark.parametrize("taps", ["1x3", "3x1"])
+def test_rows_and_columns_keep_the_plane(taps):
+    """Kernels take several rows together, and run along the columns of a row."""
+    strides = (0, 0, 0, 60, 1), (9, 9, 3, 3, 1), (0, 0, 0, 60, 1)
+    (nest,), _ = normal_form(parse(f"n1 g1 c1 m1 i50x60 k{taps} o50x60 p{'0x1' if taps == '1x3' else '1x0'}"), *strides)
+    assert nest.n == 1 and [(v.axis.out, v.xs) for v in nest.windows] == [(50, 60), (60, 1)]
 
 
 def test_unshared_weights_become_groups_that_nobody_uses():

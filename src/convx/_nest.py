@@ -15,6 +15,8 @@ from itertools import product
 from ._geometry import BOUNDARIES, Axis, Geometry
 
 KERNEL_RANK = 3
+PLANE = 2  # windows that stay though they have one tap: kernels take several rows together, and run along columns
+SHORT = 16  # a run that is no use to vectors: channels of a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def _fold(nest: Nest) -> Nest:
         if v.wo and nest.g == 1 and nest.x[1] == nest.y[1] == 0:
             nest = replace(nest, g=v.axis.out, x=(nest.x[0], v.xs, nest.x[2]), w=(v.wo, *nest.w[1:]),
                            y=(nest.y[0], v.ys, nest.y[2]), windows=rest)
-        elif not v.wo and nest.n == 1 and nest.x[0] == nest.y[0] == 0:
+        elif not v.wo and len(nest.windows) > PLANE and nest.n == 1 and nest.x[0] == nest.y[0] == 0:
             nest = replace(nest, n=v.axis.out, x=(v.xs, *nest.x[1:]), y=(v.ys, *nest.y[1:]), windows=rest)
     return nest
 
@@ -217,7 +219,7 @@ def _merge(u: Window, v: Window) -> Window | None:
         return None
     if u.is_plain():
         return Window(Axis(a.out * k, 1, a.out * k), v.xs, 0, v.wo, v.ys)
-    if a.stride != 1 or v.wo or u.wi or a.boundary not in ("constant", "wrap"):
+    if k > SHORT or a.stride != 1 or v.wo or u.wi or a.boundary not in ("constant", "wrap"):
         return None
     return Window(replace(a, size=a.size * k, out=a.out * k, dilation=a.dilation * k, offset=a.offset * k),
                   v.xs, u.ws, 0, v.ys)

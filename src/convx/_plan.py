@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _exact, _select, _threads, _trial
+from . import _exact, _select, _separable, _threads, _trial
 from ._kernels.ready import SLOTS, Front
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._problem import Problem
@@ -207,7 +207,8 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
     """y from native arrays of computable dtypes: the nests, the rims folded back, a bias per unit."""
     problem = plan.problem
     unit, bias = (bias, None) if bias is not None and bias.ndim > 1 else (None, bias)
-    _walk(plan, x, w, bias, y, threads, weights)
+    if not _separable.walk(plan, x, w, bias, y, threads):
+        _walk(plan, x, w, bias, y, threads, weights)
     for number, rim in enumerate(problem.rims):
         key = "rim", number
         child = plan.schedules.get(key)
@@ -277,6 +278,8 @@ def _steps(plan: Plan, x, w, bias, y, weights):
     if problem.swap:
         x, w, x_slot, w_slot = w, x, w_slot, x_slot
     if not x.dtype == w.dtype == y.dtype == problem.compute_dtype or y.dtype.kind != "f" or problem.rims:
+        return None
+    if _separable.passes(plan, is_fortran(x)):  # the values of w decide
         return None
     if bias is not None and (type(bias) is not np.ndarray or bias.ndim != 1 or bias.dtype != y.dtype
                              or not bias.flags.c_contiguous):

@@ -164,6 +164,21 @@ def test_rounding_and_saturation():
         assert found.dtype == np.dtype(dtype) and found.tolist() == [[expected]], (dtype, gain, value)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_means_of_the_ends_of_a_class(dtype):
+    """Weights whose sum is one give the ends back; a little more is saturated."""
+    limits = np.iinfo(dtype)
+    for end in (limits.min, limits.max):
+        a = np.full((9, 9), end, dtype)
+        for h in (np.ones((3, 3)) / 9, fspecial("gaussian", 7, 2), fspecial("disk", 3), np.full((2, 2), 0.3)):
+            if a.itemsize < 8 or h.size == 4:  # doubles near the ends of 64 bits are far apart
+                assert np.array_equal(imfilter(a, h, "replicate"), a)
+            assert np.array_equal(imfilter(a, -h, "replicate"), rounded(sums(a.astype(float), -h, "replicate"), dtype))
+        if a.itemsize < 8:
+            assert np.array_equal(imgaussfilt(a, 1.5), a) and np.array_equal(imgaussfilt(a, 4), a)
+            assert np.array_equal(imboxfilt(a, 5), a) and np.array_equal(imboxfilt(a, NormalizationFactor=0.2), a)
+
+
 def test_sums_of_multiples_of_a_power_of_two_are_exact():
     exact_in = convx.matlab._filtered.exact_in
     assert exact_in(np.array([1.0, -2.0]), 255) == exact_in(np.array([0.25, 0.125]), 255) == np.float32
@@ -396,6 +411,7 @@ def test_disk_is_the_area_of_the_pixels(r):
                      if j - .5 < p < j + .5] + [0] * (j == 0)
             area = scipy.integrate.quad(height, j - .5, j + .5, args=(i - .5, i + .5), points=sorted(turns) or None,
                                         epsabs=1e-11)[0]
+            assert (h[c + i, c + j] > 0) == (area > 1e-10)
             for value in (h[c + i, c + j], h[c - i, c + j], h[c + j, c - i], h[c - j, c - i]):
                 assert abs(value - area / (np.pi * r * r)) < 1e-8
 

@@ -59,6 +59,8 @@ class Arranged:
         for a in self.rest:
             found = found + n % self.shape[a] * steps[a]
             n = n // self.shape[a]
+        if self.window == list(range(self.rank)):  # planes lie in one piece
+            return places + found
         found = np.broadcast_to(found, places.shape)
         for a in self.window:
             found = found + places % self.shape[a] * steps[a]

@@ -78,8 +78,10 @@ def _disk(radius=5):
     half = int(np.ceil(r - 0.5))
     sized((2 * half + 2,) * 2, np.float64)
     edges = np.arange(2 * half + 2) - (half + 0.5)
-    corners = _quadrant(edges, edges[:, None], r)
-    return np.diff(np.diff(corners, axis=0), axis=1) / (np.pi * r * r)
+    areas = np.diff(np.diff(_quadrant(edges, edges[:, None], r), axis=0), axis=1)
+    near = np.maximum(abs(np.arange(-half, half + 1)) - 0.5, 0)
+    areas[np.hypot(near, near[:, None]) >= r] = 0  # outside: the differences leave noise
+    return np.maximum(areas, 0) / (np.pi * r * r)
 
 
 def _gaussian(hsize=(3, 3), sigma=0.5):

@@ -144,12 +144,12 @@ def whole(argument, name: str, *, identifier: str, least: int = 0) -> int:
     return value
 
 
-def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
+def saturated(array: np.ndarray, dtype, out=None, spare=None, inside=False) -> np.ndarray:
     """Real floats as an integer class: to the nearest, halves away from zero, ends for what lies beyond, nan is 0.
 
     What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54, and
     this still makes it of 0.5, as the sum is rounded. out: where the result goes; spare: an array of the shape and
-    class of `array`, or itself, that is overwritten.
+    class of `array`, or itself, that is overwritten; inside: nothing lies beyond and nothing is nan.
     """
     array, dtype = np.asarray(array), np.dtype(dtype)
     limits, real = np.iinfo(dtype), array.dtype.type
@@ -161,7 +161,7 @@ def saturated(array: np.ndarray, dtype, out=None, spare=None) -> np.ndarray:
     if not array.size:
         return out
     t = np.add(array, np.copysign(half, array) if dtype.kind == "i" else half, out=spare)
-    if low <= np.trunc(t.min()) and np.trunc(t.max()) <= high:  # neither holds with a nan
+    if inside or (low <= np.trunc(t.min()) and np.trunc(t.max()) <= high):  # neither holds with a nan
         np.copyto(out, t, casting="unsafe")
         return out
     absent = np.isnan(t)

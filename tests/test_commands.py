@@ -1,13 +1,15 @@
 """The command line as a user meets it: results, exit statuses, wrong files; nothing half written or overwritten."""
 
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import convx
 from convx import image
-from convx.__main__ import main
+from convx.__main__ import _parser, main
 from convx._commands._files import Failure, written
 
 pytestmark = pytest.mark.once
@@ -213,6 +215,16 @@ def test_explain(run):
     failed(run("explain", "i5 k3", "--layout", "CHWN"), "CHWN is none of NCHW, NHWC, HWCN")
     failed(run("explain", "i5 k3", "--dtype", "floaty"), "floaty")
     failed(run("explain", "i5 k3", "--algorithm", "magic"), "magic")
+
+
+def test_the_page_of_commands_names_each():
+    page = Path(__file__).parents[1] / "docs" / "commands.md"
+    if not page.exists():
+        pytest.skip("not the source tree")
+    (commands,) = (action.choices for action in _parser()._actions if action.choices)
+    assert re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE) == list(commands)
+    for line in re.findall(r"^convx (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert _parser().parse_args(shlex.split(line)).command in commands
 
 
 def test_explain_a_stride_that_leaves_cells_over(run):

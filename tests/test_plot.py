@@ -335,8 +335,9 @@ def test_ascent_by_hand_and_by_seed():
                                      ((net, 0, 6), {"size": 8}, "filter=6: layer 0 has 6"),
                                      ((net, 0, 0), {"size": 8, "steps": 0}, "steps=0"),
                                      ((net, 0, 0), {"start": np.ones((3, 3))}, "start has the shape"),
+                                     ((net, 0, 0), {"dtype": int}, "dtype=int64: an input that climbs"),
                                      ((nn.Conv(1, 3), 0, 0), {"size": 8}, "has no w yet")):
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises((ValueError, TypeError), match=text):
             plot.ascend(*arguments, **options)
 
 

@@ -52,8 +52,7 @@ def _part(net, layer, size, channels):
     shape |= dict(zip(s_at, (whole(s, "size", 1) for s in np.broadcast_to(size, 2).tolist()), strict=True))
     x_shape = tuple(shape[a] for a in range(4))
     y_shape = part.output_shape(x_shape)
-    y_c_at = _layout.x_places(_layout.family(net.layout, 2), 2, True)[1] if len(y_shape) == 4 else 1
-    return part, x_shape, (n_at, *s_at, c_at), y_shape, y_c_at
+    return part, x_shape, (n_at, *s_at, c_at), y_shape, c_at if len(y_shape) == 4 else 1
 
 
 def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=None, start=None,
@@ -109,7 +108,9 @@ def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=
     >>> found.losses[-1] > found.losses[0], found.picture.shape
     (True, (16, 16, 3))
     """
-    steps = whole(steps, "steps", 1)
+    steps, dtype = whole(steps, "steps", 1), np.dtype(dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"dtype={dtype}: an input that climbs is of floats")
     if start is not None:
         start = np.asarray(start)
         if start.ndim != 3:

@@ -1,13 +1,15 @@
 """The command line as a user meets it: results, exit statuses, wrong files; nothing half written or overwritten."""
 
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import convx
 from convx import image
-from convx.__main__ import main
+from convx.__main__ import _parser, main
 from convx._commands._files import Failure, written
 
 pytestmark = pytest.mark.once
@@ -213,6 +215,106 @@ def test_explain(run):
     failed(run("explain", "i5 k3", "--layout", "CHWN"), "CHWN is none of NCHW, NHWC, HWCN")
     failed(run("explain", "i5 k3", "--dtype", "floaty"), "floaty")
     failed(run("explain", "i5 k3", "--algorithm", "magic"), "magic")
+
+
+def test_the_page_of_commands_names_each():
+    page = Path(__file__).parents[1] / "docs" / "commands.md"
+    if not page.exists():
+        pytest.skip("not the source tree")
+    (commands,) = (action.choices for action in _parser()._actions if action.choices)
+    assert re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE) == list(commands)
+    for line in re.findall(r"^convx (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert _parser().parse_args(shlex.split(line)).command in commands
+
+
+def test_explain_a_stride_that_leaves_cells_over(run):
+    status, said, _ = run("explain", "i6x9 k3x3 s2x4")
+    assert status == 0 and "o2x2" in said.splitlines()[0]
+
+
+def test_draw(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert run("draw", "i5x5 k3x3 s2 p1", "still.png") == (0, "", "")
+    with Image.open(tmp_path / "still.png") as file:
+        assert file.format == "PNG" and file.width > 400
+    assert run("draw", "i4 k3 p1 edge", "film.gif", "--rate", "5")[0] == 0
+    with Image.open(tmp_path / "film.gif") as file:
+        assert file.n_frames == 4 and file.info["duration"] == 200
+    assert run("draw", "i4 k3 p1", "line.svg", "--step", "1")[0] == 0
+    assert (tmp_path / "line.svg").read_text().startswith("<?xml")
+    before = (tmp_path / "still.png").read_bytes()
+    failed(run("draw", "i4 k3", "still.png"), "still.png exists already; --force replaces it")
+    assert (tmp_path / "still.png").read_bytes() == before
+    assert run("draw", "i4 k3", "still.png", "--force")[0] == 0 and (tmp_path / "still.png").read_bytes() != before
+    for arguments, text in ((("i4 k3", "a.tif"), "the suffix is none of .png, .svg, .pdf, .gif"),
+                            (("i4x4x4 k3x3x3", "a.png"), "x has 3 axes"), (("i4 k5", "a.png"), "a kernel of 5 taps"),
+                            (("i4", "a.png"), "at least the words i and k"), (("i4 k3", "no/a.png"), "no folder no"),
+                            (("i4 k3", "a.png", "--step", "2"), "step=2: there are 2 steps"),
+                            (("i4 k3", "a.gif", "--step", "1"), "a GIF shows all steps"),
+                            (("i4 k3", "a.gif", "--rate", "0"), "rate=0"), (("i50 k3", "a.png"), "50 cells")):
+        failed(run("draw", *arguments), text)
+    assert names(tmp_path) == ["film.gif", "line.svg", "still.png"]
+
+
+def test_draw_takes_the_layer_of_the_line(run, monkeypatch):
+    plot = pytest.importorskip("convx.plot")
+    made = []
+
+    def arithmetic(x, w, **options):
+        made.append((x, w, options))
+        return plot.tiled  # no figure: the command fails after it
+
+    monkeypatch.setattr(plot, "arithmetic", arithmetic)
+    with pytest.raises(AttributeError):
+        run("draw", "i9x8 k3x2 s2x1 p1 d1x2 wrap", "a.png")
+    with pytest.raises(AttributeError):
+        run("draw", "i5x6 k3x3 s2 p1", "a.png", "--transposed", "--step", "4")
+    common = {"boundary": ("wrap",) * 2}
+    assert made[0] == ((9, 8), (3, 2), {"stride": (2, 1), "dilation": (1, 2), "padding": ((1, 1), (1, 1)),
+                                        "step": 20, **common})
+    assert made[1] == ((3, 3), (3, 3), {"stride": (2, 2), "dilation": (1, 1), "padding": ((1, 1), (1, 0)), "step": 4,
+                                        "boundary": ("constant",) * 2, "operator": "conv_transpose",
+                                        "output_shape": (5, 6)})
+
+
+def test_summary(run, tmp_path):
+    status, said, _ = run("summary", "vgg16")
+    assert status == 0 and "138,357,544" in said and "224 x 224 x   3  ->  224 x 224 x  64" in said
+    assert "416 x 416 x   3  ->  416 x 416 x  32" in run("summary", "yolov2")[1]
+    assert " 32 x  32 x   3  ->" in run("summary", "yolov2", "--input", "1x3x32x32")[1]
+    for arguments, text in ((("resnet",), "neither an .onnx file nor one of vgg16, yolov2"),
+                            (("a.onnx",), "there is no file a.onnx"), (("vgg16", "--input", "3y4"), "sizes are needed"),
+                            (("vgg16", "--input", "x=1x3x64x64"), "one input without a name"),
+                            (("vgg16", "--input", "1x3"), "layer 0")):
+        failed(run("summary", *arguments), text)
+
+
+def test_summary_of_a_file(run, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    w = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+
+    def file(name, sizes):
+        ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", sizes), ("y", None))]
+        onnx.save(helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:], [w])), tmp_path / name)
+
+    file("fixed.onnx", ["n", 3, 8, 9])
+    status, said, _ = run("summary", "fixed.onnx")
+    lines = [line.split() for line in said.splitlines()]
+    assert status == 0 and lines[1:3] == [["0", "Conv", "108", "1x3x8x9", "->", "1x4x6x7", "672"],
+                                          ["1", "Relu", "1x4x6x7", "->", "1x4x6x7", "672"]]
+    assert "108 in the file's arrays, 108 read" in said and "1,344 bytes" in said
+    assert "2x3x8x9" in run("summary", "fixed.onnx", "--input", "2x3x8x9")[1]
+    assert "5x3x8x9" in run("summary", "fixed.onnx", "--input", "x=5x3x8x9")[1]
+    failed(run("summary", "fixed.onnx", "--input", "1x3x9x9"), "the network takes")
+    failed(run("summary", "fixed.onnx", "--input", "z=1x3x8x9"), "the inputs are x")
+    file("open.onnx", ["n", 3, "h", "w"])
+    failed(run("summary", "open.onnx"), "leaves sizes of the input x open")
+    assert "1x3x5x5" in run("summary", "open.onnx", "--input", "1x3x5x5")[1]
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    failed(run("summary", "broken.onnx"), "broken.onnx")
 
 
 def test_bench_runs(run, monkeypatch):

@@ -17,11 +17,12 @@ Rooms of their own, imported when asked for:
     convx.image     named kernels, and pictures filtered with a matrix as image editors do
     convx.linop     convolutions as SciPy's linear operators and sparse matrices
     convx.nn        networks of layers: forward, backward, tables, ONNX files
+    convx.plot      drawings: convolution arithmetic, matrices, kernels, receptive fields (needs matplotlib)
     convx.torch     convolutions of PyTorch tensors, differentiable
 
 The floors, each importing only lower ones:
     9  __main__  _commands/*  _compat/*  _demo/*
-    8  image
+    8  image  plot/*
     7  linop  matlab/*  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from . import __version__
-from ._commands import bench, demo, explain, filter, info, matlab_check
+from ._commands import bench, demo, draw, explain, filter, info, matlab_check, summary
 from ._commands._files import Failure
 
 
@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="convx", description="Convolution of NumPy arrays, and of pictures.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for module in (demo, filter, explain, bench, info, matlab_check):
+    for module in (demo, filter, explain, draw, summary, bench, info, matlab_check):
         module.add(commands)
     return parser
 

@@ -46,10 +46,24 @@ def geometry(line: str) -> Geometry:
         raise Failure(f"{line!r}: {error}") from None
 
 
-def run(options) -> None:
-    g = geometry(options.problem)
+def _after(axis) -> int:
+    """The padding after an axis; what the last stride leaves over is none."""
+    after = axis.stride * (axis.out - 1) + axis.dilation * (axis.taps - 1) + 1 - axis.size - axis.offset
+    return 0 if -axis.stride < after < 0 else after
+
+
+def layer(line: str) -> tuple[Geometry, dict]:
+    """The Geometry of a problem line, and the keywords of the layer that it is."""
+    g = geometry(line)
     if any(a.base != 1 or a.stride < 1 or a.dilation < 1 for a in g.axes):
-        raise Failure(f"{options.problem!r}: base, stride and dilation of a layer are 1, above 0 and above 0")
+        raise Failure(f"{line!r}: base, stride and dilation of a layer are 1, above 0 and above 0")
+    padding = tuple((a.offset, _after(a)) for a in g.axes)
+    return g, {"stride": tuple(a.stride for a in g.axes), "dilation": tuple(a.dilation for a in g.axes),
+               "padding": padding, "boundary": tuple(a.boundary for a in g.axes)}
+
+
+def run(options) -> None:
+    g, keywords = layer(options.problem)
     space, taps = [a.size for a in g.axes], [a.taps for a in g.axes]
     channels, filters = g.g * g.c, g.g * g.m
     layout = options.layout.upper()
@@ -58,12 +72,8 @@ def run(options) -> None:
               "HWCN": ((*space, channels, g.n), (*taps, g.c, filters))}
     if layout not in shapes:
         raise Failure(f"--layout {options.layout} is none of {', '.join(shapes)}")
-    padding = tuple((a.offset, a.stride * (a.out - 1) + a.dilation * (a.taps - 1) + 1 - a.size - a.offset)
-                    for a in g.axes)
     try:
         x, w = (SimpleNamespace(shape=shape, dtype=options.dtype) for shape in shapes[layout])
-        print(explain("conv", x, w, stride=tuple(a.stride for a in g.axes), dilation=tuple(a.dilation for a in g.axes),
-                      padding=padding, groups=g.g, boundary=tuple(a.boundary for a in g.axes), layout=layout,
-                      algorithm=options.algorithm))
+        print(explain("conv", x, w, groups=g.g, layout=layout, algorithm=options.algorithm, **keywords))
     except (ValueError, TypeError) as error:
         raise Failure(str(error)) from None

@@ -64,6 +64,10 @@ class Layer:
         """(dx, gradients of the trained arrays)."""
         raise NotImplementedError
 
+    def _input_gradient(self, dy, seen):
+        """dx alone; layers with weights leave the others out."""
+        return self._gradients(dy, seen)[0]
+
     # What a user calls ------------------------------------------------------------------------------------------------
 
     def init(self, x_shape, rng=None, dtype=np.float32) -> tuple[int, ...]:
@@ -150,15 +154,35 @@ class Layer:
         ValueError
             dy has another shape than y.
         """
+        with np.errstate(all="ignore"):
+            dx, *others = self._gradients(*self._remembered(dy, "backward"))
+        return [dx, *others] if self.trained else dx
+
+    def input_gradient(self, dy):
+        """dx of the last `forward` alone: what `backward` gives first, without the work for the weights' gradients.
+
+        Parameters
+        ----------
+        dy : array_like
+            The gradient with respect to y, of its shape.
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            As `backward`.
+        """
+        with np.errstate(all="ignore"):
+            return self._input_gradient(*self._remembered(dy, "input_gradient"))
+
+    def _remembered(self, dy, name: str):
+        """dy, and what the last forward kept for it."""
         if self._seen is None:
-            raise RuntimeError(f"{type(self).__name__}.backward needs a forward before it")
+            raise RuntimeError(f"{type(self).__name__}.{name} needs a forward before it")
         shape, seen = self._seen
         dy = np.asarray(dy)
         if dy.shape != shape:
             raise ValueError(f"dy has shape {dy.shape}, the result of this layer had {shape}")
-        with np.errstate(all="ignore"):
-            dx, *others = self._gradients(dy, seen)
-        return [dx, *others] if self.trained else dx
+        return dy, seen
 
     def __call__(self, x, *weights):
         """y in inference mode; nothing is remembered, and weights that are given serve this call only."""

@@ -161,6 +161,9 @@ class Dense(Layer):
         x, w = seen
         return (dy @ w.conj(), dy.T @ x.conj(), *((dy.sum(axis=0),) if self.bias else ()))
 
+    def _input_gradient(self, dy, seen):
+        return dy @ seen[1].conj()
+
 
 class Flatten(Layer):
     """All axes but the batch in one, in the order in which the layout names them: (N, C*H*W) or (N, H*W*C).

@@ -248,10 +248,23 @@ class Sequential(Layer):
         return outputs[len(self.layers) - 1], seen
 
     def _gradients(self, dy, seen):
-        dys, found = {len(self.layers) - 1: dy}, []
+        found = []
+
+        def one(layer, dy, seen):
+            dx, *others = layer._gradients(dy, seen)
+            found[:0] = others
+            return dx
+
+        return self._back(dy, seen, one), *found
+
+    def _input_gradient(self, dy, seen):
+        return self._back(dy, seen, lambda layer, dy, seen: layer._input_gradient(dy, seen))
+
+    def _back(self, dy, seen, one):
+        """dx of the network; one(layer, dy, seen) gives that of a layer."""
+        dys = {len(self.layers) - 1: dy}
         for i in reversed(range(len(self.layers))):
-            dx, *others = self.layers[i]._gradients(dys.pop(i), seen[i])
-            found = [*others, *found]
+            dx = one(self.layers[i], dys.pop(i), seen[i])
             for source, part in zip(self.sources[i], dx if isinstance(self.layers[i], Join) else [dx], strict=True):
                 dys[source] = dys[source] + part if source in dys else part
-        return dys[-1], *found
+        return dys[-1]

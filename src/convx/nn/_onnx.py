@@ -26,6 +26,17 @@ class Step(NamedTuple):
     drop: tuple[str, ...]  # values that nobody needs afterwards
 
 
+class Ran(NamedTuple):
+    """A node that has run, and what it took and made."""
+
+    name: str
+    operator: str
+    taken: tuple[tuple[int, ...], ...]  # shapes of what depends on the input
+    made: tuple[tuple[int, ...], ...]
+    weights: int  # numbers in the arrays of the file that it reads
+    size: int  # bytes of the results
+
+
 class Graph:
     """A network read from an ONNX file: call it with its input.
 
@@ -80,6 +91,33 @@ class Graph:
                 _execute(step, values)
         found = [values[port.name] for port in self.outputs]
         return found[0] if len(found) == 1 else found
+
+    def trace(self, x):
+        """Run the network, and tell of every node once it has run.
+
+        Parameters
+        ----------
+        x : array_like or mapping of str to array_like
+            As for a call; nothing runs before the first node is asked for.
+
+        Yields
+        ------
+        node : Ran
+            Its `name`, `operator`, the shapes that it has `taken` and `made`, the number of `weights` that it reads
+            from the file, and the `size` of its results in bytes.
+        """
+        values = self._constants | self._accept(x)
+        for step in self._steps:
+            node = step.node
+            taken = tuple(values[name].shape for name in node.inputs if name and name not in self._constants)
+            weights = sum(values[name].size for name in node.inputs if name in self._constants)
+            with np.errstate(all="ignore"):
+                _execute(step._replace(drop=()), values)
+            made = [values[name] for name in node.outputs if name]
+            yield Ran(node.name, node.operator, taken, tuple(array.shape for array in made), weights,
+                      sum(array.nbytes for array in made))
+            for name in step.drop:
+                del values[name]
 
     def _accept(self, x) -> dict:
         if not hasattr(x, "keys"):

@@ -96,6 +96,10 @@ class _Windowed(Layer):
         found = backward(x, w, dy, workers=self.workers, **self._call(), **self._bias_kind())
         return found if self.bias else found[:2]
 
+    def _input_gradient(self, dy, seen):
+        x, w = seen
+        return getattr(convx, f"{self.operator}_grad_input")(dy, w, x.shape, workers=self.workers, **self._call())
+
     def _bias_kind(self) -> dict:
         return {}
 

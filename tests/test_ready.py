@@ -4,6 +4,7 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -409,3 +410,31 @@ def test_results_are_new_arrays():
     kept = first.copy()
     second = convx.conv2d(2 * X, W, padding=1)
     assert not np.shares_memory(first, second) and np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_results_start_on_a_cache_line_and_own_their_memory(order):
+    x = np.asarray(np.ones((60, 90), np.float32), order=order)
+    pool = np.asarray(np.ones((1, 1, 160, 90), np.float32), order=order)
+    for call in (lambda: convx.correlate(x, np.ones((3, 3), np.float32)), lambda: convx.max_pool(pool, 2, stride=1)):
+        results = [call() for _ in range(3)]  # the long way, and straight
+        for y in results:
+            assert y.ctypes.data % 64 == 0 and y.flags.owndata and y.flags.f_contiguous == (order == "F")
+        y = results.pop()
+        size = y.size
+        y.resize(3 * size, refcheck=False)
+        assert not y[size:].any()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+def test_large_results_are_given_back():
+    def peak():
+        return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines()
+                    if line.startswith("VmHWM"))
+
+    x, w = np.ones((1, 1, 1500, 1500), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    convx.conv2d(x, w, padding="same")
+    before = peak()
+    for _ in range(100):  # 9 MB each
+        convx.conv2d(x, w, padding="same")
+    assert peak() - before < 100_000  # kB

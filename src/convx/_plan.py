@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _exact, _select, _separable, _threads, _trial
-from ._kernels.ready import SLOTS, Front
+from ._kernels.ready import SLOTS, Front, empty
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._problem import Problem
 from ._solvers import reference
@@ -449,7 +449,7 @@ def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
 
 def empty_like_layout(problem: Problem, x, dtype):
     """A new y in the memory order of x: a Fortran-ordered x gives a Fortran-ordered y."""
-    return np.empty(problem.y_shape, dtype, order="F" if is_fortran(x) else "C")
+    return empty(problem.y_shape, np.dtype(dtype), is_fortran(x))
 
 
 def _complex_operands(problem: Problem, dtype, x, w):

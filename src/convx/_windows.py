@@ -14,6 +14,7 @@ from math import gcd, prod
 import numpy as np
 
 from . import _kernels
+from ._kernels import ready
 from ._geometry import Axis, Geometry
 from ._plan import Plan, Problem, compute, is_fortran, native
 
@@ -164,10 +165,10 @@ def laid_out(array, dtype):
 
 def empty(shape, x, dtype, out=None):
     """out where the kernel can write to it, else a new array in the memory order of x."""
-    order = "F" if is_fortran(x) else "C"
-    if out is not None and native(out, dtype) is out and out.flags[order + "_CONTIGUOUS"]:
+    fortran = is_fortran(x)
+    if out is not None and native(out, dtype) is out and out.flags["F_CONTIGUOUS" if fortran else "C_CONTIGUOUS"]:
         return out
-    return np.empty(shape, dtype, order=order)
+    return ready.empty(tuple(shape), np.dtype(dtype), fortran)
 
 
 def _team(threads, *arrays):

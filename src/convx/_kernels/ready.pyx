@@ -9,6 +9,7 @@ record of a call and repeats it. Whatever is not known, or wrong, or overlaps, i
 
 import numpy as np
 
+from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 cimport numpy as cnp
 from numpy cimport PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES, ndarray, npy_intp
@@ -34,7 +35,16 @@ cdef extern from "numpy/arrayobject.h":
     int PyArray_TYPE(ndarray)
     npy_intp PyArray_NBYTES(ndarray)
 
+cdef extern from "_memory.h":
+    ctypedef struct PyDataMem_Handler:
+        pass
+    PyDataMem_Handler lines_handler
+    object PyDataMem_SetHandler(object)
+
+cdef object LINES = PyCapsule_New(&lines_handler, "mem_handler", NULL)
+
 cdef enum:
+    SMALL = 4096   # elements of a result below which NumPy's own memory, which it keeps at hand, is the faster
     AXES = 8       # arrays of more axes go the long way
     ARGUMENTS = 20  # of one function
     NOTHING = -1
@@ -167,6 +177,33 @@ cdef bint alike(object a, object b) except -1:
     return True
 
 
+cdef object on_lines(int nd, npy_intp* dims, int kind, bint fortran):
+    """A new array that starts on a cache line, if it is not small."""
+    cdef npy_intp size = 1
+    cdef object kept
+    cdef int i
+    for i in range(nd):
+        size *= dims[i]
+    if size < SMALL:
+        return cnp.PyArray_EMPTY(nd, dims, kind, fortran)
+    kept = PyDataMem_SetHandler(LINES)
+    try:
+        return cnp.PyArray_EMPTY(nd, dims, kind, fortran)
+    finally:
+        PyDataMem_SetHandler(kept)
+
+
+def empty(tuple shape, dtype, bint fortran):
+    """numpy.empty of one of NumPy's own dtypes, starting on a cache line where that matters."""
+    cdef npy_intp dims[64]
+    cdef int i
+    if not dtype.isnative or dtype.hasobject or len(shape) > 64:
+        return np.empty(shape, dtype, order="F" if fortran else "C")
+    for i in range(len(shape)):
+        dims[i] = shape[i]
+    return on_lines(len(shape), dims, dtype.num, fortran)
+
+
 cdef class Record:
     """One call: its forms and options, and what it came down to."""
     cdef Form forms[OPERANDS]
@@ -216,7 +253,7 @@ cdef class Record:
             if self.zero:
                 y = cnp.PyArray_ZEROS(self.nd, self.dims, self.kind, self.fortran)
             else:
-                y = cnp.PyArray_EMPTY(self.nd, self.dims, self.kind, self.fortran)
+                y = on_lines(self.nd, self.dims, self.kind, self.fortran)
         elif self.zero:
             memset(PyArray_DATA(<ndarray>out), 0, PyArray_NBYTES(<ndarray>out))
         operands[X], operands[W], operands[BIAS] = <PyObject*>x, <PyObject*>w, <PyObject*>bias

@@ -14,8 +14,8 @@ from math import gcd, prod
 import numpy as np
 
 from . import _kernels
-from ._kernels import ready
 from ._geometry import Axis, Geometry
+from ._kernels import ready
 from ._plan import Plan, Problem, compute, is_fortran, native
 
 KINDS = {np.dtype("f"): "f32", np.dtype("d"): "f64", np.dtype("u8"): "i64"}

@@ -50,7 +50,7 @@ def _area(windows, few: bool) -> int:
 
 def seconds(nest, kind, threads):
     """Vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every vector of
-    outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 3 us.
+    outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 10 us.
 
     One core of a Sapphire Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
     gradients in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
@@ -77,7 +77,7 @@ def seconds(nest, kind, threads):
         time += outputs * (0.2 * nest.depth + 6.0 + stored)
     size = 8 if kind == "f64" else 4
     values = nest.outputs + nest.g * area
-    return 3e-6 + (vectors * time * 1e-9 + values * size / 32e9) / threads
+    return 1e-5 + (vectors * time * 1e-9 + values * size / 32e9) / threads
 
 
 def _columns(nest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -171,8 +172,13 @@ def _ways(nest, kind: str, bound: bool):
 
 
 def seconds(nest, kind, threads):
-    """Cycles of the cheapest way at 3.5 GHz, 3 us for the scratch and the region."""
-    return 3e-6 + _ways(nest, kind, False)[0] / 3.5e9 / threads
+    """Cycles of the cheapest way at 4.3 GHz, at 3.2 where few outputs sum up many taps, 6 us for scratch and region.
+
+    The rates are those of a Sapphire Rapids server (`benchmarks/crossover.py`: dense layers took 0.75 of the time that
+    the cycles of the other machine need at 3.5 GHz, small ones as long, weight gradients of first layers 1.1).
+    """
+    few = prod(v.axis.taps for v in nest.windows) > prod(v.axis.out for v in nest.windows)
+    return 6e-6 + _ways(nest, kind, False)[0] / (3.2e9 if few else 4.3e9) / threads
 
 
 def scratch(nest, kind, threads):

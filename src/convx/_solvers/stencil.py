@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log2
+
 from .. import _kernels
 from ._base import not_dense
 
@@ -36,8 +38,9 @@ def _moved(nest, lanes: int, channels: int, channel_step: int, column: int) -> f
 
 def seconds(nest, kind, threads):
     """Vectors of whole tiles at 5 ns and 0.22 a product (0.38 and 0.5 in tiles of two and of one vector, twice that
-    where kernel rows share no rows of x), those of a single row at 11 and 1; copies of x by phases of a stride 5, what
-    is turned 7, every second value 8, and 2 us.
+    where kernel rows share no rows of x), those of a single row at 6 and 0.5; copies of x by phases of a stride 5, what
+    is turned 7, every second value 8, and 2 us. Twice the channels take a tenth longer each, as more of x is in flight;
+    with a stride, where fewer kernel rows share a row, 1.4 times.
 
     One core of a Sapphire Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
     layers in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
@@ -51,12 +54,14 @@ def seconds(nest, kind, threads):
     for v in nest.windows:
         x_size *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
     if a is None or a.out == 1:
-        columns, product, around = -(-columns // 4) * 4, 1.0, 11.0
+        columns, product, around = -(-columns // 4) * 4, 0.5, 6.0
     else:
         high = 8 if columns == 1 else 4
         planes = planes // max(a.out, 1) * -(-a.out // high) * high
         if a.dilation > 1 and a.stride % a.dilation:
             product *= 2
+    if nest.c > 1:
+        product *= (1 + 0.09 * log2(nest.c)) * (1.4 if b.axis.stride > 1 else 1)
     time = planes * columns * (around + product * nest.depth)
     x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs)
     time += x_size / lanes * (max(x_cost, 5.0) if b.axis.stride > 1 else x_cost)

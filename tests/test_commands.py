@@ -222,7 +222,7 @@ def test_the_page_of_commands_names_each():
     if not page.exists():
         pytest.skip("not the source tree")
     (commands,) = (action.choices for action in _parser()._actions if action.choices)
-    assert re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE) == list(commands)
+    assert re.findall(r"^\| `([\w-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE) == list(commands)
     for line in re.findall(r"^convx (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert _parser().parse_args(shlex.split(line)).command in commands
 

@@ -101,6 +101,7 @@ def onnxruntime_call(case: Case) -> dict:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = convx.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its idle threads would take our cores
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return {"onnxruntime": lambda: session.run(None, {"x": x})[0]}
 

@@ -89,9 +89,9 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     """How blocks share the room for these tiles, and the seconds that this takes.
 
     One of N positions takes 0.18 log2(N) + 0.85 R ns in a transform of R axes and 0.4 ns to be read or stored, in a
-    product 0.8 ns, in float64 1.6 times that; a block of tiles 100 us, and 30 us for each of its pieces. One core of a
-    Zen 3 server, on which most measured times were 0.6 to 1.4 times the predicted ones, in the same minutes as those of
-    the other solvers (`python benchmarks/crossover.py --lines`); a factor 1.5 changes few choices.
+    product 0.8 ns, all 1.25 times in float32 and 2.1 times in float64; a block of tiles 100 us, and 30 us for each of
+    its pieces. Found on one core of a Zen 3 server, where most measured times were 0.6 to 1.4 times the predicted ones
+    of the first two; the factors are those of an Emerald Rapids server (`python benchmarks/crossover.py --lines`).
     """
     size = 8 if kind == "f64" else 4
     cuts = [cut_into(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
@@ -103,7 +103,7 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     g = min(nest.g, max(1, most // (c * m)))
     while g * (c + m) * 2 * one > room // 2 and g * c * m > 1:  # a tile's spectra and results in half of it
         g, m, c = (-(-g // 2), m, c) if g > 1 else (g, -(-m // 2), c) if m > 1 else (g, m, -(-c // 2))
-    nano = 1e-9 * (1 if kind == "f32" else 1.6)
+    nano = 1e-9 * (1.25 if kind == "f32" else 2.1)
     transform = (0.18 * log2(n) + 0.85 * rank + 0.4) * n * nano
     tiles = prod(cut.tiles for cut in cuts)
     if rank == 1 and tiles * g * c < 4:  # nothing to fill the lanes of vectors

@@ -156,7 +156,7 @@ def _gradient_scratch(nest, kind, threads):
 def seconds(nest, kind, threads):
     """Cycles at 3.5 GHz, 5 us for the scratch and the regions.
 
-    AVX-512 cores take 0.55 of the cycles of `_cycles` with 8 channels and 1.1 with 512, 0.7 with fewer: a Sapphire
+    AVX-512 cores take 0.55 of the cycles of `_cycles` with 8 channels and 1.1 with 512, 0.7 with fewer: an Emerald
     Rapids server, `benchmarks/crossover.py`.
     """
     if _is_gradient(nest):

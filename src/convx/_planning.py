@@ -57,7 +57,8 @@ def plan(operator, x, w, **options) -> _plan.Plan:
 def explain(operator, x, w, **options) -> _plan.Explanation:
     """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
 
-    Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`.
+    Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`. The choice compares the
+    times on one thread, so that it does not depend on the number of threads; those in `rows` are for the number in use.
 
     Examples
     --------

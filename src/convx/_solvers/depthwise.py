@@ -52,7 +52,7 @@ def seconds(nest, kind, threads):
     """Vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every vector of
     outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 10 us.
 
-    One core of a Emerald Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
+    One core of an Emerald Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
     gradients in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
     """
     lanes, few = _kernels.load("depthwise", kind).LANES, _few(nest)

@@ -42,7 +42,7 @@ def seconds(nest, kind, threads):
     is turned 7, every second value 8, and 2 us. Twice the channels take a tenth longer each, as more of x is in flight;
     with a stride, where fewer kernel rows share a row, 1.4 times.
 
-    One core of a Emerald Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
+    One core of an Emerald Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
     layers in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
     """
     lanes = _kernels.load("stencil", kind).LANES

@@ -30,10 +30,10 @@ class Solvers:
             if seconds is not None and seconds > 0.5:
                 raise NotImplementedError("it would take long, and nobody would choose it")
             self.plan = convx.plan(operator, a, b, **options, **shape)
-        except ValueError:
+            self.plan(a, b)
+        except ValueError:  # a solver refuses when it sees the arrays
             raise NotImplementedError("refused") from None
         self.operands = a, b
-        self.plan(a, b)
 
     def teardown(self, algorithm, tag, of):
         operands.cache_clear()

@@ -286,20 +286,18 @@ def _steps(plan: Plan, x, w, bias, y, weights):
         return None
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
-    if found is None or found.fill or not 0 < len(found.steps) <= READY or not problem.geometry.c:
+    if found is None or found.fill or not found.steps or not problem.geometry.c:
         return None
     steps = []
     for number, step in enumerate(found.steps):
         call = _call(problem, found, step, None, 1, weights is not None)
         if weights is not None:
             call = call._replace(weights=weights.get((key, number)))
-        made = step.solver.ready(step.nest, call) if hasattr(step.solver, "ready") else None
-        if made is None:
+        if not hasattr(step.solver, "ready"):
             return None
-        kernel, own, *rest = made
-        steps.append((kernel, x_slot, w_slot if own is None else own, y_slot, None if bias is None else bias_slot,
-                      *rest, threads if step.threads_useful else 1))
-    return steps
+        steps += [(kernel, x_slot, w_slot if own is None else own, y_slot, None if bias is None else bias_slot, *rest,
+                   threads if step.threads_useful else 1) for kernel, own, *rest in step.solver.ready(step.nest, call)]
+    return steps if len(steps) <= READY else None
 
 
 def _fill(problem: Problem, y, bias) -> None:

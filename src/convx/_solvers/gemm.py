@@ -212,9 +212,9 @@ def prepare(nest, call, w):
 
 def ready(nest, call):
     *way, packed_nest = call.way
-    return _kernels.load("gemm", call.kind).run, None, packed_nest, nest.first, call.cval, *way, call.weights
+    return [(_kernels.load("gemm", call.kind).run, None, packed_nest, nest.first, call.cval, *way, call.weights)]
 
 
 def run(nest, call, x, w, y):
-    kernel, _, *rest = ready(nest, call)
-    kernel(x, w, y, call.bias, *rest, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

@@ -139,7 +139,8 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
             for v in nest.windows[-2:]:
                 planes *= min(v.axis.stride, v.axis.taps)
             x_cost = 1.5 * pixels * nest.c * planes * (moved(step, True) + 20.0 / row)
-            columns = pixels // row * up(row, lanes)
+            pitch = row + last.axis.dilation * (last.axis.taps - 1) // last.axis.stride
+            columns = pixels // row * min(up(row, lanes), pitch)
         else:
             x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + 8.0 / min(row, 3 * lanes))
             if step == 1 and depth == nest.c >= 16 and m <= 16 * rows and row >= 3 * lanes:

@@ -237,8 +237,8 @@ cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const T
             if ahead and t % each == 0:  # the channel after next: channels lie far apart
                 for j in range(0, length*step, 16):
                     v_prefetch_read(p + taps.origin[t] + start*d.xs + 2*nest.xc + j)
-            if step == 1 and taps.reads[t] and start >= 0 and start + length <= d.size:
-                v_copy(line + taps.place_in[t]*width, p + taps.origin[t] + start, length)
+            if taps.reads[t] and start >= 0 and start + (length - 1)*d.stride < d.size:
+                copy(line + taps.place_in[t]*width, p + taps.origin[t] + start*d.xs, step, length)
             else:
                 absent |= pack_rim(job, p + taps.origin[t], start, d.stride, taps.reads[t], length,
                                    line + taps.place_in[t]*width)
@@ -250,22 +250,31 @@ cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, Py_ss
     """Positions start, start + step, ... of one row of one channel, which may leave the array (one tap of a row of
     pixels, or a row of taps of one pixel); whether some of them read nothing."""
     cdef const Window* d = &job.nest.axis[2]
-    cdef Py_ssize_t low, high, i, j
-    cdef bint absent = not reads
+    cdef Py_ssize_t low, high
     if not reads:
         constant(to, job.cval, 1, length)
-        return absent
+        return True
     low = min(clip_low(start, step), length)
     high = max(clip_high(start, step, d.size, length), low)
     copy(to + low, p + (start + low*step)*d.xs, step*d.xs, high - low)
-    for j in range(low):
+    return fill_ends(job, p, start, step, low, high, length, to)
+
+
+cdef inline bint fill_ends(const Job* job, const real* p, Py_ssize_t start, Py_ssize_t step, Py_ssize_t low,
+                           Py_ssize_t high, Py_ssize_t length, real* to) noexcept nogil:
+    """Of `length` positions those before `low` and from `high`, which lie outside the row; whether some read nothing."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t i, j = 0
+    cdef bint absent = False
+    while j < length:
+        if j == low:
+            j = high
+            if j == length:
+                break
         i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
-    for j in range(high, length):
-        i = locate(d, start + j*step)
-        absent |= i < 0
-        to[j] = job.cval if i < 0 else p[i*d.xs]
+        j += 1
     return absent
 
 

@@ -138,7 +138,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
             planes = nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1
             for v in nest.windows[-2:]:
                 planes *= min(v.axis.stride, v.axis.taps)
-            x_cost = 1.5 * pixels * nest.c * planes * (moved(step, True) + 20.0 / row)
+            x_cost = pixels * nest.c * planes * (moved(step, True) + 5.0 / row)
             pitch = row + last.axis.dilation * (last.axis.taps - 1) // last.axis.stride
             columns = pixels // row * min(up(row, lanes), pitch)
         else:

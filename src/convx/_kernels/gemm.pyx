@@ -35,6 +35,7 @@ cdef enum:  # how a tile reads b
 cdef enum:
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
+    MOST = 16          # nests of a call
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
@@ -467,15 +468,35 @@ cdef bint panel_absent(const Job* job, const Part* part, const Panel* panel) noe
     return False
 
 
-cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept nogil:
-    cdef Py_ssize_t units = channel_units(job), tasks = units, t
+cdef inline Py_ssize_t pack_tasks(const Job* job) noexcept nogil:
+    """Panels of weights, or panels that are packed abreast."""
+    cdef Py_ssize_t units = channel_units(job)
+    return job.nest.g*((units + ABREAST - 1) // ABREAST if abreast(job) else units)
+
+
+cdef void pack_task(const Job* job, const Cut* cuts, Py_ssize_t t) noexcept nogil:
+    """Task t of all jobs, of which `job` is the first."""
+    cdef Py_ssize_t units, tasks
+    while t >= pack_tasks(job):
+        t -= pack_tasks(job)
+        job += 1
+        cuts += 1
+    units, tasks = channel_units(job), pack_tasks(job) // job.nest.g
     if abreast(job):
-        tasks = (units + ABREAST - 1) // ABREAST
-    for t in prange(job.nest.g*tasks, num_threads=threads, schedule='static'):
-        if abreast(job):
-            pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks, to)
-        else:
-            pack_group(job, cuts, t // tasks, t % tasks, to)
+        pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks,
+                     <real*>job.packed)
+    else:
+        pack_group(job, cuts, t // tasks, t % tasks, <real*>job.packed)
+
+
+cdef void pack_all(const Job* jobs, const Cut* cuts, int count, int threads) noexcept nogil:
+    """The packed weights of all jobs."""
+    cdef Py_ssize_t total = 0, t
+    cdef int i
+    for i in range(count):
+        total += pack_tasks(jobs + i)
+    for t in prange(total, num_threads=threads, schedule='static'):
+        pack_task(jobs, cuts, t)
 
 
 cdef inline char* aligned(void* memory) noexcept nogil:
@@ -483,37 +504,60 @@ cdef inline char* aligned(void* memory) noexcept nogil:
     return <char*>memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
 
 
-cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
-    """All tasks of a slice of output channels; 1 if there was no memory."""
-    cdef Py_ssize_t channels = channel_units(job), splits = 1, number, t, size
-    cdef Blocks blocks
+ctypedef struct Work:
+    # What there is to do for a job: `tasks`, which are blocks times `splits` of the output channels.
+    Blocks blocks
+    Py_ssize_t number, splits, tasks
+
+
+cdef Py_ssize_t lay_out(const Job* job, const Cut* cuts, int threads, Work* to) noexcept nogil:
+    """The tasks of a job; bytes of scratch that one of them takes."""
+    cdef Blocks* blocks = &to.blocks
+    cdef Py_ssize_t size
     if job.strips:
-        strip_blocks(job, cuts, threads, &blocks)
+        strip_blocks(job, cuts, threads, blocks)
     else:
-        line_blocks(job, cuts, threads, &blocks)
-    number = blocks.images*blocks.rows*blocks.line
-    if job.nest.g*number < threads:
-        splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
+        line_blocks(job, cuts, threads, blocks)
+    to.number, to.splits = blocks.images*blocks.rows*blocks.line, 1
+    if job.nest.g*to.number < threads:
+        to.splits = min(<Py_ssize_t>threads, channel_units(job))  # few pixels: split the output channels too
+    to.tasks = job.nest.g*to.number*to.splits
     blocks.values = (blocks.values + 15) // 16*16
     size = blocks.values*sizeof(real) + 2*(blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
-    size = (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
+    return (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
+
+
+cdef int multiply(const Job* jobs, const Cut* cuts, int count, int threads) noexcept nogil:
+    """All tasks of some jobs (of a slice of their output channels); 1 if there was no memory."""
+    cdef Py_ssize_t total = 0, size = 0, t
+    cdef Work work[MOST]
+    cdef int i
+    for i in range(count):
+        size = max(size, lay_out(jobs + i, cuts + i, threads, work + i))
+        total += work[i].tasks
     cdef char* memory = <char*>malloc(size*threads + 64)
     if memory == NULL:
         return 1
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
-    for t in prange(job.nest.g*number*splits, num_threads=threads, schedule='guided'):
-        task(job, cuts, &blocks, t // splits // number, t // splits % number, t % splits*channels // splits,
-             (t % splits + 1)*channels // splits, aligned(memory) + threadid()*size)
+    for t in prange(total, num_threads=threads, schedule='guided'):
+        task(jobs, cuts, work, t, aligned(memory) + threadid()*size)
     free(memory)
     return 0
 
 
-cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t g, Py_ssize_t number, Py_ssize_t u0,
-               Py_ssize_t u1, char* memory) noexcept nogil:
-    """`block_task` with a thread's scratch laid out."""
+cdef void task(const Job* job, const Cut* cuts, const Work* work, Py_ssize_t number, char* memory) noexcept nogil:
+    """Task `number` of all jobs, of which `job` is the first: `block_task` with a thread's scratch laid out."""
+    cdef const Blocks* blocks
+    cdef Py_ssize_t units, s, p0
     cdef Strip strip
     cdef Room room
-    cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number, &strip)
+    while number >= work.tasks:
+        number -= work.tasks
+        job += 1
+        cuts += 1
+        work += 1
+    blocks, units, s = &work.blocks, channel_units(job), number % work.splits
+    p0 = block_at(job, cuts, blocks, number // work.splits % work.number, &strip)
     room.block = <real*>memory
     room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
     room.source_at = room.pixel_at + blocks.count
@@ -521,7 +565,8 @@ cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t
     room.panel = <Panel*>(room.jumps + 2*KC)
     room.flags = <char*>(room.panel + blocks.panels)
     room.inside = room.flags + blocks.panels + blocks.count
-    block_task(job, cuts, g, p0, &strip, u0, u1, room)
+    block_task(job, cuts, number // work.splits // work.number, p0, &strip, s*units // work.splits,
+               (s + 1)*units // work.splits, room)
 
 
 # ---- entries
@@ -542,59 +587,83 @@ def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, bint strip
     """All weights of a nest as `run` wants them."""
     cdef Job job
     cdef Cut cuts
-    cdef real* to = address(to_array)
     job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    job.packed = address(to_array)
     job.w = address(w_array) + job.nest.w0
     job.flat, job.channel_last, job.strips, job.depth = flat, channel_last, strips, depth_of(job.nest)
     job.m0, job.m1 = 0, job.nest.m
     with nogil:
         cut(job.nest, channel_last, &cuts)
-        pack_all(&job, &cuts, to, threads)
+        pack_all(&job, &cuts, 1, threads)
+
+
+cdef int pack_and_multiply(Job* jobs, const Cut* cuts, int count, real* packed, int threads) noexcept nogil:
+    """All tasks of some jobs, whose weights are packed one after another."""
+    cdef int i
+    for i in range(count):
+        jobs[i].packed = packed
+        packed += jobs[i].nest.g*packed_lines(jobs + i)*jobs[i].depth
+    pack_all(jobs, cuts, count, threads)
+    return multiply(jobs, cuts, count, threads)
+
+
+cdef int slice_by_slice(Job* jobs, const Cut* cuts, int count, Py_ssize_t step, real* packed, int threads) noexcept nogil:
+    """One job after another, `step` of its output channels at a time."""
+    cdef int i, failed = 0
+    for i in range(count):
+        jobs[i].m1 = 0
+        while jobs[i].m1 < jobs[i].nest.m and not failed:
+            jobs[i].m0 = jobs[i].m1
+            jobs[i].m1 = min(jobs[i].nest.m, jobs[i].m0 + step)
+            failed = pack_and_multiply(jobs + i, cuts + i, 1, packed, threads)
+    return failed
 
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, bint flat, bint channel_last,
         bint in_place, bint strips, packed_array, int threads):
-    """y of one nest. in_place: w is not packed."""
-    cdef Job job
-    cdef Cut cuts
-    cdef Py_ssize_t step
+    """y of one nest, or of some (at most MOST) that share no output. in_place: w is not packed."""
+    cdef Job jobs[MOST]
+    cdef Cut cuts[MOST]
+    cdef Job* job
+    cdef const Nest* nests = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    cdef int i, count = min(len(nest_bytes) // <Py_ssize_t>sizeof(Nest), <Py_ssize_t>MOST), failed = 0
+    cdef Py_ssize_t step = nests.m, size = 0, most = 0
     cdef void* memory
-    cdef real* packed = NULL
-    cdef int failed = 0
-    job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    job.x = address(x_array) + job.nest.x0
-    job.w = address(w_array) + job.nest.w0
-    job.y = address(y_array) + job.nest.y0
-    job.bias = NULL
-    if bias_array is not None:
-        job.bias = address(bias_array)
-    job.packed = NULL
-    if packed_array is not None:
-        job.packed = address(packed_array)
-    job.cval = address(cval_array)[0]
-    job.flat, job.channel_last, job.first, job.depth = flat, channel_last, first, depth_of(job.nest)
-    job.strips = strips
-    job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
-    job.m0, job.m1 = 0, job.nest.m
-    cut(job.nest, channel_last, &cuts)
+    for i in range(count):
+        job = jobs + i
+        job.nest = nests + i
+        job.x = address(x_array) + job.nest.x0
+        job.w = address(w_array) + job.nest.w0
+        job.y = address(y_array) + job.nest.y0
+        job.bias = NULL
+        if bias_array is not None:
+            job.bias = address(bias_array)
+        job.packed = NULL
+        if packed_array is not None:
+            job.packed = address(packed_array)
+        job.cval = address(cval_array)[0]
+        job.flat, job.channel_last, job.first, job.strips = flat, channel_last, first, strips
+        job.depth = depth_of(job.nest)
+        job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
+        job.m0, job.m1 = 0, job.nest.m
+        cut(job.nest, channel_last, cuts + i)
+        size += job.nest.g*packed_lines(job)*job.depth
+        most = max(most, job.nest.g*job.depth)
     if in_place or packed_array is not None:
         with nogil:
-            failed = multiply(&job, &cuts, threads)
+            failed = multiply(jobs, cuts, count, threads)
     else:
-        step = min(job.nest.m, max(<Py_ssize_t>1, LIMIT // (job.depth*job.nest.g*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
-        job.m1 = step
-        memory = malloc(job.nest.g*packed_lines(&job)*job.depth*sizeof(real) + 64)
+        if size*<Py_ssize_t>sizeof(real) > LIMIT:
+            step = min(step, max(<Py_ssize_t>1, LIMIT // (most*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
+            size = most*((step + max(V, MR) - 1) // max(V, MR)*max(V, MR))
+        memory = malloc(size*sizeof(real) + 64)
         if memory == NULL:
             raise MemoryError("packed weights of the gemm kernel")
-        packed = <real*>aligned(memory)
         with nogil:
-            while job.m0 < job.nest.m and not failed:
-                job.m1 = min(job.nest.m, job.m0 + step)
-                job.packed = NULL
-                pack_all(&job, &cuts, packed, threads)
-                job.packed = packed
-                failed = multiply(&job, &cuts, threads)
-                job.m0 = job.m1
+            if step < nests.m or size*<Py_ssize_t>sizeof(real) > LIMIT:
+                failed = slice_by_slice(jobs, cuts, count, step, <real*>aligned(memory), threads)
+            else:
+                failed = pack_and_multiply(jobs, cuts, count, <real*>aligned(memory), threads)
         free(memory)
     if failed:
         raise MemoryError("scratch of the gemm kernel")

@@ -16,6 +16,7 @@ from ._base import not_dense
 name = "gemm"
 error_factor = 1.0
 normwise = False
+MOST = 16  # nests of a call, as in the kernel
 
 
 def refuse(nest, kind):
@@ -209,6 +210,14 @@ def prepare(nest, call, w):
     packed = memory[-memory.ctypes.data % 64 // memory.itemsize:]  # on a cache line
     kernel.pack(w, packed, packed_nest, flat, channel_last, strips, call.threads)
     return packed
+
+
+def joined(call, other):
+    """One call for the nests of both, which share no output, or None: in one region, where their ways are alike."""
+    (*way, nests), (*alike, nest) = call.way, other.way
+    if way != alike or len(nests) >= MOST * len(nest):
+        return None
+    return call._replace(way=(*way, nests + nest))
 
 
 def ready(nest, call):

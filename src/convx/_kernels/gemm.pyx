@@ -529,35 +529,39 @@ cdef Py_ssize_t lay_out(const Job* job, const Cut* cuts, int threads, Work* to) 
 
 cdef int multiply(const Job* jobs, const Cut* cuts, int count, int threads) noexcept nogil:
     """All tasks of some jobs (of a slice of their output channels); 1 if there was no memory."""
-    cdef Py_ssize_t total = 0, size = 0, t
+    cdef Py_ssize_t parts = 0, size = 0, t
     cdef Work work[MOST]
     cdef int i
     for i in range(count):
         size = max(size, lay_out(jobs + i, cuts + i, threads, work + i))
-        total += work[i].tasks
+        parts = max(parts, work[i].tasks)
     cdef char* memory = <char*>malloc(size*threads + 64)
     if memory == NULL:
         return 1
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
-    for t in prange(total, num_threads=threads, schedule='guided'):
-        task(jobs, cuts, work, t, aligned(memory) + threadid()*size)
+    for t in prange(parts, num_threads=threads, schedule='guided'):
+        task_of_each(jobs, cuts, work, count, t, parts, aligned(memory) + threadid()*size)
     free(memory)
     return 0
 
 
+cdef void task_of_each(const Job* jobs, const Cut* cuts, const Work* work, int count, Py_ssize_t part, Py_ssize_t parts,
+                       char* memory) noexcept nogil:
+    """A part of the tasks of every job: where jobs are phases of one gradient they write the same lines of y."""
+    cdef Py_ssize_t t
+    cdef int i
+    for i in range(count):
+        for t in range(part*work[i].tasks // parts, (part + 1)*work[i].tasks // parts):
+            task(jobs + i, cuts + i, work + i, t, memory)
+
+
 cdef void task(const Job* job, const Cut* cuts, const Work* work, Py_ssize_t number, char* memory) noexcept nogil:
-    """Task `number` of all jobs, of which `job` is the first: `block_task` with a thread's scratch laid out."""
-    cdef const Blocks* blocks
-    cdef Py_ssize_t units, s, p0
+    """`block_task` with a thread's scratch laid out."""
+    cdef const Blocks* blocks = &work.blocks
+    cdef Py_ssize_t units = channel_units(job), s = number % work.splits
     cdef Strip strip
     cdef Room room
-    while number >= work.tasks:
-        number -= work.tasks
-        job += 1
-        cuts += 1
-        work += 1
-    blocks, units, s = &work.blocks, channel_units(job), number % work.splits
-    p0 = block_at(job, cuts, blocks, number // work.splits % work.number, &strip)
+    cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number // work.splits % work.number, &strip)
     room.block = <real*>memory
     room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
     room.source_at = room.pixel_at + blocks.count

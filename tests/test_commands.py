@@ -217,6 +217,14 @@ def test_explain(run):
     failed(run("explain", "i5 k3", "--algorithm", "magic"), "magic")
 
 
+def test_more_than_the_memory_holds_is_a_sentence(run, monkeypatch):
+    def full(*arguments, **parameters):
+        raise MemoryError("Unable to allocate 74.5 GiB")
+
+    monkeypatch.setattr(image, "kernel", full)
+    failed(run("kernels", "box:size=99999"), "not enough memory: Unable to allocate 74.5 GiB")
+
+
 def test_the_page_of_commands_names_each():
     page = Path(__file__).parents[1] / "docs" / "commands.md"
     if not page.exists():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from . import _plan
 from ._arguments import plan_of
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
+
+
+DTYPE = re.compile(r"\s(u?int|float|complex)\d+\s*$")  # what stands behind the words of a problem
 
 
 class _Described:
@@ -74,7 +79,7 @@ def explain(operator, x, w, **options) -> _plan.Explanation:
 
 
 def geometry(line) -> Geometry:
-    """The geometry of a problem line, as `explain` and plans write it.
+    """The geometry of a problem line, such as the first line of what `explain` tells.
 
     Parameters
     ----------
@@ -82,7 +87,7 @@ def geometry(line) -> Geometry:
         Words in any order: batch n, groups g, input and output channels of a group c and m, input sizes i, taps k,
         outputs o, base b, strides s, dilations d, offsets p, a boundary by its name. One number stands for all axes.
         i and k are needed. What is left out is 1, offsets are 0, the boundary is "constant"; without o the offsets are
-        padding on both sides.
+        padding on both sides. A dtype at the end is passed over.
 
     Returns
     -------
@@ -104,9 +109,9 @@ def geometry(line) -> Geometry:
     >>> g.axes[0].out, g.axes[0].stride, g.axes[0].padding()
     (16, 2, (1, 0))
     >>> p = convx.plan("conv", np.empty((1, 3, 32, 32)), np.empty((8, 3, 3, 3)), stride=2, padding=1)
-    >>> p.geometry == g, p.y_shape
-    (True, (1, 8, 16, 16))
+    >>> p.geometry == g, p.y_shape, convx.geometry("i5 k3 o3  float32").axes[0].out
+    (True, (1, 8, 16, 16), 3)
     """
     if not isinstance(line, str):
         raise TypeError(f"a problem line is text, not {type(line).__name__}")
-    return parse(line)
+    return parse(DTYPE.sub("", line))

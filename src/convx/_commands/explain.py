@@ -16,7 +16,7 @@ def add(commands) -> None:
                         help='a problem line, for example "n1 g1 c64 m64 i56x56 k3x3 p1": batch, groups, input and '
                              "output channels per group, input sizes, taps, and where they are not 1, 1 and 0 the "
                              "strides s, dilations d and padding p on both sides (with outputs o: before)")
-    parser.add_argument("--dtype", default="float32", help="of both arrays (default: float32)")
+    parser.add_argument("--dtype", help="of both arrays (default: what stands at the end of the line, or float32)")
     parser.add_argument("--layout", default="NCHW", help="NCHW, NHWC or HWCN (default: NCHW)")
     parser.add_argument("--algorithm", default="auto", help="an algorithm by name (default: auto)")
     parser.set_defaults(run=run)
@@ -44,8 +44,10 @@ def run(options) -> None:
               "HWCN": ((*space, channels, g.n), (*taps, g.c, filters))}
     if layout not in shapes:
         raise Failure(f"--layout {options.layout} is none of {', '.join(shapes)}")
+    last = options.problem.split()[-1]  # k3x3, reflect, or float64
+    dtype = options.dtype or (last if last[:2].isalpha() and last[-1].isdigit() else "float32")
     try:
-        x, w = (SimpleNamespace(shape=shape, dtype=options.dtype) for shape in shapes[layout])
+        x, w = (SimpleNamespace(shape=shape, dtype=dtype) for shape in shapes[layout])
         print(explain("conv", x, w, groups=g.g, layout=layout, algorithm=options.algorithm, **keywords))
     except (ValueError, TypeError) as error:
         raise Failure(str(error)) from None

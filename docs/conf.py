@@ -53,6 +53,6 @@ sphinx_gallery_conf = {
 
 
 def setup(app):
-    """Classes of private modules are made by functions: how is nobody's business."""
+    """Objects of private modules are made by functions: the arguments of their classes are not shown."""
     app.connect("autodoc-process-signature", lambda app, what, name, *rest: (
         ("", None) if what == "class" and "._" in name else None))

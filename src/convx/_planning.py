@@ -11,7 +11,6 @@ from ._arguments import plan_of
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
 
-
 DTYPE = re.compile(r"\s(u?int|float|complex)\d+\s*$")  # what stands behind the words of a problem
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _exact, _select, _separable, _threads, _trial
+from ._geometry import Geometry
 from ._kernels.ready import SLOTS, Front, empty
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
 from ._problem import Problem
@@ -355,6 +356,19 @@ class Plan:
     problem: Problem
     schedules: dict = field(default_factory=dict, compare=False)
     front: Front = field(default_factory=_front, compare=False, repr=False)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Batch, groups, channels, and the index relation of each spatial axis: see `convx.geometry`.
+
+        Of "convolve" and "correlate" in mode "valid" the larger array is the input, whichever was given first.
+        """
+        return self.problem.geometry
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        return self.problem.y_shape
 
     def __call__(self, x, w, bias=None, out=None, workers=None):
         y = self.front.ready(x, w, bias, out, workers, ())

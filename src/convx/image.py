@@ -37,15 +37,19 @@ def _odd(size, name="size") -> int:
 
 
 def _whole(value, name) -> int:
-    if isinstance(value, bool) or value != int(value) or value < 1:
+    if isinstance(value, (bool, str)) or not 1 <= value < np.inf or value != int(value):
         raise ValueError(f"{name}={value!r}: it must be a whole number above 0")
     return int(value)
 
 
-def _number(value, name, low, low_included=True) -> float:
-    number = float(value)
-    if not (low <= number < float("inf")) or (number == low and not low_included):
-        raise ValueError(f"{name}={value!r}: it must be a finite number {'from' if low_included else 'above'} {low}")
+def _number(value, name, low=float("-inf"), low_included=True) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r}: it must be a number") from None
+    if not (low <= number and abs(number) < float("inf")) or (number == low and not low_included):
+        bound = "" if low == float("-inf") else f" {'from' if low_included else 'above'} {low}"
+        raise ValueError(f"{name}={value!r}: it must be a finite number{bound}")
     return number
 
 
@@ -91,9 +95,9 @@ def _log(sigma=0.5, size=None):
 
 
 def _share(alpha):
-    if not 0 <= alpha <= 1:
+    if not 0 <= _number(alpha, "alpha") <= 1:
         raise ValueError(f"alpha={alpha!r}: it must lie from 0 to 1")
-    return float(alpha)
+    return alpha
 
 
 _KERNELS = {
@@ -103,7 +107,7 @@ _KERNELS = {
     "gaussian": ("Gaussian blur; size reaches 2 sigma by default", _gaussian),
     "disk": ("mean of a disk: out of focus", lambda radius=5: _fspecial("disk", _number(radius, "radius", 0, False))),
     "motion": ("mean along a line: camera moved; angle in degrees, counter-clockwise",
-               lambda length=9, angle=0: _fspecial("motion", _number(length, "length", 1), float(angle))),
+               lambda length=9, angle=0: _fspecial("motion", _number(length, "length", 1), _number(angle, "angle"))),
     "sharpen": ("difference from the four neighbours added", lambda: np.array(_SHARPEN, float)),
     "unsharp": ("sharpening by a negative Laplacian", lambda alpha=0.2: _fspecial("unsharp", _share(alpha))),
     "emboss": ("relief lit from the upper left", lambda: np.array(_EMBOSS, float)),

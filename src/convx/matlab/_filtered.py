@@ -104,8 +104,9 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
-    if image.dtype == work or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
-        y = image.astype(work, order="K", copy=False)
+    if image.dtype.kind in "fc" or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
+        # floats as they are, with kernels of the wider class: convolve converts them faster than bands do
+        y = image if image.dtype.kind == work.kind == "f" else image.astype(work, order="K", copy=False)
         for kernel in kernels:
             y = convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,
                          cval=constant if boundary == "constant" else 0, alignment="matlab", algorithm=algorithm)

@@ -630,9 +630,12 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     cdef Cut cuts[MOST]
     cdef Job* job
     cdef const Nest* nests = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    cdef int i, count = min(len(nest_bytes) // <Py_ssize_t>sizeof(Nest), <Py_ssize_t>MOST), failed = 0
+    cdef int i, count = len(nest_bytes) // <Py_ssize_t>sizeof(Nest), failed = 0
     cdef Py_ssize_t step = nests.m, size = 0, most = 0
+    cdef bint sliced
     cdef void* memory
+    if count > MOST:
+        raise ValueError(f"{count} nests in a call of the gemm kernel (at most {MOST})")
     for i in range(count):
         job = jobs + i
         job.nest = nests + i
@@ -657,14 +660,15 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
         with nogil:
             failed = multiply(jobs, cuts, count, threads)
     else:
-        if size*<Py_ssize_t>sizeof(real) > LIMIT:
+        sliced = size*<Py_ssize_t>sizeof(real) > LIMIT
+        if sliced:
             step = min(step, max(<Py_ssize_t>1, LIMIT // (most*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
             size = most*((step + max(V, MR) - 1) // max(V, MR)*max(V, MR))
         memory = malloc(size*sizeof(real) + 64)
         if memory == NULL:
             raise MemoryError("packed weights of the gemm kernel")
         with nogil:
-            if step < nests.m or size*<Py_ssize_t>sizeof(real) > LIMIT:
+            if sliced:
                 failed = slice_by_slice(jobs, cuts, count, step, <real*>aligned(memory), threads)
             else:
                 failed = pack_and_multiply(jobs, cuts, count, <real*>aligned(memory), threads)

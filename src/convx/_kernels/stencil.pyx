@@ -16,8 +16,9 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy, v_transpose, v_store_second, spoiled
-from _nest cimport Nest, Window, Box, address, locate, exact, whole, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
+from _stored cimport Stored, STORES_HALF, bytes_of, write_run
 
 cdef enum:
     ROWS = 4
@@ -28,6 +29,7 @@ cdef enum:
     TURNED = 131072  # and with turned channels, of L2
 
 LANES = V
+HALF = STORES_HALF  # whether x and y may be stored as float16
 
 
 ctypedef struct Chunk:
@@ -59,16 +61,18 @@ ctypedef struct Target:
 
 ctypedef struct Job:
     const Nest* nest
-    const real* x
+    const char* x
     const real* w
-    real* y
+    char* y
     const real* bias
+    Stored stored                       # what x and y are, and what becomes of the sums
     bint first
     real cval
     Planes planes
     Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
     bint near, aside                    # x may be read in place; y is computed in scratch
+    bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane, x_size, y_size, size
     Py_ssize_t chunks
@@ -229,7 +233,7 @@ cdef bint unsafe(const Nest* nest, const real* w, char* found) noexcept nogil:
     return any_bad
 
 
-cdef void by_definition(const Job* job, const Target* to, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
+cdef void by_definition(const Job* job, const Target* to, const char* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
                         Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """What `sweep` does, for weights that must not meet the zeros in the place of absent values."""
     cdef Py_ssize_t i, j
@@ -238,7 +242,7 @@ cdef void by_definition(const Job* job, const Target* to, const real* x, const r
     whole(job.nest, &box)
     for i in range(rows):
         for j in range(columns):
-            total = exact(job.nest, &box, x, w, o0, o1 + i, o2 + j, 0, job.cval)
+            total = exact_of(job.nest, &box, x, job.stored.x, w, o0, o1 + i, o2 + j, 0, job.cval)
             to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
 
@@ -273,13 +277,14 @@ cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Targ
         j += wide
 
 
-cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
+cdef void put(const Job* job, const real* planes, char* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
               Py_ssize_t columns) noexcept nogil:
     """y from planes in scratch: turned where its channels are neighbours, else one by one."""
     cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t i, j, k, c, d, p, q, wide, high, count = groups*nest.m
+    cdef Py_ssize_t i, j, k, c, d, p, q, at, wide, high, count = groups*nest.m
+    cdef Py_ssize_t size = bytes_of(job.stored.y)
     cdef real square[V*V]
     cdef real init[V]
     cdef real* to
@@ -296,7 +301,7 @@ cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssiz
                     j = p*V
                     wide = min(<Py_ssize_t>V, columns - j)
                     v_transpose(square, V, planes + c*job.y_plane + i*job.y_row + j, job.y_plane)
-                    to = y + c + i*a.ys + j*b.ys
+                    to = <real*>y + c + i*a.ys + j*b.ys
                     for k in range(wide):
                         if high == V:
                             v_store(to, v_load(square + k*V) + (v_load(init) if job.first else v_load(to)))
@@ -312,9 +317,12 @@ cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssiz
         add = 0 if job.bias == NULL else job.bias[g*nest.m + c]
         for i in range(rows):
             part = planes + c*job.y_plane + i*job.y_row
-            to = y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
+            at = c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
+            to = <real*>y + at
             j = 0
-            if b.ys == 2 and job.first:
+            if job.finished:
+                write_run(y + at*size, b.ys, size, part, columns, add, &job.stored)
+            elif b.ys == 2 and job.first:
                 while j < columns:
                     v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))
                     j += V
@@ -343,7 +351,7 @@ cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows
             and left + columns - 1 + b.dilation*(b.taps - 1) < b.size)
 
 
-cdef bint gather(const Job* job, Sum* s, const real* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
+cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
                  Py_ssize_t rows, Py_ssize_t o2, real* scratch) noexcept nogil:
     """Copy what the outputs read; whether some of it is absent."""
     cdef const Window* p = &job.nest.axis[0]
@@ -359,7 +367,7 @@ cdef bint gather(const Job* job, Sum* s, const real* x, Py_ssize_t groups, Py_ss
         s.x_at[s.present], s.w_at[s.present] = s.present*size, k*p.ws
         if i0 < 0:
             fill(scratch + s.present*size, size, job.cval)
-        elif copy(&job.planes, a, b, x + i0*p.xs, groups, a.stride*o1 - a.offset, height, job.jump,
+        elif copy(&job.planes, a, b, x + i0*p.xs*bytes_of(job.stored.x), groups, a.stride*o1 - a.offset, height, job.jump,
                   b.stride*o2 - b.offset, job.cval, scratch + s.present*size):
             absent = True
         s.present += 1
@@ -374,11 +382,12 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t k, i0, j, m, step = nest.xg
-    cdef const real* origin = job.x + n*nest.xn + g*nest.xg
-    cdef const real* from_x = origin
+    cdef Py_ssize_t y_at = n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
+    cdef const char* origin = job.x + (n*nest.xn + g*nest.xg)*bytes_of(job.stored.x)
+    cdef const real* from_x = <const real*>origin
     cdef const real* w
     cdef bint absent = False
-    cdef real* y = job.y + n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
+    cdef char* y = job.y + y_at*bytes_of(job.stored.y)
     cdef Target to
     s.present = 0
     to.times = 1
@@ -402,12 +411,12 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
             if job.aside:
                 to.y, to.row = scratch + job.x_size + (j*nest.m + m)*job.y_plane, job.y_row
             else:
-                to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, a.ys, not job.first
+                to.y, to.row, to.add = <real*>y + j*nest.yg + m*nest.ym, a.ys, not job.first
                 if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
-                by_definition(job, &to, origin + j*nest.xg, w, o0, o1, o2, rows, columns)
+                by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
                 sweep(job, s, from_x + j*step, w, &to, rows, columns)
     if job.aside:
@@ -456,10 +465,12 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     while again:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
-    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1
-    job.aside = b.ys != 1
-    job.beside = neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
-    planes.turned = neighbours(nest.g, nest.c, nest.xg, nest.xc, b.xs)
+    job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
+    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
+    job.aside = b.ys != 1 or job.finished
+    job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
+    planes.type = job.stored.x
+    planes.turned = planes.type == 0 and neighbours(nest.g, nest.c, nest.xg, nest.xc, b.xs)
     planes.channels, planes.groups_step, planes.channels_step = nest.c, nest.xg, nest.xc
     job.groups = 1
     if planes.turned or job.beside:
@@ -485,9 +496,15 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.size = job.x_size + job.y_size + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
 
 
+cdef void plain(Stored* stored) noexcept nogil:
+    """Reals in, reals out."""
+    stored.x, stored.y, stored.divisor, stored.offset = 0, 0, 1, 0
+
+
 def scratch_size(nest_bytes):
     """Elements of scratch per thread."""
     cdef Job job
+    plain(&job.stored)
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     return job.size
 
@@ -513,17 +530,20 @@ cdef Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t
     return found
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int threads):
-    """y of one nest; cval_array holds one value of the dtype."""
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, stored, int threads):
+    """y of one nest; cval_array holds one value of the dtype; stored: None, or a `Stored` as bytes, with first only."""
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Job job
     cdef Py_ssize_t tasks, t, parts = 1, k
+    plain(&job.stored)
+    if stored is not None:
+        job.stored = (<const Stored*>PyBytes_AS_STRING(stored))[0]
     shape(&job, nest)
-    job.x = address(x_array) + nest.x0
+    job.x = <const char*>address(x_array) + nest.x0*bytes_of(job.stored.x)
     job.w = address(w_array) + nest.w0
-    job.y = address(y_array) + nest.y0
+    job.y = <char*>address(y_array) + nest.y0*bytes_of(job.stored.y)
     job.bias = NULL if bias_array is None else address(bias_array)
     job.first, job.cval = first, address(cval_array)[0]
     tasks = nest.n*((nest.g + job.groups - 1) // job.groups)*nest.axis[0].out

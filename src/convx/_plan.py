@@ -73,19 +73,18 @@ def native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.array(array, dtype=dtype, order="K")
 
 
-def element_size(array: np.ndarray) -> int:
-    """Bytes of an element as nests count them: of a real number."""
-    return array.itemsize // 2 if array.dtype.kind == "c" else array.itemsize
+def element_size(array: np.ndarray, kind: str) -> int:
+    """Bytes of an element as nests count them: of a real number, where compiled kernels see numbers by their parts."""
+    return array.itemsize // 2 if array.dtype.kind == "c" and kind != "other" else array.itemsize
 
 
-def element_strides(array: np.ndarray, places):
-    strides, size = array.strides, element_size(array)
+def element_strides(array: np.ndarray, places, size: int):
+    strides = array.strides
     return tuple(0 if at is None else strides[at] // size * k for at, k in places)
 
 
-def extent(array: np.ndarray) -> tuple[int, int]:
-    """(lowest, highest) real element of the array, from its first one."""
-    size = element_size(array)
+def extent(array: np.ndarray, size: int) -> tuple[int, int]:
+    """(lowest, highest) element of `size` bytes of the array, from its first one."""
     steps = [(n - 1) * (s // size) for n, s in zip(array.shape, array.strides, strict=True)]
     return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + array.itemsize // size - 1
 
@@ -114,8 +113,8 @@ def _strides_of(problem: Problem, x, w, y):
             optional(w, problem.w_in_map), optional(y, problem.y_tap_map))
 
 
-def _actual(array):
-    return lambda places: element_strides(array, places)
+def _actual(array, size: int):
+    return lambda places: element_strides(array, places, size)
 
 
 def _contiguous(shape, fortran: bool, batch=None):
@@ -163,9 +162,10 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
     stored = _stored.differs(problem, x, w, y)
     if stored and problem.algorithm == "measure":
         return Schedule((), False, kind, real, True)
-    weights = _actual(w)
-    nests, fill = _nests(problem, kind, _strides_of(problem, _actual(x), weights, _actual(y)))
-    prove(nests, [extent(a) for a in (x, w, y)])
+    sizes = [element_size(a, kind) for a in (x, w, y)]
+    strides_x, weights, strides_y = map(_actual, (x, w, y), sizes)
+    nests, fill = _nests(problem, kind, _strides_of(problem, strides_x, weights, strides_y))
+    prove(nests, list(map(extent, (x, w, y), sizes)))
     nests = [nest.settled() for nest in nests]
     chosen: dict = {}
     steps = []

@@ -39,6 +39,7 @@ def rounded(values: np.ndarray, dtype) -> np.ndarray:
     real = values.dtype.type
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     values += np.copysign(np.nextafter(real(0.5), real(0)), values)
+    np.trunc(values, out=values)
     values[np.isnan(values)] = 0
     top = real(high)
     above = values >= top if int(top) > high else None  # the upper end of a wide type is no float

@@ -4,7 +4,6 @@
    compilers turn into vectors: bytes to floats, and floats clamped, cut off and narrowed. */
 #ifndef CONVX_STORED_H
 #define CONVX_STORED_H
-#include <math.h>
 #include "_real.h"
 #if defined(__F16C__)
 #include <immintrin.h>
@@ -26,7 +25,7 @@ typedef struct { int64_t x, y; double divisor, offset; } Stored;
 #if defined(__F16C__)
 #define STORES_HALF 1
 static inline float from_half(uint16_t h) { return _cvtsh_ss(h); }
-static inline uint16_t to_half(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }
+static inline uint16_t to_half(real f) { return _cvtss_sh((float)f, _MM_FROUND_TO_NEAREST_INT); }
 #else
 #define STORES_HALF 0
 #endif
@@ -87,59 +86,101 @@ static void read_run(real *__restrict to, const char *x, ptrdiff_t step, ptrdiff
     }
 }
 
-#define CONVX_WRITE(T, value)                                               \
-    {                                                                       \
-        T *__restrict q = (T *)y;                                             \
-        if (step == 1)                                                      \
-            for (j = 0; j < count; j++) { const real v = t[j]; q[j] = value; }        \
-        else                                                                \
-            for (j = 0; j < count; j++) { const real v = t[j]; q[j * step] = value; } \
-        return;                                                             \
-    }
-/* Halves away from zero, the ends for what lies beyond, 0 for nan. Ends of up to 16 bits are reals. */
-#define CONVX_AWAY(v) ((v) + CONVX_SIGN(CONVX_HALF, v))
-#define CONVX_CLAMP(v, low, high) ((v) < (low) ? (low) : (v) > (high) ? (high) : (v) == (v) ? (v) : 0)
-#define CONVX_SMALL(T, low, high) CONVX_WRITE(T, (T)(int32_t)CONVX_CLAMP(CONVX_AWAY(v), (real)(low), (real)(high)))
-/* Of wider ones the power of two behind the upper end is: what reaches it becomes the end. */
-#define CONVX_ENDS(T, v, low, high, behind) ((v) >= (behind) ? (high) : (v) <= (real)(low) ? (low) : (v) == (v) ? (T)(v) : 0)
-#define CONVX_LARGE(T, low, high, behind) CONVX_WRITE(T, CONVX_ENDS(T, CONVX_AWAY(v), low, high, (real)(behind)))
+enum { STORED_BLOCK = 256 };
 
-/* `count` values of at most STORED_BLOCK, `step` apart, from t. */
+/* Halves away from zero, after what lies beyond the ends has become an end, and nan 0. In a loop of its own: compilers
+   make bad vectors of loops over types of three sizes. */
+static void to_whole(int32_t *__restrict q, const real *__restrict t, ptrdiff_t count, real low, real high) {
+    ptrdiff_t j;
+    real v;
+    if (low == 0)
+        for (j = 0; j < count; j++) {
+            v = t[j] > 0 ? t[j] : 0;
+            v = v < high ? v : high;
+            q[j] = (int32_t)(v + CONVX_HALF);
+        }
+    else
+        for (j = 0; j < count; j++) {
+            v = t[j] == t[j] ? t[j] : 0;
+            v = v > low ? v : low;
+            v = v < high ? v : high;
+            q[j] = (int32_t)(v + CONVX_SIGN(CONVX_HALF, v));
+        }
+}
+
+/* Whether they all are far inside the range of int32_t. */
+static int are_small(const real *t, ptrdiff_t count) {
+    ptrdiff_t j;
+    int small = 1;
+    for (j = 0; j < count; j++) small &= (t[j] > -0x1p30f) & (t[j] < 0x1p30f);
+    return small;
+}
+
+#define CONVX_WRITE(T, from, value)                                                        \
+    {                                                                                      \
+        T *__restrict q = (T *)y;                                                          \
+        if (step == 1)                                                                     \
+            for (j = 0; j < count; j++) q[j] = value(from[j]);                             \
+        else                                                                               \
+            for (j = 0; j < count; j++) q[j * step] = value(from[j]);                      \
+        return;                                                                            \
+    }
+/* Types whose ends are int32_t and reals. */
+#define CONVX_NARROW(T, low, high)            \
+    {                                         \
+        to_whole(n, t, count, low, high);     \
+        CONVX_WRITE(T, n, (T))                \
+    }
+/* Wider ones, whose upper end is no real: what reaches `behind`, the power of two behind it, becomes the end. */
+#define CONVX_WIDE(T, low, high, behind)                                                   \
+    {                                                                                      \
+        T *__restrict q = (T *)y;                                                          \
+        if (are_small(t, count)) {                                                         \
+            to_whole(n, t, count, (low) ? -0x1p30f : 0, 0x1p30f);                          \
+            CONVX_WRITE(T, n, (T))                                                         \
+        }                                                                                  \
+        for (j = 0; j < count; j++) {                                                      \
+            const real v = t[j] + CONVX_SIGN(CONVX_HALF, t[j]);                            \
+            q[j * step] = v >= (real)(behind) ? (high) : v <= (real)(low) ? (low) : v == v ? (T)v : 0; \
+        }                                                                                  \
+        return;                                                                            \
+    }
+
+/* `count` values, at most STORED_BLOCK, `step` apart. */
 static void write_block(char *y, ptrdiff_t step, const real *__restrict t, ptrdiff_t count, int64_t type) {
+    int32_t n[STORED_BLOCK];
     ptrdiff_t j;
     switch (type) {
-    case CONVX_TYPE('b', 1): CONVX_SMALL(uint8_t, 0, 1)
-    case CONVX_TYPE('u', 1): CONVX_SMALL(uint8_t, 0, UINT8_MAX)
-    case CONVX_TYPE('i', 1): CONVX_SMALL(int8_t, INT8_MIN, INT8_MAX)
-    case CONVX_TYPE('u', 2): CONVX_SMALL(uint16_t, 0, UINT16_MAX)
-    case CONVX_TYPE('i', 2): CONVX_SMALL(int16_t, INT16_MIN, INT16_MAX)
-    case CONVX_TYPE('u', 4): CONVX_LARGE(uint32_t, 0, UINT32_MAX, 0x1p32)
-    case CONVX_TYPE('i', 4): CONVX_LARGE(int32_t, INT32_MIN, INT32_MAX, 0x1p31)
-    case CONVX_TYPE('u', 8): CONVX_LARGE(uint64_t, 0, UINT64_MAX, 0x1p64)
-    case CONVX_TYPE('i', 8): CONVX_LARGE(int64_t, INT64_MIN, INT64_MAX, 0x1p63)
-    case CONVX_TYPE('f', 4): CONVX_WRITE(float, (float)v)
+    case CONVX_TYPE('b', 1): CONVX_NARROW(uint8_t, 0, 1)
+    case CONVX_TYPE('u', 1): CONVX_NARROW(uint8_t, 0, UINT8_MAX)
+    case CONVX_TYPE('i', 1): CONVX_NARROW(int8_t, INT8_MIN, INT8_MAX)
+    case CONVX_TYPE('u', 2): CONVX_NARROW(uint16_t, 0, UINT16_MAX)
+    case CONVX_TYPE('i', 2): CONVX_NARROW(int16_t, INT16_MIN, INT16_MAX)
+    case CONVX_TYPE('u', 4): CONVX_WIDE(uint32_t, 0, UINT32_MAX, 0x1p32)
+    case CONVX_TYPE('i', 4): CONVX_WIDE(int32_t, INT32_MIN, INT32_MAX, 0x1p31)
+    case CONVX_TYPE('u', 8): CONVX_WIDE(uint64_t, 0, UINT64_MAX, 0x1p64)
+    case CONVX_TYPE('i', 8): CONVX_WIDE(int64_t, INT64_MIN, INT64_MAX, 0x1p63)
+    case CONVX_TYPE('f', 4): CONVX_WRITE(float, t, (float))
 #if defined(__F16C__)
-    case CONVX_TYPE('f', 2): CONVX_WRITE(uint16_t, to_half((float)v))
+    case CONVX_TYPE('f', 2): CONVX_WRITE(uint16_t, t, to_half)
 #endif
-    default: CONVX_WRITE(real, v)
+    default: CONVX_WRITE(real, t, CONVX_ITSELF)
     }
 }
 
-enum { STORED_BLOCK = 256 };
-
 /* y[j*step] = (p[j] + init) / divisor + offset, as y is stored. size: the bytes of a value of y */
-static inline void write_run(char *y, ptrdiff_t step, ptrdiff_t size, const real *__restrict p, ptrdiff_t count, real init,
-                             const Stored *s) {
+static inline void write_run(char *y, ptrdiff_t step, ptrdiff_t size, const real *__restrict p, ptrdiff_t count,
+                             real init, const Stored *s) {
     const real divisor = (real)s->divisor, offset = (real)s->offset;
     real t[STORED_BLOCK];
     ptrdiff_t i, j, part;
     for (i = 0; i < count; i += STORED_BLOCK) {
         part = count - i < STORED_BLOCK ? count - i : STORED_BLOCK;
-        if (divisor == 1)
-            for (j = 0; j < part; j++) t[j] = p[i + j] + init + offset;
-        else
+        if (divisor != 1)
             for (j = 0; j < part; j++) t[j] = (p[i + j] + init) / divisor + offset;
-        write_block(y + i * step * size, step, t, part, s->y);
+        else if (init != 0 || offset != 0)
+            for (j = 0; j < part; j++) t[j] = p[i + j] + init + offset;
+        write_block(y + i * step * size, step, divisor != 1 || init != 0 || offset != 0 ? t : p + i, part, s->y);
     }
 }
 #endif

@@ -76,10 +76,10 @@ def integers(plan, x, w, bias, out, threads):
         top = bound(problem, x, w, bias)
     if top < 2**53:
         dtype = np.dtype(np.float32 if top < 2**24 else np.float64)
-        if problem.overflow == "saturate" or _fits(problem, x, w, bias, top):  # as it is stored, from the kernel
+        if problem.overflow == "saturate" or _fits(problem, x, w, bias, top):
             return _plan.floating(_as(plan, problem.y_dtype, sums=dtype), x, w, bias, out, threads)
-        y = _plan.floating(_as(plan, dtype), x, w, bias, None, threads)
-        return narrow(y.astype(np.int64), problem) if problem.y_dtype != np.int64 else y.astype(np.int64)
+        wide = _as(plan, np.min_scalar_type(-top), sums=dtype)
+        return narrow(_plan.floating(wide, x, w, bias, None, threads), problem)
     wrapped = _wrapped(plan, x, w, bias, threads)
     if problem.overflow == "wrap":
         return wrapped.astype(problem.y_dtype)

@@ -186,17 +186,14 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
             packed = part.pack() if solver is not reference else b""
             how = None
             if stored:
-                how = getattr(solver, "stores", _refused)(part, kind, x.dtype, y.dtype, *problem.finish)
-                if how is None or fill or not problem.geometry.c:
+                if hasattr(solver, "stores") and not fill and problem.geometry.c:
+                    how = solver.stores(part, kind, x.dtype, y.dtype, *problem.finish)
+                if how is None:
                     return Schedule((), False, kind, real, True)
             steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate, how))
     if stored and not steps:
         return Schedule((), False, kind, real, True)
     return Schedule(tuple(steps), fill, kind, real)
-
-
-def _refused(*_):
-    """What a solver without `stores` says."""
 
 
 def _fastest(problem: Problem, nest: Nest, key, kind: str, real, x, w, y, threads: int):

@@ -121,7 +121,8 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         raise ValueError(f"a has {ndim} axes and v has {len(v_shape)}; they must have the same number")
     places = _convolved(axes, ndim)
     edges = dict(zip(places, boundaries(boundary, len(places)), strict=True))
-    y_dtype, sums, finish = stored_sums(a_dtype, v_dtype, dtype, out_dtype, overflow_word(overflow), sums, divisor, offset)
+    y_dtype, sums, finish = stored_sums(a_dtype, v_dtype, dtype, out_dtype, overflow_word(overflow), sums, divisor,
+                                        offset)
     for i in places:
         if v_shape[i] == 0 or (a_shape[i] == 0 and mode != "same"):
             raise ValueError(f"axis {i} is empty: a has shape {tuple(a_shape)}, v has {tuple(v_shape)}, mode={mode!r}")

@@ -13,8 +13,9 @@ PLAIN = (1.0, 0.0)  # divisor, offset: sums as they are
 
 def differs(problem, x, w, y) -> bool:
     """Whether x or y is not simply of the type in which products are summed, that of w."""
-    return w.dtype.kind == "f" and (x.dtype.kind in "biuf" and x.dtype != w.dtype or y.dtype.kind in "biuf"
-                                    and y.dtype != w.dtype or problem.finish != PLAIN)
+    if w.dtype.kind != "f" or y.dtype.kind == "c":
+        return False
+    return x.dtype != w.dtype or y.dtype != w.dtype or problem.finish != PLAIN
 
 
 def finish(sums: np.ndarray, y: np.ndarray, how) -> None:

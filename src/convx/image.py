@@ -398,8 +398,10 @@ def _filtered(cells, w, border, cval, work, dtype, divisor, offset, workers):
         return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), dtype)
     v = w.astype(work).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
     edge = {} if whole else {"boundary": border, "cval": float(cval) or 0}
+    exact = cells.dtype.kind != "f" and work == np.float32  # which a transform is not
     return convx.correlate(cells, v, "valid" if whole else "same", axes=(-3, -2), workers=workers, dtype=dtype,
-                           overflow="saturate", sums=work, divisor=divisor, offset=offset or 0, **edge)
+                           overflow="saturate", sums=work, divisor=divisor, offset=offset or 0,
+                           algorithm="sums" if exact else "auto", **edge)
 
 
 def _weighted(cells, w, alpha, workers):

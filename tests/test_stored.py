@@ -257,7 +257,7 @@ def test_no_array_of_floats_is_made():
     ({"sums": "f2"}, TypeError, "sums=float16"),
     ({"divisor": 0}, ValueError, "divisor=0, offset=0: both must be finite, and the divisor not 0"),
     ({"offset": np.inf}, ValueError, "offset=inf"),
-    ({"divisor": "2"}, TypeError, "divisor='2'|both must be real"),
+    ({"divisor": "2"}, TypeError, "divisor='2', offset=0: both must be real numbers"),
     ({"divisor": 2, "dtype": "u1"}, TypeError, "dtype=uint8 cannot hold a float64 result; overflow='saturate' rounds"),
     ({"sums": "f4", "dtype": "c8"}, TypeError, "are for real arrays"),
     ({"dtype": "u1", "overflow": "wrap", "sums": "f8"}, TypeError, "cannot hold"),

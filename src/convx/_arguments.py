@@ -61,10 +61,9 @@ def paddings(padding, rank: int) -> tuple:
 
 def stored_sums(x, w, dtype, out_dtype, overflow, sums, divisor, offset):
     """(result dtype, dtype of the sums or None, divisor and offset) where float sums may become another type."""
-    try:
-        how = float(divisor), float(offset)
-    except (TypeError, ValueError):
-        raise TypeError(f"divisor={divisor!r}, offset={offset!r}: both must be real numbers") from None
+    if any(np.ndim(n) or np.asarray(n).dtype.kind not in "biuf" for n in (divisor, offset)):
+        raise TypeError(f"divisor={divisor!r}, offset={offset!r}: both must be real numbers")
+    how = float(divisor), float(offset)
     if how[0] == 0 or not isfinite(how[0]) or not isfinite(how[1]):
         raise ValueError(f"divisor={divisor}, offset={offset}: both must be finite, and the divisor not 0")
     common = np.result_type(x, w)

@@ -252,7 +252,8 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     -----
     Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (those of integer matrices
     and uint8 are), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded
-    once, but for ties that the float64 sum of a fractional matrix misses.
+    once, but for ties that the float64 sum of a fractional matrix misses. Pixels become floats piece by piece, and
+    integers again: no array of floats is made, unless alpha weights or a transform (of large matrices) needs it.
 
     Source: the manual of GIMP, "Convolution Matrix".
 

@@ -1,6 +1,7 @@
 """The relation's algebra: swaps, phases, sizes, boundaries and the text form, all against enumeration."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import oracle
@@ -76,6 +77,25 @@ def test_phases_are_the_axis(axis):
     assert set(found) == meetings(axis)
     assert len(outputs) == len(set(outputs)), "two phases own the same output"
     assert {o for _, _, o in found} <= set(outputs)
+
+
+@given(problems.axes())
+def test_lattices_are_the_axis(axis):
+    """For steps forward; a rule at the ends holds where no lattice asks for anything beyond them."""
+    axis = replace(axis, base=1, stride=abs(axis.stride), dilation=abs(axis.dilation))
+    if axis.is_padded():
+        axis = replace(axis, boundary="constant")
+    note(str(axis))
+    found, outputs = [], []
+    step = axis.dilation // math.gcd(axis.dilation, axis.stride)
+    for part, i0, o0 in axis.lattices():
+        inputs, outs = range(i0, axis.size, axis.dilation), range(o0, axis.out, step)
+        assert (part.base, part.dilation, part.boundary) == (1, 1, axis.boundary)
+        assert (part.size, part.taps, part.out) == (len(inputs), axis.taps, len(outs))
+        outputs += outs
+        found += [(i0 + axis.dilation * i, k, outs[o]) for i, k, o in meetings(part)]
+    assert len(found) == len(set(found)) and set(found) == meetings(axis)
+    assert sorted(outputs) == list(range(axis.out))
 
 
 @given(problems.axes(), st.integers(0, 99))

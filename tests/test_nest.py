@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convx._geometry import BOUNDARIES, Axis, Geometry, parse
-from convx._nest import KERNEL_RANK, normal_form, peel, prove
+from convx._nest import KERNEL_RANK, normal_form, peel, prove, undilated
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
@@ -151,6 +151,28 @@ def test_interleaved_channels(geometry, seed, channels, cval):
 @pytest.mark.parametrize("line", problems.ZOO)
 def test_zoo(line):
     check(parse(line), 0)
+
+
+@many
+@given(problems.geometries(ranks=(2, 3)), seeds)
+def test_lattices_are_the_nest(geometry, seed):
+    """The same products and outputs, and for the roles of taps and outputs exchanged too."""
+    axes = tuple(replace(a, boundary="constant") for a in geometry.axes)
+    _, (x, w, y) = operands(replace(geometry, axes=axes), seed)
+    for nest in nests_of(replace(geometry, axes=axes), x, w, y)[0]:
+        if len(nest.windows) < 2:
+            continue
+        assert nest.swap_wy().swap_wy() == nest
+        turned = [part.swap_wy() for part in undilated(nest.swap_wy())]
+        for parts, step in ((undilated(nest), "dilation"), (turned, "stride")):
+            assert all(getattr(v.axis, step) == 1 for part in parts for v in part.windows[-2:])
+            parts, _ = peel(parts)
+            prove([part for part in parts if all(v.axis.size for v in part.windows)], [extent(a[2]) for a in (x, w, y)])
+            products = [np.stack(addresses(part, 0)[:3]) for part in parts]
+            assert np.array_equal(*(a[:, np.lexsort(a)] for a in (np.concatenate(products, 1),
+                                                                  np.stack(addresses(nest, 0)[:3]))))
+        at = np.concatenate([outputs(part) for part in undilated(nest)])
+        assert np.array_equal(np.sort(at), np.sort(outputs(nest)))
 
 
 @many

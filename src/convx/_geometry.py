@@ -81,6 +81,18 @@ class Axis:
                 )
                 yield axis, slice(k0, None, step_k), slice(o0, None, step_o)
 
+    def lattices(self):
+        """Yield (axis with dilation 1, its first input, its first output) that together are this axis.
+
+        Outputs that lie dilation / gcd(dilation, stride) apart read inputs that lie a dilation apart. For base 1,
+        positive stride and dilation, and outputs that ask for nothing outside the array or for a constant there.
+        """
+        step = self.dilation // gcd(self.dilation, self.stride)
+        for o0 in range(max(min(step, self.out), 1)):
+            before, i0 = divmod(self.stride * o0 - self.offset, self.dilation)
+            size, out = len(range(i0, self.size, self.dilation)), len(range(o0, self.out, step))
+            yield Axis(size, self.taps, out, 1, self.stride * step // self.dilation, 1, -before, self.boundary), i0, o0
+
     def folds(self):
         """Yield (axis with the constant boundary, positions of its inputs or None) that together are this one.
 

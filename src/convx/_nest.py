@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 from itertools import product
+from math import gcd
 
 from ._geometry import BOUNDARIES, Axis, Geometry
 
@@ -86,6 +87,13 @@ class Nest:
             w0 -= a.offset * v.wi
             windows.append(Window(a, v.xs, v.ws + a.dilation * v.wi, v.wo + a.stride * v.wi, v.ys))
         return replace(self, origin=(self.origin[0], w0, self.origin[2]), windows=tuple(windows))
+
+    def swap_wy(self) -> Nest:
+        """Taps and outputs exchanged, and with them w and y, c and n: see `Axis.swap_wy`. For shared weights."""
+        windows = tuple(Window(v.axis.swap_wy(), v.xs, v.ys, 0, v.ws) for v in self.windows)
+        (xn, xg, xc), (wg, wm, wc), (yn, yg, ym) = self.x, self.w, self.y
+        return replace(self, n=self.c, c=self.n, x=(xc, xg, xn), w=(yg, ym, yn), y=(wc, wg, wm),
+                       origin=(self.origin[0], self.origin[2], self.origin[1]), windows=windows)
 
     def shifted(self, x0: int, w0: int, y0: int, first: bool) -> Nest:
         a, b, c = self.origin
@@ -247,6 +255,38 @@ def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:
                     first = False
             bare = bare or first
     return done[::-1], bare
+
+
+def undilated(nest: Nest) -> list[Nest]:
+    """Nests without dilation along the last two windows that together are this one (see `Axis.lattices`).
+
+    Lattices of one form are a loop of one nest: a batch where there is none, else a window. For shared weights.
+    """
+    found = []
+    for rows, columns in product(*map(_lattices, nest.windows[-2:])):
+        part = nest.shifted(rows[2] + columns[2], 0, rows[3] + columns[3], nest.first)
+        windows = [*nest.windows[:-2], rows[0], columns[0]]
+        for loop in sorted((columns[1], rows[1]), key=lambda v: -v.axis.out):
+            if loop.axis.out > 1 and part.n == 1:
+                part = replace(part, n=loop.axis.out, x=(loop.xs, *part.x[1:]), y=(loop.ys, *part.y[1:]))
+            elif loop.axis.out > 1:
+                windows.insert(len(nest.windows) - 2, loop)
+        found.append(replace(part, windows=tuple(windows)))
+    return found
+
+
+def _lattices(v: Window):
+    """(window without dilation, window over those that are alike, origins in x and y) of each form of lattice."""
+    a, forms = v.axis, []
+    for axis, i0, o0 in a.lattices():
+        if forms and axis == forms[-1][0] and i0 - a.stride * o0 == forms[-1][1] - a.stride * forms[-1][2]:
+            forms[-1][3] += 1
+        else:
+            forms.append([axis, i0, o0, 1])
+    step = a.dilation // gcd(a.dilation, a.stride)
+    for axis, i0, o0, count in forms:
+        dense, loop = Window(axis, v.xs * a.dilation, v.ws, 0, v.ys * step), Axis(count, 1, count)
+        yield dense, Window(loop, v.xs * a.stride, 0, 0, v.ys), i0 * v.xs, o0 * v.ys
 
 
 def prove(nests: list[Nest], extents) -> None:

@@ -275,17 +275,39 @@ def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     plain = bias is None and weights is None
     calls = found.calls.get(threads) if plain else None
     if calls is None:
-        calls = [_call(problem, found, step, bias, threads, weights is not None) for step in found.steps]
+        calls = _calls(problem, found, bias, threads, weights is not None)
         if plain:
             found.calls[threads] = calls
     conjugated = w.conj() if any(step.conjugate for step in found.steps) else None
     for number, (step, call) in enumerate(zip(found.steps, calls, strict=True)):
+        if call is None:
+            continue
         operand = conjugated if step.conjugate else w
         if weights is not None and hasattr(step.solver, "prepare"):
             if (key, number) not in weights:
                 weights[key, number] = step.solver.prepare(step.nest, call, operand)
             call = call._replace(weights=weights[key, number])
         step.solver.run(step.nest, call, x, operand, y)
+
+
+def _calls(problem: Problem, found: Schedule, bias, threads: int, bound: bool) -> list[Call | None]:
+    """A call for each step, None where the one before it does that step too.
+
+    Such neighbours, as the phases of a strided gradient are, store their outputs first, so they share none.
+    """
+    calls, last = [], -1
+    for number, step in enumerate(found.steps):
+        call = _call(problem, found, step, bias, threads, bound)
+        before = found.steps[last]
+        alike = step.nest.first and before.nest.first and not bound and problem.y_dtype.kind != "c" and all(
+            getattr(step, name) == getattr(before, name) for name in ("solver", "threads_useful"))
+        both = step.solver.joined(calls[last], call) if number and alike and hasattr(step.solver, "joined") else None
+        if both is None:
+            last = number
+        else:
+            calls[last], call = both, None
+        calls.append(call)
+    return calls
 
 
 def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bound: bool) -> Call:
@@ -323,20 +345,20 @@ def _steps(plan: Plan, x, w, bias, y, weights):
         return None
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
-    if found is None or found.fill or found.converts or not 0 < len(found.steps) <= READY or not problem.geometry.c:
+    if found is None or found.fill or found.converts or not found.steps or not problem.geometry.c:
         return None
     steps = []
-    for number, step in enumerate(found.steps):
-        call = _call(problem, found, step, None, 1, weights is not None)
+    calls = _calls(problem, found, None, 1, weights is not None)
+    for number, (step, call) in enumerate(zip(found.steps, calls, strict=True)):
+        if call is None:
+            continue
         if weights is not None:
             call = call._replace(weights=weights.get((key, number)))
-        made = step.solver.ready(step.nest, call) if hasattr(step.solver, "ready") else None
-        if made is None:
+        if not hasattr(step.solver, "ready"):
             return None
-        kernel, own, *rest = made
-        steps.append((kernel, x_slot, w_slot if own is None else own, y_slot, None if bias is None else bias_slot,
-                      *rest, threads if step.threads_useful else 1))
-    return steps
+        steps += [(kernel, x_slot, w_slot if own is None else own, y_slot, None if bias is None else bias_slot, *rest,
+                   threads if step.threads_useful else 1) for kernel, own, *rest in step.solver.ready(step.nest, call)]
+    return steps if len(steps) <= READY else None
 
 
 def _fill(problem: Problem, y, bias) -> None:

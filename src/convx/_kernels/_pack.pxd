@@ -237,8 +237,8 @@ cdef inline bint pack_run(const Job* job, const real* x, const Box* box, const T
             if ahead and t % each == 0:  # the channel after next: channels lie far apart
                 for j in range(0, length*step, 16):
                     v_prefetch_read(p + taps.origin[t] + start*d.xs + 2*nest.xc + j)
-            if step == 1 and taps.reads[t] and start >= 0 and start + length <= d.size:
-                v_copy(line + taps.place_in[t]*width, p + taps.origin[t] + start, length)
+            if taps.reads[t] and start >= 0 and start + (length - 1)*d.stride < d.size:
+                copy(line + taps.place_in[t]*width, p + taps.origin[t] + start*d.xs, step, length)
             else:
                 absent |= pack_rim(job, p + taps.origin[t], start, d.stride, taps.reads[t], length,
                                    line + taps.place_in[t]*width)
@@ -250,22 +250,31 @@ cdef inline bint pack_rim(const Job* job, const real* p, Py_ssize_t start, Py_ss
     """Positions start, start + step, ... of one row of one channel, which may leave the array (one tap of a row of
     pixels, or a row of taps of one pixel); whether some of them read nothing."""
     cdef const Window* d = &job.nest.axis[2]
-    cdef Py_ssize_t low, high, i, j
-    cdef bint absent = not reads
+    cdef Py_ssize_t low, high
     if not reads:
         constant(to, job.cval, 1, length)
-        return absent
+        return True
     low = min(clip_low(start, step), length)
     high = max(clip_high(start, step, d.size, length), low)
     copy(to + low, p + (start + low*step)*d.xs, step*d.xs, high - low)
-    for j in range(low):
+    return fill_ends(job, p, start, step, low, high, length, to)
+
+
+cdef inline bint fill_ends(const Job* job, const real* p, Py_ssize_t start, Py_ssize_t step, Py_ssize_t low,
+                           Py_ssize_t high, Py_ssize_t length, real* to) noexcept nogil:
+    """Of `length` positions those before `low` and from `high`, which lie outside the row; whether some read nothing."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t i, j = 0
+    cdef bint absent = False
+    while j < length:
+        if j == low:
+            j = high
+            if j == length:
+                break
         i = locate(d, start + j*step)
         absent |= i < 0
         to[j] = job.cval if i < 0 else p[i*d.xs]
-    for j in range(high, length):
-        i = locate(d, start + j*step)
-        absent |= i < 0
-        to[j] = job.cval if i < 0 else p[i*d.xs]
+        j += 1
     return absent
 
 
@@ -437,7 +446,7 @@ cdef inline void pack_weights(const Job* job, const real* w, const Box* box, Py_
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t sc
     cdef Py_ssize_t sk[3]
-    cdef Py_ssize_t k0, k1, k2, c, at, mk = 1 if lanes else kc, kk = width if lanes else 1
+    cdef Py_ssize_t k0, k1, k2, c, at
     cdef real* line
     cdef const real* p
     steps(box, job.channel_last, &sc, sk)
@@ -445,27 +454,38 @@ cdef inline void pack_weights(const Job* job, const real* w, const Box* box, Py_
         for k0 in range(box.k0[0], box.k1[0]):
             for k1 in range(box.k0[1], box.k1[1]):
                 for c in range(box.c0, box.c1):
-                    line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (c - box.c0)*sc)*kk
+                    line = to + ((k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (c - box.c0)*sc)*width
                     p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + box.k0[2] + c*nest.wc + low*nest.wm
-                    turn(line, kk, p, nest.wm, high - low, box.k1[2] - box.k0[2])
+                    turn(line, width, p, nest.wm, high - low, box.k1[2] - box.k0[2])
                     for k2 in range(box.k1[2] - box.k0[2]):
-                        constant(line + k2*kk + (high - low), 0, 1, width - (high - low))
+                        constant(line + k2*width + (high - low), 0, 1, width - (high - low))
+        return
+    if not lanes:  # taps inside, since they mostly share a line of w, and lines lie far apart
+        for c in range(box.c0, box.c1):
+            for k0 in range(box.k0[0], box.k1[0]):
+                for k1 in range(box.k0[1], box.k1[1]):
+                    for k2 in range(box.k0[2], box.k1[2]):
+                        line = (to + (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
+                                + (c - box.c0)*sc)
+                        p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
+                        gather(line, kc, p, nest.wm, high - low)
+                        constant(line + (high - low)*kc, 0, kc, width - (high - low))
         return
     for k0 in range(box.k0[0], box.k1[0]):
         for k1 in range(box.k0[1], box.k1[1]):
             for k2 in range(box.k0[2], box.k1[2]):
                 at = (k0 - box.k0[0])*sk[0] + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2]
-                if lanes and nest.wc == 1 and nest.wm > 2:
+                if nest.wc == 1 and nest.wm > 2:
                     p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + box.c0 + low*nest.wm
-                    turn(to + at*kk, sc*kk, p, nest.wm, high - low, box.c1 - box.c0)
+                    turn(to + at*width, sc*width, p, nest.wm, high - low, box.c1 - box.c0)
                     for c in range(box.c1 - box.c0):
-                        constant(to + (at + c*sc)*kk + (high - low), 0, 1, width - (high - low))
+                        constant(to + (at + c*sc)*width + (high - low), 0, 1, width - (high - low))
                     continue
                 for c in range(box.c0, box.c1):
-                    line = to + (at + (c - box.c0)*sc)*kk
+                    line = to + (at + (c - box.c0)*sc)*width
                     p = w + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws + c*nest.wc + low*nest.wm
-                    if lanes and nest.wm == 1:
+                    if nest.wm == 1:
                         v_copy(line, p, high - low)
                     else:
-                        gather(line, mk, p, nest.wm, high - low)
-                    constant(line + (high - low)*mk, 0, mk, width - (high - low))
+                        gather(line, 1, p, nest.wm, high - low)
+                    constant(line + (high - low), 0, 1, width - (high - low))

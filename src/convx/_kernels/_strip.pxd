@@ -1,33 +1,30 @@
 """Strips: the rows of x under a block of output rows, copied once; every tap reads them from another place.
 
 A block of pixels is some rows (of one image and one outermost position) by some columns. For each channel and outermost
-tap of a box its strip holds the input rows, each cut into as many phases as the row has stride, so that the pixels of a
-row are neighbours for every tap. `where` gives the place of each product of the inner sum; a panel adds its own.
+tap of a box its strip holds the input rows, every stride-th of them side by side, each cut into as many phases as the
+row has stride: the pixels of a row are neighbours for every tap, and rows follow each other at one pitch for all of
+them. `where` gives the place of each product of the inner sum; a panel adds its own.
+Panels begin with each row, or (`open`) run on over the few places between two rows, which belong to no pixel.
 """
 
 from _real cimport real, V
-from _nest cimport Nest, Window, Box, locate, CONSTANT
-from _pack cimport Job, Cut, KC, steps, pack_rim
+from _nest cimport Nest, Window, Box, locate, clip_low, clip_high, CONSTANT
+from _pack cimport Job, Cut, steps, copy, constant, fill_ends
 
 cdef enum:
     STRIP = 65536  # values of a strip: 256 KB in float32, half of the smallest L2 in use (flat from 32 K to 96 K)
+    ASIDE = 12     # products that take as long as storing one of a panel's vectors which does not lie in one row
 
 
 ctypedef struct Strip:
     # Rows and columns of a block, and the sizes of its strip.
     Py_ssize_t rows, columns
-    Py_ssize_t height, pitch, line   # input rows; values of a phase, and of a row
-
-
-cdef inline void shape(const Nest* nest, Py_ssize_t taps1, Py_ssize_t taps2, Py_ssize_t rows, Py_ssize_t columns,
-                       Strip* to) noexcept nogil:
-    """The strip of a block for boxes of taps1 x taps2 taps."""
-    cdef const Window* b = &nest.axis[1]
-    cdef const Window* d = &nest.axis[2]
-    to.rows, to.columns = rows, columns
-    to.height = (rows - 1)*b.stride + b.dilation*(taps1 - 1) + 1
-    to.pitch = (columns + V - 1) // V*V + d.dilation*(taps2 - 1) // d.stride
-    to.line = to.pitch*min(d.stride, d.dilation*(taps2 - 1) + 1)
+    bint open
+    Py_ssize_t pitch             # from a row to the next, in the strip
+    Py_ssize_t across            # and among the pixels of the block; those beyond `columns` are holes
+    Py_ssize_t downs, phases     # strides of rows and columns, as far as taps tell them apart
+    Py_ssize_t high              # rows of each of the `downs`
+    Py_ssize_t plane             # values of a channel and an outermost tap
 
 
 cdef inline Py_ssize_t box_taps(const Cut* cuts, bint channel_last, int axis) noexcept nogil:
@@ -35,6 +32,49 @@ cdef inline Py_ssize_t box_taps(const Cut* cuts, bint channel_last, int axis) no
     if axis == 3:
         return cuts.size[0 if channel_last else 3]
     return cuts.size[2 - axis + channel_last]
+
+
+cdef inline void shape(const Job* job, const Cut* cuts, Py_ssize_t rows, Py_ssize_t columns, Strip* to) noexcept nogil:
+    """The strip of a block."""
+    cdef const Window* b = &job.nest.axis[1]
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t down = b.dilation*(box_taps(cuts, job.channel_last, 1) - 1)
+    cdef Py_ssize_t right = d.dilation*(box_taps(cuts, job.channel_last, 2) - 1), kc = 1, closed
+    cdef int j
+    for j in range(4):
+        kc *= cuts.size[j]
+    to.rows, to.columns, to.pitch = rows, columns, columns + right // d.stride
+    to.downs, to.phases = min(b.stride, down + 1), min(d.stride, right + 1)
+    to.high = rows + down // b.stride
+    to.plane = to.downs*to.phases*to.high*to.pitch
+    closed = (columns + V - 1) // V*(V if columns > V else V + V // 4)  # a panel of one vector is a quarter slower
+    to.open = rows > 1 and (closed - to.pitch)*kc > ASIDE*to.pitch
+    to.across = to.pitch if to.open else columns
+
+
+cdef inline bint fill_phase(const Job* job, const real* plane, bint exists, Py_ssize_t top, Py_ssize_t rows,
+                            Py_ssize_t left, Py_ssize_t columns, const Strip* strip, real* to) noexcept nogil:
+    """Every stride-th row from `top` and column from `left` of a plane of x; whether some of them are not there."""
+    cdef const Window* b = &job.nest.axis[1]
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t low = min(clip_low(left, d.stride), columns)
+    cdef Py_ssize_t high = max(clip_high(left, d.stride, d.size, columns), low), r, i1, j
+    cdef const real* line
+    cdef bint absent = False
+    for r in range(strip.high):
+        i1 = locate(b, top + r*b.stride)
+        if i1 < 0 or not exists or r >= rows:
+            absent |= r < rows and columns > 0
+            constant(to, job.cval if r < rows else 0, 1, columns)
+        else:
+            line = plane + i1*b.xs
+            copy(to + low, line + (left + low*d.stride)*d.xs, d.stride*d.xs, high - low)
+            if high - low < columns:
+                absent |= fill_ends(job, line, left, d.stride, low, high, columns, to)
+        for j in range(columns, strip.pitch):
+            to[j] = 0
+        to += strip.pitch
+    return absent
 
 
 cdef inline bint fill_strip(const Job* job, const real* x, const Box* box, const Strip* strip, const Py_ssize_t* at,
@@ -46,39 +86,37 @@ cdef inline bint fill_strip(const Job* job, const real* x, const Box* box, const
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t top = b.stride*at[2] + b.dilation*box.k0[1] - b.offset
     cdef Py_ssize_t left = d.stride*at[3] + d.dilation*box.k0[2] - d.offset
-    cdef Py_ssize_t reach = d.dilation*(box.k1[2] - 1 - box.k0[2]), phases = min(d.stride, reach + 1)
-    cdef Py_ssize_t count, k0, c, r, j, i0, i1, p, sc, index, planes = box.k1[0] - box.k0[0]
+    cdef Py_ssize_t down = b.dilation*(box.k1[1] - 1 - box.k0[1]), right = d.dilation*(box.k1[2] - 1 - box.k0[2])
+    cdef Py_ssize_t k0, c, r, j, i0, p, q, sc, index, planes = box.k1[0] - box.k0[0]
     cdef Py_ssize_t sk[3]
-    cdef real* line
-    cdef const real* plane
+    cdef real* line = to
     cdef bint absent = False
     for c in range(box.c0, box.c1):
         for k0 in range(planes):
             i0 = locate(a, a.stride*at[1] + a.dilation*(k0 + box.k0[0]) - a.offset)
-            plane = x + c*nest.xc + i0*a.xs
-            line = to + ((c - box.c0)*planes + k0)*strip.height*strip.line
-            for r in range(strip.height):
-                i1 = locate(b, top + r)
-                for p in range(phases):
-                    count = strip.columns + (reach - p) // d.stride
-                    absent |= pack_rim(job, plane + i1*b.xs, left + p, d.stride, i0 >= 0 and i1 >= 0, count,
-                                       line + p*strip.pitch)
-                    for j in range(count, strip.pitch):
-                        line[p*strip.pitch + j] = 0
-                line += strip.line
+            for q in range(strip.downs):
+                for p in range(strip.phases):
+                    absent |= fill_phase(job, x + c*nest.xc + i0*a.xs, i0 >= 0,
+                                         top + q, strip.rows + (down - q) // b.stride if q <= down else 0,
+                                         left + p, strip.columns + (right - p) // d.stride if p <= right else 0,
+                                         strip, line)
+                    line += strip.high*strip.pitch
+    for j in range(V):
+        line[j] = 0
     steps(box, job.channel_last, &sc, sk)
     for c in range(box.c1 - box.c0):
         for k0 in range(planes):
             for r in range(box.k1[1] - box.k0[1]):
                 index = c*sc + k0*sk[0] + r*sk[1]
+                q = b.dilation*r
+                q = (c*planes + k0)*strip.plane + (q % b.stride*strip.phases*strip.high + q // b.stride)*strip.pitch
                 for j in range(box.k1[2] - box.k0[2]):
                     p = d.dilation*j
-                    where[index + j*sk[2]] = (((c*planes + k0)*strip.height + b.dilation*r)*strip.line
-                                              + p % d.stride*strip.pitch + p // d.stride)
+                    where[index + j*sk[2]] = q + p % d.stride*strip.high*strip.pitch + p // d.stride
     return absent
 
 
-cdef inline bint panel_absent(const Nest* nest, const Box* box, const Py_ssize_t* at, Py_ssize_t columns) noexcept nogil:
+cdef inline bint taps_absent(const Nest* nest, const Box* box, const Py_ssize_t* at, Py_ssize_t columns) noexcept nogil:
     """Whether some taps of `columns` pixels of a row, from `at`, read nothing."""
     cdef const Window* d = &nest.axis[2]
     cdef const Window* v

@@ -6,7 +6,7 @@ same trilinear form read for the taps is dw = GT ((A dy) * (BT x)): 3 outputs of
 
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose
 from _nest cimport Nest, Window, locate
-from _pack cimport NV, turn
+from _pack cimport NV, copy, turn
 
 cdef enum:
     Q = 36          # products of a tile and channel
@@ -170,9 +170,21 @@ cdef inline void fill(real* to, real value, Py_ssize_t columns) noexcept nogil:
         v_store(to + j*V, v_set(value))
 
 
-cdef inline void turn_row(real* to, const real* p, Py_ssize_t step, Py_ssize_t columns) noexcept nogil:
-    """V rows of `columns` neighbours, `step` apart, become lanes; the last square overlaps the one before."""
-    cdef Py_ssize_t j = 0
+cdef inline void turn_row(real* to, const real* p, Py_ssize_t step, Py_ssize_t apart, Py_ssize_t columns) noexcept nogil:
+    """V rows of `columns` values, which lie `apart`, become lanes; the last square overlaps the one before."""
+    cdef Py_ssize_t j = 0, first, lane, count
+    cdef real square[V*V]
+    while apart != 1 and j < columns:
+        first, count = max(min(j, columns - V), <Py_ssize_t>0), min(columns, <Py_ssize_t>V)
+        for lane in range(V):
+            copy(square + lane*V, p + lane*step + first*apart, apart, count)
+        if count == V:
+            v_transpose(to + first*V, V, square, V)
+        else:
+            turn(to, V, square, V, V, count)
+        j += V
+    if apart != 1:
+        return
     if columns < V:
         turn(to, V, p, step, V, columns)
         return
@@ -191,8 +203,8 @@ cdef inline void fill_row(const Job* job, const real* p, Py_ssize_t start, Py_ss
     cdef Py_ssize_t j, i, lane
     if lanes < V:
         fill(to, 0, columns)
-    if d.xs == 1 and lanes == V:
-        turn_row(to + low*V, p + start + low, nest.xc, high - low)
+    if nest.xc != 1 and lanes == V:
+        turn_row(to + low*V, p + (start + low)*d.xs, nest.xc, d.xs, high - low)
     elif nest.xc == 1:
         for j in range(low, high):
             v_copy(to + j*V, p + (start + j)*d.xs, lanes)

@@ -8,6 +8,7 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                into boxes of at most KC products; for each box a thread packs its block of pixels once and passes
                all weights by it.
                With `strips` a block is a rectangle, and the taps of a channel read one copy of its rows (_strip.pxd).
+               _blocks.pxd cuts blocks, _store.pxd stores tiles that do not go straight into y.
 Packing:       absorbs stride, dilation, boundary and layout. What needs none of it is read in place (_walk.pxd): tiles
                of pixels whose windows lie inside x, and weights whose rows are contiguous or whose lanes are
                neighbours. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
@@ -19,23 +20,22 @@ Assumes:       weights shared by all outputs (no w stride along o).
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport (real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_prefetch, v_prefetch_far, v_transpose,
-                    spoiled, v_spoiled)
+from _real cimport (real, vreal, V, MR, v_load, v_store, v_set, v_prefetch, v_prefetch_far, spoiled, v_spoiled)
 from _nest cimport Nest, Window, Box, address, exact, PyBytes_AS_STRING
-from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, steps, offset, place, source_of, pack_lanes,
-                    pack_rows, pack_weights)
-from _strip cimport STRIP, Strip, shape, box_taps, fill_strip, panel_absent
+from _pack cimport (NV, KC, Job, Cut, cut, box_at, panels, panel_start, offset, place, source_of, pack_lanes, pack_rows)
+from _weights cimport channel_units, packed_lines, abreast, pack_group, pack_abreast
+from _strip cimport Strip, fill_strip, taps_absent
+from _blocks cimport Blocks, line_blocks, strip_blocks, block_at
 from _walk cimport Walk, walk
+from _store cimport HOLE, Target, put, scatter, put_turned
 
 cdef enum:  # how a tile reads b
     PACKED, TABLE, PLACED
 
 cdef enum:
-    BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
-    LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
-    WIDEST = 480       # columns of a strip (flat between 240 and 1024)
     ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
+    MOST = 16          # nests of a call
     LIMIT = 12582912   # bytes of packed weights at a time, where they are not read in place
 
 LANES, ROWS = V, MR
@@ -63,7 +63,8 @@ ctypedef struct Part:
     const real* source          # x or the strip, at the first product of the box
     Walk walk
     Py_ssize_t kc, before, count, u0, u1
-    Py_ssize_t p0, columns      # the block's first pixel; its columns (without strips: count)
+    Py_ssize_t p0, columns      # the block's first pixel; its columns (without strips: count),
+    Py_ssize_t across           # and the step from row to row among its pixels
     bint first
 
 
@@ -78,16 +79,6 @@ ctypedef struct Reads:
     const Py_ssize_t* b_jump
     const Py_ssize_t* where     # TABLE: the place of each product in b
     Py_ssize_t ahead            # from b, of a line to ask for with each product
-
-
-ctypedef struct Target:
-    # Where a tile goes, and what is added to it: y itself, a value per row, or one per column.
-    real* row[MR]
-    real bias[MR]
-    const real* column_bias
-    bint add
-    int times
-    bint check, bad   # look for sums that are not finite before storing; whether there were some (none is stored)
 
 
 # ---- the register tile
@@ -183,89 +174,7 @@ cdef void tile_product(const Reads* at, Target* to, Py_ssize_t width) noexcept n
         product(at, to, 1, PLACED)
 
 
-cdef void put(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-              const Py_ssize_t* row_at, const Py_ssize_t* column_at, const Target* to) noexcept nogil:
-    """What `product` does at its end, for tiles that are not whole: rows are contiguous in y."""
-    cdef Py_ssize_t i, j
-    cdef real* line
-    for i in range(rows):
-        line = y + row_at[i] + column_at[0]
-        if to.add:
-            for j in range(columns):
-                line[j] = tile[j] + line[j]
-        elif to.column_bias != NULL:
-            for j in range(columns):
-                line[j] = tile[j] + to.column_bias[j]
-        else:
-            for j in range(columns):
-                line[j] = tile[j] + to.bias[i]
-        tile += width
-
-
-cdef inline Py_ssize_t even(const Py_ssize_t* at, Py_ssize_t count, Py_ssize_t* step) noexcept nogil:
-    """How many places, from the first, follow each other at one step."""
-    cdef Py_ssize_t n = 1
-    step[0] = at[1] - at[0] if count > 1 else 1
-    while n < count and at[n] == at[0] + n*step[0]:
-        n += 1
-    return n
-
-
-cdef void scatter(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-                  const Py_ssize_t* row_at, const Py_ssize_t* column_at, const real* bias,
-                  const Target* to) noexcept nogil:
-    """`put` where columns need not be neighbours in y: they are mostly some even steps apart. bias: one a row, or NULL.
-    """
-    cdef Py_ssize_t i, j, k, run, step, first = 0
-    cdef const real* p
-    cdef real* line
-    cdef real init
-    while first < columns:
-        run = even(column_at + first, columns - first, &step)
-        for i in range(rows):
-            init = 0 if bias == NULL else bias[i]
-            p = tile + i*width + first
-            line = y + row_at[i] + column_at[first]
-            if to.add:
-                for j in range(run):
-                    line[j*step] = p[j] + line[j*step]
-            elif to.column_bias != NULL:
-                for j in range(run):
-                    line[j*step] = p[j] + to.column_bias[first + j]
-            elif step == 2 and run >= V:
-                for j in range((run + V - 1) // V):
-                    k = min(j*V, run - V)  # the last vector overlaps the one before
-                    v_store_even(line + 2*k, v_load(p + k) + v_set(init))
-            else:
-                for j in range(run):
-                    line[j*step] = p[j] + init
-        first += run
-
-
-cdef void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-                     const Py_ssize_t* row_at, const Py_ssize_t* column_at, const Target* to) noexcept nogil:
-    """`scatter` where rows are mostly neighbours in y: squares of V x V are turned in registers."""
-    cdef Py_ssize_t i = 0, j, run, step
-    cdef real square[V*V]
-    cdef real* line
-    while i < rows:
-        run = even(row_at + i, min(rows - i, <Py_ssize_t>V), &step)
-        if run < V or step != 1:
-            scatter(tile + i*width, width, run, columns, y, row_at + i, column_at, NULL, to)
-            i += run
-            continue
-        for j in range(columns):
-            if j % V == 0:
-                v_transpose(square, V, tile + i*width + j, width)
-            line = y + row_at[i] + column_at[j]
-            if to.add:
-                v_store(line, v_load(square + j % V*V) + v_load(line))
-            else:
-                v_store(line, v_load(square + j % V*V) + v_set(0 if to.column_bias == NULL else to.column_bias[j]))
-        i += V
-
-
-cdef inline void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const Reads* at,
+cdef void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const Reads* at,
                         Target* to, Py_ssize_t width, Py_ssize_t count, Py_ssize_t columns,
                         const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, bint flag,
                         Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
@@ -282,7 +191,8 @@ cdef inline void finish(const Job* job, const Part* part, const real* x, const r
             return
     for i in range(count):
         for j in range((columns + 7) // 8):  # for lines that the sums do not prefetch
-            v_prefetch(y + row_at[i] + (column_at[0] + 8*j if contiguous else column_at[8*j]))
+            if column_at[8*j] != HOLE:
+                v_prefetch(y + row_at[i] + column_at[8*j])
     put_aside(job, part, x, w, at, tile, width, count, columns, flag, pixel, m)
     if contiguous:
         put(tile, width, count, columns, y, row_at, column_at, to)
@@ -299,35 +209,32 @@ cdef void put_aside(const Job* job, const Part* part, const real* x, const real*
     for i in range(MR):
         aside.row[i] = tile + i*width
         aside.bias[i] = 0
-    aside.add, aside.column_bias, aside.check, aside.times = False, NULL, False, 1
+    aside.add, aside.column_bias, aside.check, aside.bad, aside.times = False, NULL, flag, False, 1
     tile_product(at, &aside, width)
-    if flag:
+    if aside.bad:
+        aside.check = False
+        tile_product(at, &aside, width)
         mend(job, part, x, w, tile, width, count, columns, pixel, m)
 
 
-cdef inline void at_pixel(const Nest* nest, Py_ssize_t p0, Py_ssize_t columns, Py_ssize_t pixel,
-                          Py_ssize_t* at) noexcept nogil:
+cdef inline void at_pixel(const Nest* nest, const Part* part, Py_ssize_t pixel, Py_ssize_t* at) noexcept nogil:
     """(n, o0, o1, o2) of a pixel of a block."""
-    place(nest, p0 + pixel // columns*nest.axis[2].out + pixel % columns, at)
+    place(nest, part.p0 + pixel // part.across*nest.axis[2].out + pixel % part.across, at)
 
 
 cdef void mend(const Job* job, const Part* part, const real* x, const real* w, real* tile, Py_ssize_t width,
                Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
-    """If the tile has sums that are not finite, do it again by the definition."""
-    cdef Py_ssize_t i, j
+    """The sums of a tile that are not finite, again by the definition."""
+    cdef Py_ssize_t i, j, p
     cdef Py_ssize_t at[4]
-    cdef bint bad = False
     for i in range(rows):
         for j in range(columns):
-            bad = bad or spoiled(tile[i*width + j])
-    if not bad:
-        return
-    for i in range(rows):
-        for j in range(columns):
-            at_pixel(job.nest, part.p0, part.columns, pixel + (i if job.flat else j), at)
-            tile[i*width + j] = exact(job.nest, &part.box, x + at[0]*job.nest.xn,
-                                      w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], 0,
-                                      job.cval)
+            p = pixel + (i if job.flat else j)
+            if spoiled(tile[i*width + j]) and part.pixel_at[p] != HOLE:
+                at_pixel(job.nest, part, p, at)
+                tile[i*width + j] = exact(job.nest, &part.box, x + at[0]*job.nest.xn,
+                                          w + (job.m0 + m + (j if job.flat else i))*job.nest.wm, at[1], at[2], at[3], 0,
+                                          job.cval)
 
 
 cdef inline void sides(const Part* part, bint x_rows, bint x_inside, bint w_inside, Py_ssize_t width,
@@ -439,11 +346,6 @@ cdef inline const real* weight_row(const Job* job, const Part* part, const real*
     return packed + m // MR*MR*job.depth + part.before*MR + m % MR*(1 if abreast(job) else part.kc)
 
 
-cdef inline bint abreast(const Job* job) noexcept nogil:
-    """Whether the products of MR packed rows lie side by side: where rows are neighbours in w, as in input gradients."""
-    return not job.flat and job.nest.wm == 1 and not job.strips
-
-
 ctypedef struct Room:
     # A thread's scratch: the packed block or strip, places of pixels, jumps, panels, flags.
     real* block
@@ -455,17 +357,17 @@ ctypedef struct Room:
     char* inside
 
 
-cdef Py_ssize_t split_panels(const Strip* strip, const Py_ssize_t* pixel_at, const Py_ssize_t* source_at,
-                             Panel* to) noexcept nogil:
-    """The panels of a block, row by row; their number."""
-    cdef Py_ssize_t row, q, j, number = 0
+cdef Py_ssize_t split_panels(const Strip* strip, Py_ssize_t count, const Py_ssize_t* pixel_at,
+                             const Py_ssize_t* source_at, Panel* to) noexcept nogil:
+    """The panels of a block of `count` pixels, row by row unless these are open; their number."""
+    cdef Py_ssize_t row, q, j, number = 0, length = count if strip.open else strip.columns
     cdef Panel* p
-    for row in range(strip.rows):
-        for q in range(panels(strip.columns)):
+    for row in range(1 if strip.open else strip.rows):
+        for q in range(panels(length)):
             p = to + number
-            j = panel_start(strip.columns, q)
-            p.pixel, p.width = row*strip.columns + j, panel_start(strip.columns, q + 1) - j
-            p.columns = min(p.width, strip.columns - j)
+            j = panel_start(length, q)
+            p.pixel, p.width = row*length + j, panel_start(length, q + 1) - j
+            p.columns = min(p.width, length - j)
             p.base = source_at[p.pixel]
             p.joined = True
             for j in range(p.pixel + 1, p.pixel + p.columns):
@@ -474,9 +376,9 @@ cdef Py_ssize_t split_panels(const Strip* strip, const Py_ssize_t* pixel_at, con
     return number
 
 
-cdef void places(const Job* job, Py_ssize_t first, Py_ssize_t in_strip, Py_ssize_t columns, Py_ssize_t* pixel_at,
-                 Py_ssize_t* source_at) noexcept nogil:
-    """Where pixels from `first` lie in y, and their windows in x (or in the strip)."""
+cdef void places(const Job* job, Py_ssize_t first, Py_ssize_t in_strip, Py_ssize_t columns, Py_ssize_t across,
+                 Py_ssize_t* pixel_at, Py_ssize_t* source_at) noexcept nogil:
+    """Where pixels from `first` lie in y, and their windows in x (or in the strip); holes up to the next row."""
     cdef const Nest* nest = job.nest
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t at[4]
@@ -490,6 +392,8 @@ cdef void places(const Job* job, Py_ssize_t first, Py_ssize_t in_strip, Py_ssize
             pixel_at[j + i] = y_at + i*d.ys
             source_at[j + i] = x_at + i*step
         j += length
+    for j in range(columns, across):
+        pixel_at[j], source_at[j] = HOLE, in_strip + j
 
 
 cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p0, const Strip* strip, Py_ssize_t u0,
@@ -506,15 +410,15 @@ cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
     cdef const real* packed = offset(job.packed, g*packed_lines(job)*job.depth)
     cdef Py_ssize_t number, row
     cdef Part part
-    part.count, part.panels = strip.rows*strip.columns, 0
+    part.count, part.panels = (strip.rows - 1)*strip.across + strip.columns, 0
     for row in range(strip.rows):
-        places(job, p0 + row*nest.axis[2].out, row*nest.axis[1].stride*strip.line, strip.columns,
-               room.pixel_at + row*strip.columns, room.source_at + row*strip.columns)
+        places(job, p0 + row*nest.axis[2].out, row*strip.pitch, strip.columns, strip.across,
+               room.pixel_at + row*strip.across, room.source_at + row*strip.across)
     if not job.flat:
-        part.panels = split_panels(strip, room.pixel_at, room.source_at, room.panel)
+        part.panels = split_panels(strip, part.count, room.pixel_at, room.source_at, room.panel)
     part.block, part.flags, part.panel, part.pixel_at = room.block, room.flags, room.panel, room.pixel_at
     part.source_at, part.inside = room.source_at, room.inside
-    part.p0, part.columns, part.u0, part.u1, part.before = p0, strip.columns, u0, u1, 0
+    part.p0, part.columns, part.across, part.u0, part.u1, part.before = p0, strip.columns, strip.across, u0, u1, 0
     for number in range(cuts.boxes):
         part.kc = box_at(cuts, job.channel_last, number, &part.box)
         part.first = job.first and number == 0
@@ -546,147 +450,53 @@ cdef void strip_of(const Job* job, const real* x, const Strip* strip, const Part
     absent = fill_strip(job, x + at[0]*job.nest.xn, &part.box, strip, at, room.block,
                         room.jumps) and job.cval == 0
     for j in range(part.panels):
-        room.inside[j], room.flags[j] = True, False
-        if absent:
-            at_pixel(job.nest, part.p0, part.columns, part.panel[j].pixel, at)
-            room.flags[j] = panel_absent(job.nest, &part.box, at, part.panel[j].columns)
+        room.inside[j], room.flags[j] = True, absent and panel_absent(job, part, part.panel + j)
 
 
-cdef inline Py_ssize_t channel_units(const Job* job) noexcept nogil:
-    """Panels (flat) or MR-rows of a slice of output channels."""
-    cdef Py_ssize_t count = job.m1 - job.m0
-    return panels(count) if job.flat else (count + MR - 1) // MR
+cdef bint panel_absent(const Job* job, const Part* part, const Panel* panel) noexcept nogil:
+    """Whether some taps of a panel's pixels, row by row, read nothing."""
+    cdef Py_ssize_t pixel = panel.pixel, end = pixel + panel.columns, column, length
+    cdef Py_ssize_t at[4]
+    while pixel < end:
+        column = pixel % part.across
+        length = min(end - pixel, part.columns - column)
+        if length > 0:
+            at_pixel(job.nest, part, pixel, at)
+            if taps_absent(job.nest, &part.box, at, length):
+                return True
+        pixel += part.across - column
+    return False
 
 
-cdef inline Py_ssize_t packed_lines(const Job* job) noexcept nogil:
-    """Packed rows or lanes of a group's slice of output channels, padding included."""
-    cdef Py_ssize_t count = job.m1 - job.m0
-    if job.flat:
-        return (count + V - 1) // V * V
-    return (count + MR - 1) // MR * MR
+cdef inline Py_ssize_t pack_tasks(const Job* job) noexcept nogil:
+    """Panels of weights, or panels that are packed abreast."""
+    cdef Py_ssize_t units = channel_units(job)
+    return job.nest.g*((units + ABREAST - 1) // ABREAST if abreast(job) else units)
 
 
-cdef void pack_group(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t panel, real* to) noexcept nogil:
-    """One panel (flat: lanes; else MR rows) of a group's weights, all boxes."""
-    cdef Py_ssize_t count = job.m1 - job.m0, low, end, width, number, kc, before = 0
-    cdef Box box
-    if job.flat:
-        low, end = panel_start(count, panel), panel_start(count, panel + 1)
-    else:
-        low, end = panel*MR, (panel + 1)*MR
-    width = end - low
-    to += (g*packed_lines(job) + low)*job.depth
-    for number in range(cuts.boxes):
-        kc = box_at(cuts, job.channel_last, number, &box)
-        pack_weights(job, job.w + g*job.nest.wg, &box, job.m0 + low, job.m0 + min(end, count), width, job.flat, kc,
-                     to + before*width)
-        before += kc
-
-
-cdef void pack_abreast(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t first, Py_ssize_t last,
-                       real* to) noexcept nogil:
-    """Panels first .. last of a group's weights (panel, box, kc, MR): a run of neighbours in w is read at once."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t number, kc, sc, k0, k1, k2, c, t, i, rows, before = 0, count = job.m1 - job.m0
-    cdef Py_ssize_t sk[3]
-    cdef const real* p
-    cdef real* line
-    cdef Box box
-    for number in range(cuts.boxes):
-        kc = box_at(cuts, job.channel_last, number, &box)
-        steps(&box, job.channel_last, &sc, sk)
-        for k0 in range(box.k0[0], box.k1[0]):
-            for k1 in range(box.k0[1], box.k1[1]):
-                for k2 in range(box.k0[2], box.k1[2]):
-                    for c in range(box.c0, box.c1):
-                        p = (job.w + g*nest.wg + job.m0 + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws
-                             + c*nest.wc)
-                        line = to + g*packed_lines(job)*job.depth + (before + (k0 - box.k0[0])*sk[0]
-                               + (k1 - box.k0[1])*sk[1] + (k2 - box.k0[2])*sk[2] + (c - box.c0)*sc)*MR
-                        for t in range(first, last):
-                            rows = min(<Py_ssize_t>MR, count - t*MR)
-                            for i in range(MR):
-                                line[t*MR*job.depth + i] = p[t*MR + i] if i < rows else 0
-        before += kc
-
-
-cdef void pack_all(Job* job, const Cut* cuts, real* to, int threads) noexcept nogil:
-    cdef Py_ssize_t units = channel_units(job), tasks = units, t
+cdef void pack_task(const Job* job, const Cut* cuts, Py_ssize_t t) noexcept nogil:
+    """Task t of all jobs, of which `job` is the first."""
+    cdef Py_ssize_t units, tasks
+    while t >= pack_tasks(job):
+        t -= pack_tasks(job)
+        job += 1
+        cuts += 1
+    units, tasks = channel_units(job), pack_tasks(job) // job.nest.g
     if abreast(job):
-        tasks = (units + ABREAST - 1) // ABREAST
-    for t in prange(job.nest.g*tasks, num_threads=threads, schedule='static'):
-        if abreast(job):
-            pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks, to)
-        else:
-            pack_group(job, cuts, t // tasks, t % tasks, to)
+        pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks,
+                     <real*>job.packed)
+    else:
+        pack_group(job, cuts, t // tasks, t % tasks, <real*>job.packed)
 
 
-ctypedef struct Blocks:
-    # How the pixels are cut: images x rows x line blocks; a line is cut at multiples of `unit`.
-    Py_ssize_t images, rows, line, unit, units
-    Py_ssize_t shift                  # of the cuts, so that they fall on cache lines of x
-    Py_ssize_t count, values, panels  # of the largest block: pixels, packed values, panels
-
-
-cdef void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
-    """Blocks of a line of all pixels."""
-    cdef Py_ssize_t unit = MR if job.flat else V, kc = 1, block, units
-    cdef int j
-    for j in range(4):
-        kc *= cuts.size[j]
-    to.shift = 0
-    if not job.flat and job.nest.n == 1:
-        to.shift = <Py_ssize_t>(<size_t>job.x // sizeof(real)) % V
-    units = (job.pixels + to.shift + unit - 1) // unit
-    block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
-    to.line = (job.pixels + block - 1) // block
-    if job.nest.g*to.line >= threads and to.line < 8*threads:
-        to.line = min(units, (to.line + threads - 1) // threads*threads)
-    to.images, to.rows, to.unit, to.units = 1, 1, unit, units
-    to.count = (units + to.line - 1) // to.line*unit
-    to.values = (to.count + MR)*kc + V
-    to.panels = panels(to.count)
-
-
-cdef void strip_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
-    """Rectangular blocks whose strips fit STRIP."""
-    cdef const Nest* nest = job.nest
-    cdef const Window* b = &nest.axis[1]
-    cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t planes = box_taps(cuts, job.channel_last, 3)*box_taps(cuts, job.channel_last, 0)
-    cdef Py_ssize_t taps1 = box_taps(cuts, job.channel_last, 1), taps2 = box_taps(cuts, job.channel_last, 2), rows
-    cdef Strip strip
-    to.shift = 0
-    to.images, to.unit, to.units = nest.n*nest.axis[0].out, V, (d.out + V - 1) // V
-    to.line = (d.out + WIDEST - 1) // WIDEST
-    shape(nest, taps1, taps2, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
-    rows = (STRIP // (planes*strip.line) - strip.height) // b.stride + 1
-    rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
-    to.rows = (b.out + rows - 1) // rows
-    if nest.g*to.images*to.line*to.rows >= threads and to.images*to.line*to.rows < 8*threads:
-        to.rows = min(b.out, (to.rows + threads - 1) // threads*threads)
-    rows = (b.out + to.rows - 1) // to.rows
-    shape(nest, taps1, taps2, rows, strip.columns, &strip)
-    to.count, to.values = rows*strip.columns, planes*strip.height*strip.line + V
-    to.panels = rows*panels(strip.columns)
-
-
-cdef Py_ssize_t block_at(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t number,
-                         Strip* strip) noexcept nogil:
-    """The first pixel and the shape of a block."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t most = nest.axis[2].out if job.strips else job.pixels
-    cdef Py_ssize_t q = number % blocks.line, row, image, r0, r1 = 1, c0, c1
-    row = number // blocks.line % blocks.rows
-    image = number // blocks.line // blocks.rows
-    c0 = max(<Py_ssize_t>0, q*blocks.units // blocks.line*blocks.unit - blocks.shift)
-    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit - blocks.shift, most)
-    if not job.strips:
-        strip.rows, strip.columns, strip.line = 1, c1 - c0, 0
-        return c0
-    r0, r1 = row*nest.axis[1].out // blocks.rows, (row + 1)*nest.axis[1].out // blocks.rows
-    shape(nest, box_taps(cuts, job.channel_last, 1), box_taps(cuts, job.channel_last, 2), r1 - r0, c1 - c0, strip)
-    return (image*nest.axis[1].out + r0)*nest.axis[2].out + c0
+cdef void pack_all(const Job* jobs, const Cut* cuts, int count, int threads) noexcept nogil:
+    """The packed weights of all jobs."""
+    cdef Py_ssize_t total = 0, t
+    cdef int i
+    for i in range(count):
+        total += pack_tasks(jobs + i)
+    for t in prange(total, num_threads=threads, schedule='static'):
+        pack_task(jobs, cuts, t)
 
 
 cdef inline char* aligned(void* memory) noexcept nogil:
@@ -694,37 +504,64 @@ cdef inline char* aligned(void* memory) noexcept nogil:
     return <char*>memory + (64 - <Py_ssize_t>(<size_t>memory % 64))
 
 
-cdef int multiply(Job* job, const Cut* cuts, int threads) noexcept nogil:
-    """All tasks of a slice of output channels; 1 if there was no memory."""
-    cdef Py_ssize_t channels = channel_units(job), splits = 1, number, t, size
-    cdef Blocks blocks
+ctypedef struct Work:
+    # What there is to do for a job: `tasks`, which are blocks times `splits` of the output channels.
+    Blocks blocks
+    Py_ssize_t number, splits, tasks
+
+
+cdef Py_ssize_t lay_out(const Job* job, const Cut* cuts, int threads, Work* to) noexcept nogil:
+    """The tasks of a job; bytes of scratch that one of them takes."""
+    cdef Blocks* blocks = &to.blocks
+    cdef Py_ssize_t size
     if job.strips:
-        strip_blocks(job, cuts, threads, &blocks)
+        strip_blocks(job, cuts, threads, blocks)
     else:
-        line_blocks(job, cuts, threads, &blocks)
-    number = blocks.images*blocks.rows*blocks.line
-    if job.nest.g*number < threads:
-        splits = min(<Py_ssize_t>threads, channels)  # few pixels: split the output channels too
+        line_blocks(job, cuts, threads, blocks)
+    to.number, to.splits = blocks.images*blocks.rows*blocks.line, 1
+    if job.nest.g*to.number < threads:
+        to.splits = min(<Py_ssize_t>threads, channel_units(job))  # few pixels: split the output channels too
+    to.tasks = job.nest.g*to.number*to.splits
     blocks.values = (blocks.values + 15) // 16*16
     size = blocks.values*sizeof(real) + 2*(blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
-    size = (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
+    return (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
+
+
+cdef int multiply(const Job* jobs, const Cut* cuts, int count, int threads) noexcept nogil:
+    """All tasks of some jobs (of a slice of their output channels); 1 if there was no memory."""
+    cdef Py_ssize_t parts = 0, size = 0, t
+    cdef Work work[MOST]
+    cdef int i
+    for i in range(count):
+        size = max(size, lay_out(jobs + i, cuts + i, threads, work + i))
+        parts = max(parts, work[i].tasks)
     cdef char* memory = <char*>malloc(size*threads + 64)
     if memory == NULL:
         return 1
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes (12 % of a first layer)
-    for t in prange(job.nest.g*number*splits, num_threads=threads, schedule='guided'):
-        task(job, cuts, &blocks, t // splits // number, t // splits % number, t % splits*channels // splits,
-             (t % splits + 1)*channels // splits, aligned(memory) + threadid()*size)
+    for t in prange(parts, num_threads=threads, schedule='guided'):
+        task_of_each(jobs, cuts, work, count, t, parts, aligned(memory) + threadid()*size)
     free(memory)
     return 0
 
 
-cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t g, Py_ssize_t number, Py_ssize_t u0,
-               Py_ssize_t u1, char* memory) noexcept nogil:
+cdef void task_of_each(const Job* jobs, const Cut* cuts, const Work* work, int count, Py_ssize_t part, Py_ssize_t parts,
+                       char* memory) noexcept nogil:
+    """A part of the tasks of every job: where jobs are phases of one gradient they write the same lines of y."""
+    cdef Py_ssize_t t
+    cdef int i
+    for i in range(count):
+        for t in range(part*work[i].tasks // parts, (part + 1)*work[i].tasks // parts):
+            task(jobs + i, cuts + i, work + i, t, memory)
+
+
+cdef void task(const Job* job, const Cut* cuts, const Work* work, Py_ssize_t number, char* memory) noexcept nogil:
     """`block_task` with a thread's scratch laid out."""
+    cdef const Blocks* blocks = &work.blocks
+    cdef Py_ssize_t units = channel_units(job), s = number % work.splits
     cdef Strip strip
     cdef Room room
-    cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number, &strip)
+    cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number // work.splits % work.number, &strip)
     room.block = <real*>memory
     room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
     room.source_at = room.pixel_at + blocks.count
@@ -732,7 +569,8 @@ cdef void task(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t
     room.panel = <Panel*>(room.jumps + 2*KC)
     room.flags = <char*>(room.panel + blocks.panels)
     room.inside = room.flags + blocks.panels + blocks.count
-    block_task(job, cuts, g, p0, &strip, u0, u1, room)
+    block_task(job, cuts, number // work.splits // work.number, p0, &strip, s*units // work.splits,
+               (s + 1)*units // work.splits, room)
 
 
 # ---- entries
@@ -753,59 +591,83 @@ def pack(w_array, to_array, nest_bytes, bint flat, bint channel_last, bint strip
     """All weights of a nest as `run` wants them."""
     cdef Job job
     cdef Cut cuts
-    cdef real* to = address(to_array)
     job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    job.packed = address(to_array)
     job.w = address(w_array) + job.nest.w0
     job.flat, job.channel_last, job.strips, job.depth = flat, channel_last, strips, depth_of(job.nest)
     job.m0, job.m1 = 0, job.nest.m
     with nogil:
         cut(job.nest, channel_last, &cuts)
-        pack_all(&job, &cuts, to, threads)
+        pack_all(&job, &cuts, 1, threads)
+
+
+cdef int pack_and_multiply(Job* jobs, const Cut* cuts, int count, real* packed, int threads) noexcept nogil:
+    """All tasks of some jobs, whose weights are packed one after another."""
+    cdef int i
+    for i in range(count):
+        jobs[i].packed = packed
+        packed += jobs[i].nest.g*packed_lines(jobs + i)*jobs[i].depth
+    pack_all(jobs, cuts, count, threads)
+    return multiply(jobs, cuts, count, threads)
+
+
+cdef int slice_by_slice(Job* jobs, const Cut* cuts, int count, Py_ssize_t step, real* packed, int threads) noexcept nogil:
+    """One job after another, `step` of its output channels at a time."""
+    cdef int i, failed = 0
+    for i in range(count):
+        jobs[i].m1 = 0
+        while jobs[i].m1 < jobs[i].nest.m and not failed:
+            jobs[i].m0 = jobs[i].m1
+            jobs[i].m1 = min(jobs[i].nest.m, jobs[i].m0 + step)
+            failed = pack_and_multiply(jobs + i, cuts + i, 1, packed, threads)
+    return failed
 
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, bint flat, bint channel_last,
         bint in_place, bint strips, packed_array, int threads):
-    """y of one nest. in_place: w is not packed."""
-    cdef Job job
-    cdef Cut cuts
-    cdef Py_ssize_t step
+    """y of one nest, or of some (at most MOST) that share no output. in_place: w is not packed."""
+    cdef Job jobs[MOST]
+    cdef Cut cuts[MOST]
+    cdef Job* job
+    cdef const Nest* nests = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    cdef int i, count = min(len(nest_bytes) // <Py_ssize_t>sizeof(Nest), <Py_ssize_t>MOST), failed = 0
+    cdef Py_ssize_t step = nests.m, size = 0, most = 0
     cdef void* memory
-    cdef real* packed = NULL
-    cdef int failed = 0
-    job.nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    job.x = address(x_array) + job.nest.x0
-    job.w = address(w_array) + job.nest.w0
-    job.y = address(y_array) + job.nest.y0
-    job.bias = NULL
-    if bias_array is not None:
-        job.bias = address(bias_array)
-    job.packed = NULL
-    if packed_array is not None:
-        job.packed = address(packed_array)
-    job.cval = address(cval_array)[0]
-    job.flat, job.channel_last, job.first, job.depth = flat, channel_last, first, depth_of(job.nest)
-    job.strips = strips
-    job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
-    job.m0, job.m1 = 0, job.nest.m
-    cut(job.nest, channel_last, &cuts)
+    for i in range(count):
+        job = jobs + i
+        job.nest = nests + i
+        job.x = address(x_array) + job.nest.x0
+        job.w = address(w_array) + job.nest.w0
+        job.y = address(y_array) + job.nest.y0
+        job.bias = NULL
+        if bias_array is not None:
+            job.bias = address(bias_array)
+        job.packed = NULL
+        if packed_array is not None:
+            job.packed = address(packed_array)
+        job.cval = address(cval_array)[0]
+        job.flat, job.channel_last, job.first, job.strips = flat, channel_last, first, strips
+        job.depth = depth_of(job.nest)
+        job.pixels = job.nest.n*job.nest.axis[0].out*job.nest.axis[1].out*job.nest.axis[2].out
+        job.m0, job.m1 = 0, job.nest.m
+        cut(job.nest, channel_last, cuts + i)
+        size += job.nest.g*packed_lines(job)*job.depth
+        most = max(most, job.nest.g*job.depth)
     if in_place or packed_array is not None:
         with nogil:
-            failed = multiply(&job, &cuts, threads)
+            failed = multiply(jobs, cuts, count, threads)
     else:
-        step = min(job.nest.m, max(<Py_ssize_t>1, LIMIT // (job.depth*job.nest.g*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
-        job.m1 = step
-        memory = malloc(job.nest.g*packed_lines(&job)*job.depth*sizeof(real) + 64)
+        if size*<Py_ssize_t>sizeof(real) > LIMIT:
+            step = min(step, max(<Py_ssize_t>1, LIMIT // (most*<Py_ssize_t>sizeof(real)*NV*V))*NV*V)
+            size = most*((step + max(V, MR) - 1) // max(V, MR)*max(V, MR))
+        memory = malloc(size*sizeof(real) + 64)
         if memory == NULL:
             raise MemoryError("packed weights of the gemm kernel")
-        packed = <real*>aligned(memory)
         with nogil:
-            while job.m0 < job.nest.m and not failed:
-                job.m1 = min(job.nest.m, job.m0 + step)
-                job.packed = NULL
-                pack_all(&job, &cuts, packed, threads)
-                job.packed = packed
-                failed = multiply(&job, &cuts, threads)
-                job.m0 = job.m1
+            if step < nests.m or size*<Py_ssize_t>sizeof(real) > LIMIT:
+                failed = slice_by_slice(jobs, cuts, count, step, <real*>aligned(memory), threads)
+            else:
+                failed = pack_and_multiply(jobs, cuts, count, <real*>aligned(memory), threads)
         free(memory)
     if failed:
         raise MemoryError("scratch of the gemm kernel")

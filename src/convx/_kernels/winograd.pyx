@@ -17,7 +17,7 @@ Not finite:    an infinity spoils a whole tile, so a tile with sums that are not
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose, spoiled, v_spoiled
+from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_copy, v_transpose, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
 from _winograd cimport (Q, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, weight_line,
@@ -164,6 +164,13 @@ cdef void put_row(const Job* job, const real* strip, Py_ssize_t columns, Py_ssiz
                 else:
                     for i in range(count):
                         y[lane*ym + j + i] = y[lane*ym + j + i] + square[lane*V + i]
+            j += V
+    elif step == 2 and not add and columns >= V:
+        while j < columns:
+            i = min(j, columns - V)
+            v_transpose(square, V, strip + i*V, V)
+            for lane in range(lanes):
+                v_store_even(y + lane*ym + 2*i, v_load(square + lane*V))
             j += V
     else:
         for j in range(columns):

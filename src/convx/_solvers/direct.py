@@ -119,8 +119,8 @@ def ready(nest, call):
     kernel = _kernels.load("direct", call.kind).run
     along, arranged = call.way
     if arranged is not None and call.weights is None:
-        return partial(_copying, kernel, nest, call), None, arranged[0], nest.first, call.cval, along
-    return kernel, call.weights, arranged[0] if arranged else call.packed, nest.first, call.cval, along
+        return [(partial(_copying, kernel, nest, call), None, arranged[0], nest.first, call.cval, along)]
+    return [(kernel, call.weights, arranged[0] if arranged else call.packed, nest.first, call.cval, along)]
 
 
 def _copying(kernel, nest, call, x, w, *rest):
@@ -129,5 +129,5 @@ def _copying(kernel, nest, call, x, w, *rest):
 
 
 def run(nest, call, x, w, y):
-    kernel, copied, *rest = ready(nest, call)
-    kernel(x, w if copied is None else copied, y, call.bias, *rest, call.threads)
+    for kernel, copied, *rest in ready(nest, call):
+        kernel(x, w if copied is None else copied, y, call.bias, *rest, call.threads)

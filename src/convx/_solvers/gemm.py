@@ -16,6 +16,7 @@ from ._base import not_dense
 name = "gemm"
 error_factor = 1.0
 normwise = False
+MOST = 16  # nests of a call, as in the kernel
 
 
 def refuse(nest, kind):
@@ -138,8 +139,9 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
             planes = nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1
             for v in nest.windows[-2:]:
                 planes *= min(v.axis.stride, v.axis.taps)
-            x_cost = 1.5 * pixels * nest.c * planes * (moved(step, True) + 20.0 / row)
-            columns = pixels // row * up(row, lanes)
+            x_cost = pixels * nest.c * planes * (moved(step, True) + 5.0 / row)
+            pitch = row + last.axis.dilation * (last.axis.taps - 1) // last.axis.stride
+            columns = pixels // row * min(up(row, lanes), pitch)
         else:
             x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + 8.0 / min(row, 3 * lanes))
             if step == 1 and depth == nest.c >= 16 and m <= 16 * rows and row >= 3 * lanes:
@@ -210,11 +212,19 @@ def prepare(nest, call, w):
     return packed
 
 
+def joined(call, other):
+    """One call for the nests of both, which share no output, or None: in one region, where their ways are alike."""
+    (*way, nests), (*alike, nest) = call.way, other.way
+    if way != alike or len(nests) >= MOST * len(nest):
+        return None
+    return call._replace(way=(*way, nests + nest))
+
+
 def ready(nest, call):
     *way, packed_nest = call.way
-    return _kernels.load("gemm", call.kind).run, None, packed_nest, nest.first, call.cval, *way, call.weights
+    return [(_kernels.load("gemm", call.kind).run, None, packed_nest, nest.first, call.cval, *way, call.weights)]
 
 
 def run(nest, call, x, w, y):
-    kernel, _, *rest = ready(nest, call)
-    kernel(x, w, y, call.bias, *rest, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

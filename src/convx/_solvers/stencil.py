@@ -100,9 +100,9 @@ def way(nest, model, kind, bound):
 
 
 def ready(nest, call):
-    return _kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored
+    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored)]
 
 
 def run(nest, call, x, w, y):
-    kernel, _, *rest = ready(nest, call)
-    kernel(x, w, y, call.bias, *rest, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

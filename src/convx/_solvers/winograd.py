@@ -5,11 +5,14 @@ The heads of the two kernels describe the transforms and the schedules.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from math import log2
 
 import numpy as np
 
 from .. import _kernels
+from .._nest import peel, undilated
 from ._base import not_dense
 
 name = "winograd"
@@ -32,15 +35,30 @@ def refuse(nest, kind):
     if len(nest.windows) < 2:
         return f"{len(nest.windows)} axes with taps (3x3 are needed)"
     last = [v.axis for v in nest.windows[-2:]]
+    gradient = _is_gradient(nest)
     for a in last:
-        if a.stride != 1 or a.dilation != 1:
-            return f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only 1)"
-    if _is_gradient(nest):
-        return None
-    for a in last:
-        if a.taps != 3:
+        if a.taps != 3 and not gradient:
             return f"{a.taps} taps along one of the last two axes (only 3, or 3 outputs along both)"
+        step, lattice = (a.dilation, a.stride) if gradient else (a.stride, a.dilation)
+        if lattice % step:
+            return (f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only "
+                    f"{'strides that the dilation' if gradient else 'dilations that the stride'} divides)")
+        if lattice > 1 and a.boundary != "constant" and a.is_padded():
+            return f"lattices of step {lattice} beside a boundary that is {a.boundary} (only constant)"
     return None
+
+
+@lru_cache(maxsize=1024)
+def _parts(nest) -> list:
+    """Nests in steps of one along the last two windows, as the kernels want them, that together are this one.
+
+    A layer with dilation is a dense layer on each lattice of pixels, with the same weights; the gradient of the
+    weights of such a layer is the sum of those of its lattices.
+    """
+    if not _is_gradient(nest):
+        return peel(undilated(nest))[0]
+    parts = [part.swap_wy() for part in undilated(nest.swap_wy())]
+    return peel([replace(part, first=nest.first and not number) for number, part in enumerate(parts)])[0]
 
 
 # ---- layers
@@ -160,15 +178,17 @@ def seconds(nest, kind, threads):
     Rapids server, `benchmarks/crossover.py`.
     """
     if _is_gradient(nest):
-        return 5e-6 + _gradient_cycles(nest, kind) / 3.5e9 / threads
+        return sum(5e-6 + _gradient_cycles(part, kind) / 3.5e9 / threads for part in _parts(nest))
     share = 0.7 if nest.c < 8 else 0.55 + 0.1 * log2(min(nest.c, 512) / 8)
-    return 5e-6 + share * _cycles(nest, kind) / 3.5e9 / threads
+    return sum(5e-6 + share * _cycles(part, kind) / 3.5e9 / threads for part in _parts(nest))
 
 
 def scratch(nest, kind, threads):
+    return max((_gradient_scratch if _is_gradient(nest) else _scratch)(part, kind, threads) for part in _parts(nest))
+
+
+def _scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
-    if _is_gradient(nest):
-        return _gradient_scratch(nest, kind, threads)
     kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
     depth, width = nest.c * planes, 3 * kernel.LANES
@@ -178,26 +198,38 @@ def scratch(nest, kind, threads):
 
 
 def way(nest, model, kind, bound):
-    """How the sums of a weight gradient are cut."""
-    return _cut(model, kind) if _is_gradient(nest) else None
+    """(packed, first, how the sums are cut if it is a weight gradient) of each part."""
+    parts, models = _parts(nest), _parts(model)
+    if not _is_gradient(nest):
+        return [(part.pack(), part.first, ()) for part in parts]
+    if len(models) != len(parts):
+        models = parts  # a view whose axes lie in another order, at rank 3 and more
+    return [(part.pack(), part.first, _cut(alike, kind)) for part, alike in zip(parts, models, strict=True)]
 
 
 def prepare(nest, call, w):
-    """The transformed weights, or None where w is the y of a layer."""
-    if call.way:
+    """The transformed weights of each part (once where parts share them), or None where w is the y of a layer."""
+    if _is_gradient(nest):
         return None
-    kernel = _kernels.load("winograd", call.kind)
-    packed = np.empty(kernel.packed_size(call.packed), call.dtype)
-    kernel.pack(w, packed, call.packed, call.threads)
-    return packed
+    kernel, known, found = _kernels.load("winograd", call.kind), {}, []
+    for part, (packed_nest, *_) in zip(_parts(nest), call.way, strict=True):
+        form = part.origin[1], tuple((v.axis.taps, v.ws) for v in part.windows if v.axis.taps > 1)
+        if form not in known:
+            known[form] = np.empty(kernel.packed_size(packed_nest), call.dtype)
+            kernel.pack(w, known[form], packed_nest, call.threads)
+        found.append(known[form])
+    return found
 
 
 def ready(nest, call):
-    if call.way:
-        return _kernels.load("winograd_grad", call.kind).run, None, call.packed, nest.first, call.cval, *call.way
-    return _kernels.load("winograd", call.kind).run, None, call.packed, nest.first, call.cval, call.weights
+    if _is_gradient(nest):
+        kernel = _kernels.load("winograd_grad", call.kind).run
+        return [(kernel, None, packed_nest, first, call.cval, *cut) for packed_nest, first, cut in call.way]
+    kernel, weights = _kernels.load("winograd", call.kind).run, call.weights or [None] * len(call.way)
+    return [(kernel, None, packed_nest, first, call.cval, transformed)
+            for (packed_nest, first, _), transformed in zip(call.way, weights, strict=True)]
 
 
 def run(nest, call, x, w, y):
-    kernel, _, *rest = ready(nest, call)
-    kernel(x, w, y, call.bias, *rest, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

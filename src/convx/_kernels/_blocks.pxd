@@ -1,0 +1,78 @@
+"""How gemm cuts its pixels into blocks: lines of them, or rectangles whose strips stay in L2."""
+
+from _real cimport real, MR, V
+from _nest cimport Nest, Window
+from _pack cimport Job, Cut, KC, panels
+from _strip cimport STRIP, Strip, box_taps, shape
+
+cdef enum:
+    BLOCK = 240        # pixels of a block of KC products: packed, they stay in L2 (1 MB; flat between 96 and 384)
+    LONGEST = 1344     # pixels of any block; with few products blocks are longer, since rows of y are (20 % for 27)
+    WIDEST = 480       # columns of a strip (flat between 240 and 1024)
+
+
+ctypedef struct Blocks:
+    # How the pixels are cut: images x rows x line blocks; a line is cut at multiples of `unit`.
+    Py_ssize_t images, rows, line, unit, units
+    Py_ssize_t shift                  # of the cuts, so that they fall on cache lines of x
+    Py_ssize_t count, values, panels  # of the largest block: pixels, packed values, panels
+
+
+cdef inline void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
+    """Blocks of a line of all pixels."""
+    cdef Py_ssize_t unit = MR if job.flat else V, kc = 1, block, units
+    cdef int j
+    for j in range(4):
+        kc *= cuts.size[j]
+    to.shift = 0
+    if not job.flat and job.nest.n == 1:
+        to.shift = <Py_ssize_t>(<size_t>job.x // sizeof(real)) % V
+    units = (job.pixels + to.shift + unit - 1) // unit
+    block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
+    to.line = (job.pixels + block - 1) // block
+    if job.nest.g*to.line >= threads and to.line < 8*threads:
+        to.line = min(units, (to.line + threads - 1) // threads*threads)
+    to.images, to.rows, to.unit, to.units = 1, 1, unit, units
+    to.count = (units + to.line - 1) // to.line*unit
+    to.values = (to.count + MR)*kc + V
+    to.panels = panels(to.count)
+
+
+cdef inline void strip_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
+    """Rectangular blocks whose strips fit STRIP."""
+    cdef const Nest* nest = job.nest
+    cdef const Window* b = &nest.axis[1]
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t planes = box_taps(cuts, job.channel_last, 3)*box_taps(cuts, job.channel_last, 0), rows
+    cdef Strip strip
+    to.shift = 0
+    to.images, to.unit, to.units = nest.n*nest.axis[0].out, V, (d.out + V - 1) // V
+    to.line = (d.out + WIDEST - 1) // WIDEST
+    shape(job, cuts, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
+    rows = STRIP*strip.high // (planes*strip.plane) - strip.high + 1
+    rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
+    to.rows = (b.out + rows - 1) // rows
+    if nest.g*to.images*to.line*to.rows >= threads and to.images*to.line*to.rows < 8*threads:
+        to.rows = min(b.out, (to.rows + threads - 1) // threads*threads)
+    rows = (b.out + to.rows - 1) // to.rows
+    shape(job, cuts, rows, strip.columns, &strip)
+    to.count, to.values = rows*strip.pitch, planes*strip.plane + V
+    to.panels = rows*panels(strip.pitch)
+
+
+cdef inline Py_ssize_t block_at(const Job* job, const Cut* cuts, const Blocks* blocks, Py_ssize_t number,
+                         Strip* strip) noexcept nogil:
+    """The first pixel and the shape of a block."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t most = nest.axis[2].out if job.strips else job.pixels
+    cdef Py_ssize_t q = number % blocks.line, row, image, r0, r1 = 1, c0, c1
+    row = number // blocks.line % blocks.rows
+    image = number // blocks.line // blocks.rows
+    c0 = max(<Py_ssize_t>0, q*blocks.units // blocks.line*blocks.unit - blocks.shift)
+    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit - blocks.shift, most)
+    if not job.strips:
+        strip.rows, strip.columns, strip.across, strip.pitch, strip.open = 1, c1 - c0, c1 - c0, 0, False
+        return c0
+    r0, r1 = row*nest.axis[1].out // blocks.rows, (row + 1)*nest.axis[1].out // blocks.rows
+    shape(job, cuts, r1 - r0, c1 - c0, strip)
+    return (image*nest.axis[1].out + r0)*nest.axis[2].out + c0

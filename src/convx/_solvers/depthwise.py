@@ -88,15 +88,29 @@ def _columns(nest):
     return v.xs, v.ws, v.ys
 
 
+def _kernel(nest, kind, few):
+    """The kernel of this nest. Those that read in place give the same bits, so the strides of views may decide."""
+    if few:
+        return _kernels.load("depthwise_grad", kind)
+    last = _kernels.load("depthwise_last", kind)
+    if nest.c == nest.m == nest.x[1] == nest.y[1] == 1 and nest.g >= last.LANES:
+        return last
+    return _kernels.load("depthwise", kind)
+
+
 def scratch(nest, kind, threads):
-    room, copied = _kernels.load("depthwise", kind).scratch_size(nest.pack(), _few(nest))
-    return (threads * room + copied) * (8 if kind == "f64" else 4)
+    room, shared = _kernel(nest, kind, _few(nest)).scratch_size(nest.pack())
+    return (threads * room + shared) * (8 if kind == "f64" else 4)
 
 
 def way(nest, model, kind, bound):
     return _few(model)
 
 
+def ready(nest, call):
+    return _kernel(nest, call.kind, call.way).run, None, call.packed, nest.first, call.cval
+
+
 def run(nest, call, x, w, y):
-    kernel = _kernels.load("depthwise", call.kind)
-    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.way, call.threads)
+    kernel, _, *rest = ready(nest, call)
+    kernel(x, w, y, call.bias, *rest, call.threads)

@@ -1,9 +1,14 @@
 """What the kernels with pairs of group and output channel as lanes share: depthwise, depthwise_last, and their _grad."""
 
 from libc.stdint cimport uintptr_t
-from _real cimport real, V, spoiled
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_transpose, v_spoiled, spoiled
 from _nest cimport Nest, Window, Box, exact, whole, address
 from _lanes cimport Lanes, find
+
+cdef enum:
+    TAPS_WIDE = 64      # taps of a row that a strip of few outputs serves
+    TAPS_HOLD = 36864   # bytes of its x, of L1; more if TAPS_FEWEST rows take more
+    TAPS_FEWEST = 4
 
 
 ctypedef struct Job:
@@ -14,7 +19,8 @@ ctypedef struct Job:
     const real* bias
     bint first
     real cval
-    Py_ssize_t lanes, vectors, depth         # pairs (g, m), vectors of them; products of an output
+    Py_ssize_t lanes, vectors                # pairs (g, m), and vectors of them
+    Py_ssize_t depth, sums                   # products of an output; outputs of a lane in one image
     Py_ssize_t x_near                        # channels that are neighbours in x, if those of a group are
     const real* nothing                      # what absent places hold, for every lane
     Py_ssize_t jump, stride, dilation        # of rows, counted in those that are copied
@@ -31,6 +37,7 @@ cdef inline void begin(Job* job, const Nest* nest) noexcept nogil:
     job.nest = nest
     job.lanes = nest.g*nest.m
     job.vectors = (job.lanes + V - 1) // V
+    job.sums = nest.axis[0].out*nest.axis[1].out*nest.axis[2].out
     job.depth = nest.c*nest.axis[0].taps*nest.axis[1].taps*nest.axis[2].taps
     while b:
         a, b = b, a % b
@@ -74,19 +81,83 @@ cdef inline bint lay_out(const Job* job, real* to) noexcept nogil:
     cdef const Window* a = &nest.axis[0]
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t v, k0, c, k1, k2, first
+    cdef Py_ssize_t v, k0, c, k1, k2, turn = d.ws
     cdef Lanes l
     cdef const real* p
-    cdef int i, bad = 0
+    cdef vreal looked = v_set(0)
+    cdef int i
+    if not (nest.c == a.taps == 1 and (d.ws == 1 or d.ws == -1) and (b.taps == 1 or b.ws == d.ws*d.taps)):
+        turn = 0
     for v in range(job.vectors):
         find(&l, v*V, job.lanes, nest.m, nest.wg, nest.wm, 1, 0)
-        for k0 in range(a.taps):
-            for c in range(nest.c):
-                for k1 in range(b.taps):
-                    for k2 in range(d.taps):
-                        p = job.w + k0*a.ws + c*nest.wc + k1*b.ws + k2*d.ws
-                        for i in range(V):
-                            to[i] = p[l.at[i]]
-                            bad |= spoiled(to[i])
-                        to += V
-    return bad
+        if turn != 0:
+            turn_runs(job.w + (0 if turn > 0 else 1 - job.depth), l.at, job.depth, turn > 0, to)
+        else:
+            for k0 in range(a.taps):
+                for c in range(nest.c):
+                    for k1 in range(b.taps):
+                        for k2 in range(d.taps):
+                            p = job.w + k0*a.ws + c*nest.wc + k1*b.ws + k2*d.ws
+                            for i in range(V):
+                                to[i] = p[l.at[i]]
+                            to += V
+            to -= job.depth*V
+        for k0 in range(job.depth):
+            looked += v_load(to) * v_set(0)  # nan if it is not finite
+            to += V
+    return v_spoiled(looked)
+
+
+cdef inline void turn_runs(const real* p, const Py_ssize_t* at, Py_ssize_t count, bint forwards,
+                           real* to) noexcept nogil:
+    """to[j*V + i] = p[at[i] + j], or from the last j to the first."""
+    cdef real square[V*V]
+    cdef real turned[V*V]
+    cdef Py_ssize_t j = 0, k, n
+    cdef int i
+    while j < count:
+        n = min(<Py_ssize_t>V, count - j)
+        for i in range(V):
+            v_copy(square + i*V, p + at[i] + j, n)
+        v_transpose(turned, V, square, V)
+        for k in range(n):
+            v_store(to + (j + k if forwards else count - 1 - j - k)*V, v_load(turned + k*V))
+        j += n
+
+
+# ---- few outputs of many products: depthwise_grad, depthwise_last_grad
+
+cdef inline void cut_taps(Job* job) noexcept nogil:
+    """The taps in strips, one after the other: this is the order of the sums."""
+    cdef const Window* b = &job.nest.axis[1]
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t least = job.stride*(b.out - 1) + 1 - job.dilation
+    job.wide = min(d.taps, <Py_ssize_t>TAPS_WIDE)
+    job.width = d.dilation*(job.wide - 1) + d.stride*(d.out - 1) + 1
+    job.rows = TAPS_HOLD // <Py_ssize_t>sizeof(real) // max(job.width*V, 1)
+    job.rows = min(b.taps, max(<Py_ssize_t>TAPS_FEWEST, (job.rows - least) // job.dilation))
+    job.height = least + job.dilation*job.rows
+
+
+cdef inline void finish(const Job* job, Py_ssize_t v, Py_ssize_t n0, Py_ssize_t n1, bint absent, real* sums) noexcept nogil:
+    """y = init, or y, plus the sums of a vector; absent: some of them read zeros where there is nothing."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t n, o0, o1, o2, first = first_lane(job, v)
+    cdef Lanes to_y
+    cdef real init
+    cdef real* y
+    cdef int k
+    find(&to_y, v*V, job.lanes, nest.m, nest.yg, nest.ym, 1, 0)
+    for n in range(n0, n1):
+        for o0 in range(nest.axis[0].out):
+            for o1 in range(nest.axis[1].out):
+                for o2 in range(nest.axis[2].out):
+                    for k in range(to_y.start, to_y.count):
+                        if absent and spoiled(sums[k]):
+                            sums[k] = by_definition(job, first + k, n, o0, o1, o2)
+                        y = job.y + n*nest.yn + to_y.at[k] + o0*nest.axis[0].ys + o1*nest.axis[1].ys
+                        init = 0 if job.bias == NULL else job.bias[first + k]
+                        if not job.first:
+                            init = y[o2*nest.axis[2].ys]
+                        y[o2*nest.axis[2].ys] = sums[k] + init
+                    sums += V

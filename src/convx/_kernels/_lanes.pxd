@@ -33,7 +33,7 @@ cdef inline void find(Lanes* l, Py_ssize_t first, Py_ssize_t total, Py_ssize_t m
     l.how = NEIGHBOURS
     for i in range(V):
         lane = first + min(i, <Py_ssize_t>l.count - 1)
-        l.at[i] = lane // m*g_step + lane % m*m_step
+        l.at[i] = lane*g_step if m == 1 else lane // m*g_step + lane % m*m_step
         span = max(span, l.at[i] - l.at[0])
         if l.at[i] != l.at[0] + i:
             l.how = SINGLE
@@ -116,9 +116,10 @@ cdef inline bint copy_strip(const Lanes* l, const Window* a, const Window* b, co
 
 
 cdef inline bint point_strip(const Window* a, const Window* b, const real* x, Py_ssize_t top, Py_ssize_t height,
-                             Py_ssize_t jump, Py_ssize_t left, Py_ssize_t width, const real* nothing,
-                             const real** to) noexcept nogil:
-    """Where the places of such a strip lie, instead of a copy; `nothing`: where one that has nothing to read shall."""
+                             Py_ssize_t jump, Py_ssize_t left, Py_ssize_t width, Py_ssize_t pitch,
+                             const real* nothing, const real** to) noexcept nogil:
+    """Where the places of such a strip lie, instead of a copy, rows `pitch` apart. What has nothing to read lies at
+    `nothing`."""
     cdef Py_ssize_t h, i, j, k, low = min(clip_low(left, 1), width), high = max(low, clip_high(left, 1, b.size, width))
     cdef bint absent = b.boundary == CONSTANT and (low > 0 or high < width)
     for h in range(height):
@@ -137,5 +138,5 @@ cdef inline bint point_strip(const Window* a, const Window* b, const real* x, Py
                 j += 1
                 if j == low:
                     j = high
-        to += width
+        to += pitch
     return absent

@@ -10,19 +10,16 @@ Threads:       have outputs of their own, so no sum depends on their number.
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep, spoiled
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep
 from _nest cimport Nest, Window, locate, PyBytes_AS_STRING
 from _lanes cimport Lanes, find, touch, copy_strip
-from _depthwise cimport Job, begin, operands, first_lane, by_definition, whole_lines
+from _depthwise cimport Job, begin, operands, cut_taps, finish, whole_lines
 
 LANES = V
 
 cdef enum:
     R = 3          # rows and columns of outputs in registers
     S = 3
-    WIDE = 64      # taps of a row that a strip serves
-    HOLD = 36864   # bytes of strips, of L1; more if FEWEST rows take more
-    FEWEST = 4
     TOGETHER = 4   # vectors of a task
 
 
@@ -135,35 +132,11 @@ cdef void ask(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t c, Py_ssi
         touch(&wb, &wd, job.w + c*nest.wc + k0*a.ws + first*nest.wg, k1, rows, 1, k2, count, groups*nest.wg)
 
 
-cdef void finish(const Job* job, Py_ssize_t v, Py_ssize_t n0, Py_ssize_t n1, bint absent, real* sums) noexcept nogil:
-    """y = init, or y, plus the sums."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t n, o0, o1, o2, first = first_lane(job, v)
-    cdef Lanes to_y
-    cdef real init
-    cdef real* y
-    cdef int k
-    find(&to_y, v*V, job.lanes, nest.m, nest.yg, nest.ym, 1, 0)
-    for n in range(n0, n1):
-        for o0 in range(nest.axis[0].out):
-            for o1 in range(nest.axis[1].out):
-                for o2 in range(nest.axis[2].out):
-                    for k in range(to_y.start, to_y.count):
-                        if absent and spoiled(sums[k]):
-                            sums[k] = by_definition(job, first + k, n, o0, o1, o2)
-                        y = job.y + n*nest.yn + to_y.at[k] + o0*nest.axis[0].ys + o1*nest.axis[1].ys
-                        init = 0 if job.bias == NULL else job.bias[first + k]
-                        if not job.first:
-                            init = y[o2*nest.axis[2].ys]
-                        y[o2*nest.axis[2].ys] = sums[k] + init
-                    sums += V
-
-
 cdef void sums_of(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t n0, Py_ssize_t n1,
                   real* scratch) noexcept nogil:
     """All outputs of a few vectors (TOGETHER at most) in the images n0 .. n1, which share the strips of w."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t size = (n1 - n0)*nest.axis[0].out*nest.axis[1].out*nest.axis[2].out*V, v, c, k0, k1, k2, i
+    cdef Py_ssize_t size = (n1 - n0)*job.sums*V, v, c, k0, k1, k2, i
     cdef real* sums = scratch + job.x_size + job.rows*job.wide*V
     cdef bint absent = False
     for i in range((v1 - v0)*size // V):
@@ -186,20 +159,11 @@ cdef void sums_of(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t n0, P
 
 cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     """How the work is cut, and the scratch that a thread needs (job.size)."""
-    cdef const Window* b = &nest.axis[1]
-    cdef const Window* d = &nest.axis[2]
-    cdef Py_ssize_t least
     begin(job, nest)
+    cut_taps(job)
     job.x_near = nest.xg if nest.n == nest.xg and nest.xn == 1 else 0
-    job.wide = min(d.taps, WIDE)
-    job.width = d.dilation*(job.wide - 1) + d.stride*(d.out - 1) + 1
-    least = job.stride*(b.out - 1) + 1 - job.dilation
-    job.rows = HOLD // <Py_ssize_t>sizeof(real) // max(job.width*V, 1)
-    job.rows = min(b.taps, max(<Py_ssize_t>FEWEST, (job.rows - least) // job.dilation))
-    job.height = least + job.dilation*job.rows
-    job.strip = job.height*job.width*V
-    job.x_size = job.strip
-    job.size = job.x_size + job.rows*job.wide*V + TOGETHER*nest.n*nest.axis[0].out*b.out*d.out*V + V
+    job.strip = job.x_size = job.height*job.width*V
+    job.size = job.x_size + job.rows*job.wide*V + TOGETHER*nest.n*job.sums*V + V
 
 
 def scratch_size(nest_bytes):

@@ -200,7 +200,7 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
             for j in range(job.strip):
                 at[k0*job.strip + j] = job.nothing
         elif point_strip(b, d, job.x + n*nest.xn + i0*a.xs, b.stride*o1 - b.offset, job.height, job.jump,
-                         d.stride*o2 - d.offset, job.width, job.nothing, at + k0*job.strip):
+                         d.stride*o2 - d.offset, job.width, job.width, job.nothing, at + k0*job.strip):
             absent = True
     y = job.y + n*nest.yn + o0*a.ys + o1*b.ys + o2*d.ys
     if absent and job.unsafe:

@@ -90,12 +90,12 @@ def _columns(nest):
 
 def _kernel(nest, kind, few):
     """The kernel of this nest. Those that read in place give the same bits, so the strides of views may decide."""
-    if few:
-        return _kernels.load("depthwise_grad", kind)
-    last = _kernels.load("depthwise_last", kind)
-    if nest.c == nest.m == nest.x[1] == nest.y[1] == 1 and nest.g >= last.LANES:
-        return last
-    return _kernels.load("depthwise", kind)
+    name = "depthwise_last_grad" if few else "depthwise_last"
+    once, near = (nest.n, nest.w[0]) if few else (nest.c, nest.y[1])
+    kernel = _kernels.load(name, kind)
+    if once == nest.m == nest.x[1] == near == 1 and nest.g >= kernel.LANES:
+        return kernel
+    return _kernels.load(name.replace("_last", ""), kind)
 
 
 def scratch(nest, kind, threads):

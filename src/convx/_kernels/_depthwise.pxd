@@ -139,25 +139,35 @@ cdef inline void cut_taps(Job* job) noexcept nogil:
     job.height = least + job.dilation*job.rows
 
 
-cdef inline void finish(const Job* job, Py_ssize_t v, Py_ssize_t n0, Py_ssize_t n1, bint absent, real* sums) noexcept nogil:
+cdef inline void finish(const Job* job, Py_ssize_t v, Py_ssize_t n0, Py_ssize_t n1, bint absent,
+                        real* sums) noexcept nogil:
     """y = init, or y, plus the sums of a vector; absent: some of them read zeros where there is nothing."""
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t n, o0, o1, o2, first = first_lane(job, v)
+    cdef vreal looked = v_set(0)
     cdef Lanes to_y
-    cdef real init
     cdef real* y
     cdef int k
     find(&to_y, v*V, job.lanes, nest.m, nest.yg, nest.ym, 1, 0)
+    for n in range((n1 - n0)*job.sums):
+        looked += v_load(sums + n*V) * v_set(0)  # nan if it is not finite
+    absent = absent and v_spoiled(looked)
     for n in range(n0, n1):
         for o0 in range(nest.axis[0].out):
             for o1 in range(nest.axis[1].out):
                 for o2 in range(nest.axis[2].out):
-                    for k in range(to_y.start, to_y.count):
-                        if absent and spoiled(sums[k]):
-                            sums[k] = by_definition(job, first + k, n, o0, o1, o2)
-                        y = job.y + n*nest.yn + to_y.at[k] + o0*nest.axis[0].ys + o1*nest.axis[1].ys
-                        init = 0 if job.bias == NULL else job.bias[first + k]
-                        if not job.first:
-                            init = y[o2*nest.axis[2].ys]
-                        y[o2*nest.axis[2].ys] = sums[k] + init
+                    y = job.y + n*nest.yn + o0*nest.axis[0].ys + o1*nest.axis[1].ys + o2*nest.axis[2].ys
+                    if absent:
+                        for k in range(to_y.start, to_y.count):
+                            if spoiled(sums[k]):
+                                sums[k] = by_definition(job, first + k, n, o0, o1, o2)
+                    if not job.first:
+                        for k in range(to_y.start, to_y.count):
+                            y[to_y.at[k]] += sums[k]
+                    elif job.bias != NULL:
+                        for k in range(to_y.start, to_y.count):
+                            y[to_y.at[k]] = sums[k] + job.bias[first + k]
+                    else:
+                        for k in range(to_y.start, to_y.count):
+                            y[to_y.at[k]] = sums[k]
                     sums += V

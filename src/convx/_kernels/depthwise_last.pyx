@@ -61,10 +61,11 @@ cdef inline void columns(const real** x, Py_ssize_t c, const vreal* w, const vre
     column(x, c, w, above, acc, 10, taps, step, r0, r1)
 
 
-cdef inline void some_tile(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows,
-                            Py_ssize_t count, real* y, int times, const int taps, const int step) noexcept nogil:
+cdef inline void outputs(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows,
+                         Py_ssize_t count, real* y, int times, const int taps, const int step) noexcept nogil:
     """rows x count outputs (DOWN x ACROSS at most) of the vectors v0 .. v1. at: the places under the first one;
-    taps: of a row (0: any number, any step)."""
+    taps: of a row (0: any number, any step). With a step of one the two rows of outputs share rows of x: the second
+    is one row of taps behind the first."""
     cdef const Window* b = &job.nest.axis[1]
     cdef const Window* d = &job.nest.axis[2]
     cdef vreal acc[DOWN*ACROSS]
@@ -89,30 +90,25 @@ cdef inline void some_tile(const Job* job, const real** at, Py_ssize_t v0, Py_ss
                     v_prefetch(to + r*down + t*across + NEXT*V)
             for k0 in range(job.nest.axis[0].taps):
                 p = at + k0*job.strip
-                if taps > 0:
-                    for k1 in range(b.taps):
-                        for k in range(taps):
-                            above[k] = wv[k]
-                            wv[k] = v_keep(v_load(w + k*V))
-                        if step == 2:
-                            columns(p, c, wv, wv, acc, taps, step, 0, 1)
-                            columns(p + below, c, wv, wv, acc, taps, step, 1, 2)
-                        elif k1 == 0:
-                            columns(p, c, wv, wv, acc, taps, step, 0, 1)
-                        else:
-                            columns(p, c, wv, above, acc, taps, step, 0, 2)
-                        p, w = p + job.dilation*job.width, w + taps*V
-                    if step == 1:
-                        columns(p, c, wv, wv, acc, taps, step, 1, 2)
-                    continue
                 for k1 in range(b.taps):
-                    for k2 in range(d.taps):
-                        wv[0] = v_keep(v_load(w))
-                        for r in range(DOWN):
-                            for t in range(ACROSS):
-                                acc[r*ACROSS + t] += v_load(p[r*below + t*d.stride + k2*d.dilation] + c) * wv[0]
-                        w += V
-                    p += job.dilation*job.width
+                    for k in range(taps):
+                        above[k] = wv[k]
+                        wv[k] = v_keep(v_load(w + k*V))
+                    if taps == 0:
+                        for k2 in range(d.taps):
+                            wv[0] = v_keep(v_load(w + k2*V))
+                            for r in range(DOWN):
+                                for t in range(ACROSS):
+                                    acc[r*ACROSS + t] += v_load(p[r*below + t*d.stride + k2*d.dilation] + c) * wv[0]
+                    elif step == 1 and k1 > 0:
+                        columns(p, c, wv, above, acc, taps, step, 0, 2)
+                    else:
+                        columns(p, c, wv, wv, acc, taps, step, 0, 1)
+                    if step == 2:
+                        columns(p + below, c, wv, wv, acc, taps, step, 1, 2)
+                    p, w = p + job.dilation*job.width, w + d.taps*V
+                if step == 1:
+                    columns(p, c, wv, wv, acc, taps, step, 1, 2)
             init = v_load(job.bias + c) if job.first and job.bias != NULL else v_set(0)
             for r in range(DOWN):
                 for t in range(ACROSS):
@@ -139,27 +135,27 @@ cdef void settle(const Job* job, const real* part, Py_ssize_t start, Py_ssize_t 
 
 cdef void tile_31(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
                   real* y) noexcept nogil:
-    some_tile(job, at, v0, v1, rows, count, y, 1, 3, 1)
+    outputs(job, at, v0, v1, rows, count, y, 1, 3, 1)
 
 
 cdef void tile_32(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
                   real* y) noexcept nogil:
-    some_tile(job, at, v0, v1, rows, count, y, 1, 3, 2)
+    outputs(job, at, v0, v1, rows, count, y, 1, 3, 2)
 
 
 cdef void tile_51(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
                   real* y) noexcept nogil:
-    some_tile(job, at, v0, v1, rows, count, y, 1, 5, 1)
+    outputs(job, at, v0, v1, rows, count, y, 1, 5, 1)
 
 
 cdef void tile_52(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
                   real* y) noexcept nogil:
-    some_tile(job, at, v0, v1, rows, count, y, 1, 5, 2)
+    outputs(job, at, v0, v1, rows, count, y, 1, 5, 2)
 
 
 cdef void tile_any(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
                    real* y) noexcept nogil:
-    some_tile(job, at, v0, v1, rows, count, y, 1, 0, 0)
+    outputs(job, at, v0, v1, rows, count, y, 1, 0, 0)
 
 
 cdef Tile tile_for(const Job* job, const Window* d) noexcept nogil:
@@ -179,7 +175,7 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t across = (d.out + job.wide - 1) // job.wide, down = (b.out + DOWN - 1) // DOWN
-    cdef Py_ssize_t o0, o1, o2, n, v0, v1, k0, i0, j, rows, outputs
+    cdef Py_ssize_t o0, o1, o2, n, v0, v1, k0, i0, j, rows, count
     cdef const real** at = <const real**>scratch
     cdef Tile tile = tile_for(job, d)
     cdef bint absent = False
@@ -192,7 +188,7 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
     t = t // down
     o0 = t % a.out
     n = t // a.out
-    rows, outputs = min(<Py_ssize_t>DOWN, b.out - o1), min(job.wide, d.out - o2)
+    rows, count = min(<Py_ssize_t>DOWN, b.out - o1), min(job.wide, d.out - o2)
     for k0 in range(a.taps):
         i0 = locate(a, a.stride*o0 + a.dilation*k0 - a.offset)
         if i0 < 0:
@@ -204,22 +200,22 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
             absent = True
     y = job.y + n*nest.yn + o0*a.ys + o1*b.ys + o2*d.ys
     if absent and job.unsafe:
-        all_by_definition(job, v0, v1, n, o0, o1, o2, rows, outputs, y)
+        all_by_definition(job, v0, v1, n, o0, o1, o2, rows, count, y)
         return
-    while outputs > 0:
-        tile(job, at, v0, v1, rows, outputs, y)
-        at, y, outputs = at + ACROSS*d.stride, y + ACROSS*d.ys, outputs - ACROSS
+    while count > 0:
+        tile(job, at, v0, v1, rows, count, y)
+        at, y, count = at + ACROSS*d.stride, y + ACROSS*d.ys, count - ACROSS
 
 
 cdef void all_by_definition(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t n, Py_ssize_t o0,
-                               Py_ssize_t o1, Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t outputs,
+                               Py_ssize_t o1, Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t count,
                                real* y) noexcept nogil:
     """What the tiles do, for weights that must not meet the zeros in the place of absent values."""
     cdef Py_ssize_t i, j, lane
     cdef real init
     cdef real* to
     for i in range(rows):
-        for j in range(outputs):
+        for j in range(count):
             for lane in range(v0*V, min(v1*V, job.lanes)):
                 to = y + i*job.nest.axis[1].ys + j*job.nest.axis[2].ys + lane
                 init = job.bias[lane] if job.bias != NULL else 0

@@ -194,7 +194,7 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     begin(job, nest)
     cut_taps(job)
     job.x_size = job.height*job.width*<Py_ssize_t>sizeof(real*) // <Py_ssize_t>sizeof(real)
-    job.x_size = (job.x_size + V - 1) // V*V
+    job.x_size = (job.x_size + V) // V*V
     job.size = job.x_size + min(<Py_ssize_t>TOGETHER, job.vectors)*job.sums*V + V
 
 

@@ -125,6 +125,7 @@ def test_auto_takes_them_where_they_are_fast():
         return convx.explain(operator, *problem, padding=1, groups=g, layout=layout, **shape, **options).chosen
 
     assert chosen("conv", 256, 1, 1, "NCHW") == "stencil"
+    assert chosen("conv", 256, 1, 1, "NHWC") == "depthwise"
     assert chosen("conv", 32, 4, 4, "NCHW") == "stencil"
     assert chosen("conv", 32, 4, 4, "NHWC") in ("depthwise", "stencil")
     for layout in ("NCHW", "NHWC"):

@@ -1,4 +1,4 @@
-"""What the kernels with pairs of group and output channel as lanes share: depthwise, depthwise_last, and their _grad."""
+"""What `depthwise`, `depthwise_last` and their `_grad` share: pairs of group and output channel as lanes."""
 
 from libc.stdint cimport uintptr_t
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_transpose, v_spoiled, spoiled

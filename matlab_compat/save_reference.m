@@ -9,8 +9,8 @@ function save_reference(file, varargin)
   number = 0;
   for k = 1:numel(varargin)
     call = varargin{k};
-    if ischar(call)
-      format = call;
+    if ischar(call) || isa(call, 'string')
+      format = char(call);
       continue
     end
     outputs = 1;
@@ -19,7 +19,7 @@ function save_reference(file, varargin)
       call = call(2:end);
     end
     number = number + 1;
-    found = recorded(found, number, struct('name', call{1}, 'inputs', {call(2:end)}, ...
+    found = recorded(found, number, struct('name', char(call{1}), 'inputs', {call(2:end)}, ...
                                            'outputs', outputs, 'region', []));
   end
   found.convx_cases = number;

@@ -147,6 +147,31 @@ def test_layouts_are_transpositions(rank, layout):
             assert np.array_equal(got, y), own
 
 
+@pytest.mark.parametrize("rank", range(1, 5))
+@pytest.mark.parametrize("layout", [None, *LAYOUTS])
+def test_axes_of_a_layout(layout, rank):
+    """Where x_axes and w_axes say, the sizes stand that the call takes and gives."""
+    x_shape, w_shape = np.zeros(rank + 2, int), np.zeros(rank + 2, int)
+    n_at, c_at, s_at = convx.x_axes(layout, rank)
+    o_at, i_at, k_at = convx.w_axes(layout, rank)
+    x_shape[n_at], x_shape[c_at], x_shape[[*s_at]] = 2, 6, range(5, 5 + rank)
+    w_shape[o_at], w_shape[i_at], w_shape[[*k_at]] = 4, 3, range(1, 1 + rank)
+    y_shape = convx.plan("conv", np.empty(x_shape), np.empty(w_shape), layout=layout, groups=2).y_shape
+    assert y_shape[n_at] == 2 and y_shape[c_at] == 4 and all(y_shape[s] == 5 for s in s_at)
+    *_, alone = convx.x_axes(layout, rank, batched=False)
+    assert [np.delete(x_shape, n_at)[s] for s in alone] == [x_shape[s] for s in s_at]
+
+
+def test_axes_of_what_is_no_layout():
+    for call, error, said in ((lambda: convx.x_axes("NCHW", 1.0), TypeError, "rank must be an integer"),
+                              (lambda: convx.x_axes("NCHW", 0), ValueError, "rank=0"),
+                              (lambda: convx.x_axes("NCDHW", 2), ValueError, "no layout of 2 spatial axes"),
+                              (lambda: convx.w_axes("NHWC", 2, "NHWC"), ValueError, "no weight layout"),
+                              (lambda: convx.geometry(3), TypeError, "a problem line is text, not int")):
+        with pytest.raises(error, match=said):
+            call()
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3, 4])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_unbatched_is_a_batch_of_one_without_its_axis(rank, layout):

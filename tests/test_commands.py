@@ -212,9 +212,21 @@ def test_explain(run):
                        ("i5 k3 s0", "above 0"), ("i5 k3 o9 b2", "base, stride and dilation"),
                        ("i3 k5", "a kernel of 5 taps")):
         failed(run("explain", line), text)
+    first = run("explain", "i9 k3 p1 c2", "--dtype", "float64")[1].splitlines()[0]
+    assert first.endswith("float64") and run("explain", first)[1].splitlines()[0] == first
+    assert run("explain", first, "--dtype", "float32")[1].splitlines()[0].endswith("float32")
+    failed(run("explain", "i5 k3 float32x"), "no word")
     failed(run("explain", "i5 k3", "--layout", "CHWN"), "CHWN is none of NCHW, NHWC, HWCN")
     failed(run("explain", "i5 k3", "--dtype", "floaty"), "floaty")
     failed(run("explain", "i5 k3", "--algorithm", "magic"), "magic")
+
+
+def test_more_than_the_memory_holds_is_a_sentence(run, monkeypatch):
+    def full(*arguments, **parameters):
+        raise MemoryError("Unable to allocate 74.5 GiB")
+
+    monkeypatch.setattr(image, "kernel", full)
+    failed(run("kernels", "box:size=99999"), "not enough memory: Unable to allocate 74.5 GiB")
 
 
 def test_the_page_of_commands_names_each():

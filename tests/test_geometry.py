@@ -203,7 +203,28 @@ def test_text_form():
     assert (geometry.products, geometry.is_padded()) == (24 * 48 * 48, True)
 
 
-@pytest.mark.parametrize("line", ["i5 k3 o3 hello", "i5 k3 o3 reflectxmirror", "i5x5 k3 o3", "i5 k3 o3 p1x1"])
-def test_lines_that_are_no_problem(line):
-    with pytest.raises(ValueError):
+def test_outputs_follow_from_padding():
+    assert parse("i6x9 k3x4 s2x4 p1x0 d1x2 wrap") == parse("i6x9 k3x4 o3x1 s2x4 p1x0 d1x2 wrap")
+    assert [axis.padding() for axis in parse("i32x6 k3x3 s2 p1x0").axes] == [(1, 0), (0, 0)]
+
+
+@given(problems.geometries())
+def test_padding_makes_the_axis_again(geometry):
+    for axis in geometry.axes:
+        if axis.base == 1 and min(axis.stride, axis.dilation) > 0 and axis.out and min(axis.padding()) >= 0:
+            again = forward_axis(axis.size, axis.taps, axis.stride, axis.dilation, axis.padding(), axis.boundary)
+            assert again == axis
+
+
+@pytest.mark.parametrize("line, said", [
+    ("i5 k3 o3 hello", "'hello' is no word"), ("i5 k3 o3 reflectxmirror", "no word"), ("i5 k3 z7", "'z7' is no word"),
+    ("i5x5 k3 o3", "i of .* has 2 entries, k has 1"), ("i5x5 k3", "i of .* has 2 entries"),
+    ("i5 k3x3", "i of .* has 1 entries"), ("i5 k3 o3 p1x1", "p of .* has 2"), ("i5x5 k3x3 o3", "o of .* has 1"),
+    ("ix5 k3x3", "'ix5' is no word"), ("i5 k3 p1.5", "'p1.5' is no word"), ("i-5 k3", "i of .* at least 0"),
+    ("i5 k3 o-1", "o of .* at least 0"), ("i5 k3 g0", "g of .* at least 1"), ("n1x2 i5 k3", "n of .* is one number"),
+    ("i5 k3 s0", "strides and dilations are above 0"), ("i5 k3 p-1", "padding is not below"),
+    ("i5 k3 b2", "without o"), ("i5 k9", "axis 0: a kernel of 9 taps"), ("i5", "needs at least the words i and k"),
+    ("", "needs at least")])
+def test_lines_that_are_no_problem(line, said):
+    with pytest.raises(ValueError, match=said):
         parse(line)

@@ -279,6 +279,14 @@ def test_deconv_by_least_squares(shape, taps, dtype):
     assert abs(gradient).max() <= tolerance * 10 and abs(columns @ q + r - u).max() <= tolerance
 
 
+def test_deconv_takes_its_options_in_pairs_as_in_matlab():
+    u, v = np.array([3.0, 1, 4, 1, 5]), np.array([2.0, 1])
+    for shape in ("full", "same"):
+        want = deconv(u, v, shape=shape, Method="least-squares", RegularizationFactor=0.5)
+        assert np.array_equal(deconv(u, v, shape, "method", "Least-Squares", "regular", 0.5), want)
+    assert np.array_equal(deconv(u, v, "Method", "long-division"), deconv(u, v))
+
+
 @given(vectors(least=1, count=1), st.integers(1, 6))
 def test_convmtx(drawn, n):
     h, = drawn
@@ -345,6 +353,8 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: cconv(ROW, ROW, 0), "signal:cconv:invalidLength", "at least 1"),
     (lambda: deconv(ROW, [0, 1]), "MATLAB:deconv:ZeroCoef1", "First coefficient of A must be non-zero."),
     (lambda: deconv(ROW, [1, 1], Method="magic"), "MATLAB:deconv:badMethod", "long-division"),
+    (lambda: deconv(ROW, [1, 1], "full", "same"), "MATLAB:deconv:invalidOption", "is none of"),
+    (lambda: deconv(ROW, [1, 1], "full", "Way", 1), "MATLAB:deconv:invalidOption", "'Way' is none of"),
     (lambda: deconv(ROW, [1, 1], "same"), "MATLAB:deconv:polydivShape", "SHAPE is not supported"),
     (lambda: deconv(ROW, [1, 1], RegularizationFactor=1), "MATLAB:deconv:polydivRegularizer", "not supported"),
     (lambda: deconv(ROW, [1, 1], RegularizationFactor=[1, 2]), "MATLAB:deconv:inputType", "real scalar"),

@@ -100,6 +100,9 @@ def test_what_is_not_written(tmp_path):
     with pytest.raises(FileNotFoundError):
         nn.save(tmp_path / "nowhere" / "a.npz", {})
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["weights.npz"]
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        nn.load(tmp_path / "folder.onnx")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         nn.load(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="the suffix tells the format"):

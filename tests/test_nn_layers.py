@@ -187,6 +187,8 @@ def test_sentences():
         nn.Conv(2, 3)(x)
     with pytest.raises(ValueError, match="groups=2 does not divide 3 channels"):
         nn.Conv(2, 3, groups=2).init(x.shape)
+    with pytest.raises(ValueError, match="x has shape \\(1, 3\\): batch, channels and at least one spatial axis"):
+        nn.Conv(4, 3).output_shape((1, 3))
     with pytest.raises(ValueError, match="taps=\\(3, 3, 3\\) has 3 entries, x has 2 spatial axes"):
         nn.Conv(2, (3, 3, 3)).init(x.shape)
     with pytest.raises(ValueError, match="leaves the batch out"):

@@ -313,6 +313,10 @@ def test_damaged_and_foreign_files(tmp_path):
         path.write_bytes(foreign)
         with pytest.raises(ValueError, match=r"bad\.onnx"):
             nn.load(path)
+    for name in (b"kernel_shape", b"Conv", b"Relu"):
+        path.write_bytes(whole.replace(name, b"\xff" + name[1:], 1))
+        with pytest.raises(ValueError, match=r"bad\.onnx cannot be read .* is no text"):
+            nn.load(path)
     rng, x = np.random.default_rng(0), nn.load(DATA / "small.npz")["x"][:1, :, :8, :8]
     for _ in range(150):  # a changed byte: other numbers or names, or one of the sentences
         data = bytearray(whole)

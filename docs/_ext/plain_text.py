@@ -1,11 +1,12 @@
 """Docstrings as they are written: in their prose * multiplies and | stands for an absolute value.
 
 Both mean something else in reStructuredText. They are escaped before numpydoc reads the lines, but not in examples and
-not between backquotes.
+not between backquotes. A paragraph that is a formula is shown as it is written, line by line.
 """
 
 import re
 
+FORMULA = re.compile(r"\w[\w\\*]*(\[[^]]*\]|\([^)]*\))? (=|<-) ")
 LITERAL = re.compile(r"(``.+?``|`[^`]+`)")
 
 
@@ -20,8 +21,30 @@ def escaped(lines):
     return found
 
 
+def formulas(lines):
+    """Paragraphs of the prose that start as ``y[o] = `` and do not end as a sentence become blocks of code."""
+    found, paragraph = [], []
+    for number, line in enumerate([*lines, ""]):
+        if number + 1 < len(lines) and lines[number + 1].strip() and set(lines[number + 1]) == {"-"}:  # a section
+            return found + paragraph + lines[number:]
+        if line.strip():
+            paragraph.append(line)
+            continue
+        if paragraph and FORMULA.match(paragraph[0]) and not paragraph[-1].endswith("."):
+            paragraph = ["::", "", *("    " + re.sub(r"\\([*|])", r"\1", text) for text in paragraph)]
+        found, paragraph = [*found, *paragraph, line], []
+    return found[:len(found) - 1]
+
+
+def without_floor(line: str) -> str:
+    """The first line of a room, without what only its builders ask."""
+    return re.sub(r" \((floor|a room|`import)[^)]*\)", "", line)
+
+
 def process(app, what, name, obj, options, lines):
-    lines[:] = escaped(lines)
+    if what == "module" and lines:
+        lines[0] = without_floor(lines[0])
+    lines[:] = formulas(escaped(lines))
 
 
 def setup(app):

@@ -9,6 +9,9 @@ function found = recorded(found, number, call)
   found.([prefix 'call']) = call.name;
   inputs = call.inputs;
   for k = 1:numel(inputs)
+    if isa(inputs{k}, 'string') && isscalar(inputs{k})
+      inputs{k} = char(inputs{k}); % "same" in double quotes: files hold characters
+    end
     found.(sprintf('%sin%d', prefix, k)) = inputs{k};
   end
   if any(strcmp(call.name, {'dlconv', 'dltranspconv', 'maxpool', 'avgpool', 'maxunpool'}))

@@ -4,10 +4,12 @@ function found = stamp()
                  'convx_date', datestr(now, 'yyyy-mm-dd'));
   if exist('OCTAVE_VERSION', 'builtin')
     found.convx_program = 'Octave';
+    before = warning('off', 'Octave:shadowed-function'); % functions of packages are called by their package
     for name = {'image', 'signal'}
       pkg('load', name{1});
       about = pkg('describe', name{1});
       found.convx_release = sprintf('%s, %s %s', found.convx_release, name{1}, about{1}.version);
     end
+    warning(before);
   end
 end

@@ -10,6 +10,7 @@ locally_connected                a layer whose weights differ from output to out
 convolve, correlate              plain arrays, drop-ins for scipy.signal
 max_pool, avg_pool               pooling; their gradients max_pool_grad, avg_pool_grad; max_unpool
 plan, explain                    check and choose once; see what is chosen and why
+geometry, x_axes, w_axes         the numbers of a problem; where batch, channels, space and taps stand in a layout
 set_num_threads, get_num_threads, threads, show_config
 
 Rooms of their own, imported when asked for:
@@ -26,7 +27,7 @@ The floors, each importing only lower ones:
     7  linop  matlab/*  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
-    4  _plan  _select  _exact  _separable  _problem  _windows
+    4  _plan  _select  _exact  _separable  _problem  _stored  _windows
     3  _solvers/*
     2  _nest
     1  _geometry   (and beside it _threads, _config, _costs, _trial)
@@ -59,7 +60,8 @@ from ._gradients import (
     locally_connected_grad_input,
     locally_connected_grad_weight,
 )
-from ._planning import explain, plan
+from ._layout import w_axes, x_axes
+from ._planning import explain, geometry, plan
 from ._pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_unpool
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, set_num_threads, threads
@@ -87,6 +89,7 @@ __all__ = [
     "convolve",
     "correlate",
     "explain",
+    "geometry",
     "get_num_threads",
     "locally_connected",
     "locally_connected_backward",
@@ -100,4 +103,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "threads",
+    "w_axes",
+    "x_axes",
 ]

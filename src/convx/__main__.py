@@ -29,6 +29,9 @@ def main(arguments=None) -> int:
     except Failure as failure:
         print(f"convx {options.command}: {failure}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"convx {options.command}: there is not enough memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone

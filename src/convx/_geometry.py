@@ -21,7 +21,20 @@ NAMED_PADDINGS = ("valid", "same", "same_lower", "full")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One spatial axis: the seven numbers of the relation and what lies outside the array."""
+    """One spatial axis: the seven numbers of the relation and what lies outside the array.
+
+        base*i = stride*o + dilation*k - offset,     0 <= i < size,  0 <= k < taps,  0 <= o < out
+
+    Attributes
+    ----------
+    size, taps, out : int
+        Cells of the input, of the kernel and of the output.
+    base, stride, dilation, offset : int
+        The relation. A convolution has base 1, and offset is its padding before; a transposed one has its stride here
+        as base.
+    boundary : str
+        What positions outside the array read.
+    """
 
     size: int
     taps: int
@@ -101,6 +114,14 @@ class Axis:
             return False
         low, high = self.reach()
         return low < 0 or high > self.base * (self.size - 1)
+
+    def padding(self) -> tuple[int, int]:
+        """Cells of padding before and after with which a layer has this axis (base 1; stride, dilation positive).
+
+        Cells after the array that the last stride leaves over are none.
+        """
+        after = self.stride * (self.out - 1) + self.dilation * (self.taps - 1) + 1 - self.size - self.offset
+        return self.offset, 0 if -self.stride < after < 0 else after
 
     def locate(self, i: int) -> int:
         """The index that position i reads after the boundary rule; -1 where nothing (or cval) is read."""
@@ -193,7 +214,17 @@ def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", f
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A whole problem: the four plain loops (batch n, groups g, channels per group c and m) and the axes."""
+    """A whole problem: the four plain loops and the axes.
+
+    Attributes
+    ----------
+    n, g : int
+        Batch, groups.
+    c, m : int
+        Input and output channels of a group.
+    axes : tuple of Axis
+        The index relation of each spatial axis.
+    """
 
     n: int
     g: int
@@ -241,29 +272,47 @@ class Geometry:
         return " ".join(words)
 
 
-_WORD = re.compile(r"([a-z])(-?\d+(?:x-?\d+)*)")
+_WORD = re.compile(r"([ngcmikobsdp])(-?\d+(?:x-?\d+)*)")
 
 
-def parse(text: str) -> Geometry:
-    """The Geometry of a problem line. Words left out take base, stride, dilation 1, offset 0, constant."""
+def parse(line: str) -> Geometry:
+    """The Geometry of a problem line. Words left out take base, stride, dilation 1, offset 0, constant; without o the
+    offset is padding on both sides."""
     numbers: dict[str, tuple[int, ...]] = {}
     boundary: tuple[str, ...] = ("constant",)
-    for word in text.split():
+    for word in line.split():
         match = _WORD.fullmatch(word)
         if match:
             numbers[match[1]] = tuple(map(int, match[2].split("x")))
         elif all(part in BOUNDARIES for part in word.split("x")):
             boundary = tuple(word.split("x"))
         else:
-            raise ValueError(f"problem line: {word!r} is no word of {text!r}")
+            raise ValueError(f"problem line: {word!r} is no word of {line!r}")
+    if "i" not in numbers or "k" not in numbers:
+        raise ValueError(f"problem line: {line!r} needs at least the words i and k, as in i56x56 k3x3")
     rank = len(numbers["k"])
+    for letter, values in numbers.items():
+        if letter in "ngcm" and len(values) != 1:
+            raise ValueError(f"problem line: {letter} of {line!r} is one number")
+        if letter in "ngcmikob" and min(values) < (letter in "gb"):
+            raise ValueError(f"problem line: {letter} of {line!r} must be at least {int(letter in 'gb')}")
 
-    def spread(values):
+    def spread(name, values):
+        if len(values) != rank and (len(values) != 1 or name in ("i", "o")):
+            raise ValueError(f"problem line: {name} of {line!r} has {len(values)} entries, k has {rank}")
         return values * rank if len(values) == 1 else values
 
-    columns = [spread(numbers.get(letter, default)) for letter, default in
-               (("i", None), ("k", None), ("o", None), ("b", (1,)), ("s", (1,)), ("d", (1,)), ("p", (0,)))]
-    axes = tuple(Axis(*row) for row in zip(*columns, spread(boundary), strict=True))
-    n, g, c, m = (numbers.get(letter, (1,))[0] for letter in "ngcm")
-    return Geometry(n, g, c, m, axes)
-
+    size, taps, base, stride, dilation, offset = (
+        spread(letter, numbers.get(letter, default)) for letter, default in
+        (("i", ()), ("k", ()), ("b", (1,)), ("s", (1,)), ("d", (1,)), ("p", (0,))))
+    rules = spread("the boundary", boundary)
+    if "o" in numbers:
+        out = spread("o", numbers["o"])
+    elif set(base) != {1} or min(*stride, *dilation) < 1 or min(offset) < 0:
+        raise ValueError(f"problem line: without o {line!r} is a layer, whose strides and dilations are above 0, and "
+                         "whose padding is not below")
+    else:
+        out = [forward_axis(n, t, s, d, (p, p), rule, name=f"spatial axis {a}").out
+               for a, (n, t, s, d, p, rule) in enumerate(zip(size, taps, stride, dilation, offset, rules, strict=True))]
+    axes = tuple(map(Axis, size, taps, out, base, stride, dilation, offset, rules))
+    return Geometry(*(numbers.get(letter, (1,))[0] for letter in "ngcm"), axes)

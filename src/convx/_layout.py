@@ -7,6 +7,8 @@ ranks above three use it. Unbatched arrays leave N out of the array, and may lea
 
 from __future__ import annotations
 
+from ._arguments import whole
+
 LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 W_LAYOUT = {"NCHW": "OIHW", "NHWC": "OHWI", "HWCN": "HWIO"}
 
@@ -57,3 +59,63 @@ def w_places(name: str, w_layout, rank: int) -> tuple[int, int, tuple[int, ...]]
             return rank + 1, rank, tuple(range(rank))
     known = ", ".join(_words(word, rank)[-1] for word in W_LAYOUT.values())
     raise ValueError(f"w_layout={w_layout!r} is no weight layout of {rank} spatial axes; known: {known}")
+
+
+def x_axes(layout, rank, batched=True) -> tuple[int | None, int, tuple[int, ...]]:
+    """Where batch, channels and space stand among the axes of x and y.
+
+    Parameters
+    ----------
+    layout : str or None
+        As in `conv`; None is "NCHW".
+    rank : int
+        The number of spatial axes.
+    batched : bool, optional
+        Whether the array has a batch axis.
+
+    Returns
+    -------
+    n_at : int or None
+        The axis of the batch; None if there is none.
+    c_at : int
+        That of the channels.
+    s_at : tuple of int
+        Those of space, in their order.
+
+    Examples
+    --------
+    >>> import convx
+    >>> convx.x_axes("NHWC", 2), convx.x_axes("HWCN", 3), convx.x_axes(None, 2, batched=False)
+    ((0, 3, (1, 2)), (4, 3, (0, 1, 2)), (None, 0, (1, 2)))
+    """
+    rank = whole(rank, "rank", 1)
+    return x_places(family(layout, rank), rank, bool(batched))
+
+
+def w_axes(layout, rank, w_layout=None) -> tuple[int, int, tuple[int, ...]]:
+    """Where outputs, inputs and taps stand among the axes of w.
+
+    Parameters
+    ----------
+    layout : str or None
+        That of x, as in `conv`; None is "NCHW".
+    rank : int
+        The number of spatial axes.
+    w_layout : str, optional
+        As in `conv`; by default the one that goes with layout.
+
+    Returns
+    -------
+    o_at, i_at : int
+        The axes of the output channels and of the input channels of a group.
+    k_at : tuple of int
+        Those of the taps, in the order of the spatial axes.
+
+    Examples
+    --------
+    >>> import convx
+    >>> convx.w_axes("NHWC", 2), convx.w_axes("NHWC", 2, "HWIO")
+    ((0, 3, (1, 2)), (3, 2, (0, 1)))
+    """
+    rank = whole(rank, "rank", 1)
+    return w_places(family(layout, rank), w_layout, rank)

@@ -1,12 +1,17 @@
-"""plan and explain (floor 5): any operator by its name, checked and chosen once."""
+"""plan, explain, geometry (floor 5): any operator by its name, checked and chosen once; problem lines."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
 from . import _plan
 from ._arguments import plan_of
+from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
+
+DTYPE = re.compile(r"\s(u?int|float|complex)\d+\s*$")  # what stands behind the words of a problem
 
 
 class _Described:
@@ -70,3 +75,42 @@ def explain(operator, x, w, **options) -> _plan.Explanation:
     'reference'
     """
     return _plan.explanation(plan(operator, x, w, **options))
+
+
+def geometry(line) -> Geometry:
+    """The geometry of a problem line, such as the first line of what `explain` tells.
+
+    Parameters
+    ----------
+    line : str
+        Words in any order: batch n, groups g, input and output channels of a group c and m, input sizes i, taps k,
+        outputs o, base b, strides s, dilations d, offsets p, a boundary by its name. One number stands for all axes.
+        i and k are needed. What is left out is 1, offsets are 0, the boundary is "constant"; without o the offsets are
+        padding on both sides. A dtype at the end is passed over.
+
+    Returns
+    -------
+    g : Geometry
+        Its `n`, `g`, `c`, `m`, and `axes`, one for each spatial axis; ``g.text()`` is the whole line. A plan has its
+        own as `Plan.geometry`.
+
+    Raises
+    ------
+    ValueError
+        A word that is none, one that is missing, different numbers of axes, a kernel that does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, convx
+    >>> g = convx.geometry("c3 m8 i32x32 k3x3 s2 p1")
+    >>> g.text()
+    'n1 g1 c3 m8 i32x32 k3x3 o16x16 s2 d1 p1'
+    >>> g.axes[0].out, g.axes[0].stride, g.axes[0].padding()
+    (16, 2, (1, 0))
+    >>> p = convx.plan("conv", np.empty((1, 3, 32, 32)), np.empty((8, 3, 3, 3)), stride=2, padding=1)
+    >>> p.geometry == g, p.y_shape, convx.geometry("i5 k3 o3  float32").axes[0].out
+    (True, (1, 8, 16, 16), 3)
+    """
+    if not isinstance(line, str):
+        raise TypeError(f"a problem line is text, not {type(line).__name__}")
+    return parse(DTYPE.sub("", line))

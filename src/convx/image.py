@@ -37,15 +37,19 @@ def _odd(size, name="size") -> int:
 
 
 def _whole(value, name) -> int:
-    if isinstance(value, bool) or value != int(value) or value < 1:
+    if isinstance(value, (bool, str)) or not 1 <= value < np.inf or value != int(value):
         raise ValueError(f"{name}={value!r}: it must be a whole number above 0")
     return int(value)
 
 
-def _number(value, name, low, low_included=True) -> float:
-    number = float(value)
-    if not (low <= number < float("inf")) or (number == low and not low_included):
-        raise ValueError(f"{name}={value!r}: it must be a finite number {'from' if low_included else 'above'} {low}")
+def _number(value, name, low=float("-inf"), low_included=True) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r}: it must be a number") from None
+    if not (low <= number and abs(number) < float("inf")) or (number == low and not low_included):
+        bound = "" if low == float("-inf") else f" {'from' if low_included else 'above'} {low}"
+        raise ValueError(f"{name}={value!r}: it must be a finite number{bound}")
     return number
 
 
@@ -91,9 +95,9 @@ def _log(sigma=0.5, size=None):
 
 
 def _share(alpha):
-    if not 0 <= alpha <= 1:
+    if not 0 <= _number(alpha, "alpha") <= 1:
         raise ValueError(f"alpha={alpha!r}: it must lie from 0 to 1")
-    return float(alpha)
+    return alpha
 
 
 _KERNELS = {
@@ -103,7 +107,7 @@ _KERNELS = {
     "gaussian": ("Gaussian blur; size reaches 2 sigma by default", _gaussian),
     "disk": ("mean of a disk: out of focus", lambda radius=5: _fspecial("disk", _number(radius, "radius", 0, False))),
     "motion": ("mean along a line: camera moved; angle in degrees, counter-clockwise",
-               lambda length=9, angle=0: _fspecial("motion", _number(length, "length", 1), float(angle))),
+               lambda length=9, angle=0: _fspecial("motion", _number(length, "length", 1), _number(angle, "angle"))),
     "sharpen": ("difference from the four neighbours added", lambda: np.array(_SHARPEN, float)),
     "unsharp": ("sharpening by a negative Laplacian", lambda alpha=0.2: _fspecial("unsharp", _share(alpha))),
     "emboss": ("relief lit from the upper left", lambda: np.array(_EMBOSS, float)),
@@ -252,7 +256,8 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     -----
     Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (those of integer matrices
     and uint8 are), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded
-    once, but for ties that the float64 sum of a fractional matrix misses.
+    once, but for ties that the float64 sum of a fractional matrix misses. Pixels become floats piece by piece, and
+    integers again: no array of floats is made, unless alpha weights or a transform (of large matrices) needs it.
 
     Source: the manual of GIMP, "Convolution Matrix".
 
@@ -278,16 +283,14 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     divisor, offset = _scale(w, divisor, offset, normalise, x.dtype)
     pad = _pad(pixels, w, border)
 
-    work = _work_dtype(x.dtype, w, alpha)
-    cells = pixels.astype(work)
-    if border not in ("keep", "crop"):
-        cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
-    sums = _filtered(cells, w, workers) if alpha is None else _weighted(cells, w, alpha, workers)
-    if divisor != 1:
-        sums /= divisor
-    if offset:
-        sums += offset
-    y = _saturated(sums, target)
+    if alpha is None:
+        y = _filtered(pixels, w, border, cval, _work_dtype(x.dtype, w), target, divisor, offset, workers)
+    else:
+        work = np.float32 if x.dtype in (np.float16, np.float32) else np.float64
+        cells = pixels.astype(work)
+        if border not in ("keep", "crop"):
+            cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
+        y = _saturated(_weighted(cells, w, alpha, workers) / work(divisor) + work(offset), target)
     inner = tuple(slice(before, n - after) for (before, after), n in zip(pad, pixels.shape, strict=True))
     if border == "keep":
         whole = _saturated(pixels, target)
@@ -382,32 +385,38 @@ def _pad(pixels, w, border):
     return [(0, 0)] * (pixels.ndim - 3) + [(rows // 2,) * 2, (columns // 2,) * 2, (0, 0)]
 
 
-def _work_dtype(dtype, w, alpha):
+def _work_dtype(dtype, w):
     """float32 where the picture has no more or all sums are exact in it."""
     if dtype in (np.float16, np.float32):
         return np.float32
-    small = dtype.kind in "biu" and dtype.itemsize <= 2 and alpha is None
+    small = dtype.kind in "biu" and dtype.itemsize <= 2
     if small and (w == np.rint(w)).all() and np.abs(w).sum() * 2.0 ** (8 * dtype.itemsize) < 2**24:
         return np.float32
     return np.float64
 
 
-def _filtered(cells, w, workers):
-    """The whole windows' sums, all leading axes and channels alike."""
-    shape = tuple(max(0, n - k + 1) for n, k in zip(cells.shape[-3:-1], w.shape, strict=True))
+def _filtered(cells, w, border, cval, work, dtype, divisor, offset, workers):
+    """The filter of all leading axes and channels alike, summed as `work`, stored as `dtype`."""
+    whole = border in ("keep", "crop")
+    shape = tuple(max(0, n - k + 1) if whole else n for n, k in zip(cells.shape[-3:-1], w.shape, strict=True))
     if 0 in shape or 0 in cells.shape:
-        return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), cells.dtype)
-    v = w.astype(cells.dtype).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
-    return convx.correlate(cells, v, "valid", axes=(-3, -2), workers=workers)
+        return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), dtype)
+    v = w.astype(work).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
+    edge = {} if whole else {"boundary": border, "cval": float(cval) or 0}
+    exact = cells.dtype.kind != "f" and work == np.float32  # which a transform is not
+    return convx.correlate(cells, v, "valid" if whole else "same", axes=(-3, -2), workers=workers, dtype=dtype,
+                           overflow="saturate", sums=work, divisor=divisor, offset=offset or 0,
+                           algorithm="sums" if exact else "auto", **edge)
 
 
 def _weighted(cells, w, alpha, workers):
     """Colours weighted by alpha, which is filtered as it is."""
     colour = [c for c in range(cells.shape[-1]) if c != alpha]
     opacity = cells[..., alpha:alpha + 1]
-    weight = _filtered(np.ascontiguousarray(opacity), np.abs(w), workers)
+    plain = "crop", 0, cells.dtype, cells.dtype, 1, 0, workers
+    weight = _filtered(np.ascontiguousarray(opacity), np.abs(w), *plain)
     cells[..., colour] *= opacity
-    sums = _filtered(cells, w, workers)
+    sums = _filtered(cells, w, *plain)
     share = np.divide(np.abs(w).sum(), weight, out=np.zeros_like(weight), where=weight != 0)
     sums[..., colour] *= share
     return sums

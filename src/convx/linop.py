@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from . import _layout, plan
+from . import plan, x_axes
 from ._arguments import numeric, result_dtype, shape_of
 from ._geometry import Axis, Geometry
 from ._plan import Plan
@@ -137,8 +137,7 @@ class ConvolutionOperator(LinearOperator):
         if self.operator in SIGNALS:
             return 0, False
         rank = (self.w.ndim - 2) // (2 if self.operator == "locally_connected" else 1)
-        family = _layout.family(self.options.get("layout"), rank)
-        return _layout.x_places(family, rank, True)[0], len(self.x_shape) == rank + 2
+        return x_axes(self.options.get("layout"), rank)[0], len(self.x_shape) == rank + 2
 
     def _apply_to_columns(self, forward: bool, columns):
         """One call: the columns make the batch larger."""

@@ -18,8 +18,6 @@ import numpy as np
 
 import convx
 
-from . import _layout
-
 try:
     import torch
 except ImportError as error:
@@ -46,8 +44,7 @@ class Layer(NamedTuple):
     @property
     def places(self):
         """Positions of N, C and the spatial axes in x and y."""
-        family = _layout.family(self.options["layout"], self.rank)
-        return _layout.x_places(family, self.rank, len(self.x_shape) == self.rank + 2)
+        return convx.x_axes(self.options["layout"], self.rank, len(self.x_shape) == self.rank + 2)
 
     @property
     def linear(self) -> Layer:
@@ -63,10 +60,9 @@ class Layer(NamedTuple):
         axes = tuple(range(len(self.x_shape)))
         _, c_at, s_at = self.places
         last = (*axes[:c_at], *s_at, c_at)
-        family = _layout.family(self.options["layout"], self.rank)
-        if family != "NCHW" or tensor.is_contiguous() or not tensor.permute(last).is_contiguous():
+        if c_at > s_at[0] or tensor.is_contiguous() or not tensor.permute(last).is_contiguous():
             return self, axes
-        options = self.options | {"layout": "NHWC", "w_layout": self.options["w_layout"] or _layout.W_LAYOUT[family]}
+        options = self.options | {"layout": "NHWC", "w_layout": self.options["w_layout"] or "OIHW"}
         return self._replace(x_shape=tuple(self.x_shape[a] for a in last), options=options), last
 
 

@@ -64,19 +64,6 @@ def argument(value):
     return value[0, 0] if value.shape == (1, 1) else value
 
 
-def _made(function, arguments: list, outputs: int):
-    """Python's way of saying what MATLAB says by position: how many results, and options of which some functions have
-    keywords only."""
-    parameters = inspect.signature(function).parameters
-    options = {name.lower(): name for name in parameters if name[0].isupper() and parameters[name].kind is
-               inspect.Parameter.KEYWORD_ONLY}
-    keywords = {"nargout": outputs} if "nargout" in parameters else {}
-    while len(arguments) > 1 and isinstance(arguments[-2], str) and arguments[-2].lower() in options:
-        keywords.setdefault(options[arguments[-2].lower()], arguments[-1])
-        del arguments[-2:]
-    return function(*arguments, **keywords)
-
-
 def call(name: str, arguments: Sequence, outputs: int = 1) -> list:
     """`[out1, ...] = name(arguments...)`; arguments and results are matrices.
 
@@ -88,7 +75,9 @@ def call(name: str, arguments: Sequence, outputs: int = 1) -> list:
     if name not in FUNCTIONS:
         raise CallError(f"convx.matlab has no function {name!r}", "convx:bridge:unknownFunction")
     try:
-        results = _made(getattr(matlab, name), [argument(value) for value in arguments], outputs)
+        function = getattr(matlab, name)
+        count = {"nargout": outputs} if "nargout" in inspect.signature(function).parameters else {}
+        results = function(*map(argument, arguments), **count)
     except matlab.MatlabError as error:
         raise CallError(str(error), error.identifier) from error
     except Exception as error:  # whatever it is, the other side has to hear of it and go on

@@ -42,6 +42,8 @@ class Solver(Protocol):
         A solver may also have `prepare(nest, call, w)`, whose result reaches `run` as `call.weights`, and
         `ready(nest, call)`: a function, the weights it reads (None: those of the call) and further arguments, so that
         function(x, weights, y, bias, *arguments, threads) does what `run` does; such calls can be remembered.
+        `stores(nest, kind, x_dtype, y_dtype, divisor, offset)`: None, or the `call.stored` with which the kernel
+        reads x and writes y = sum / divisor + offset in types that are not that of the sums.
         """
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ._conv import convolved
 from ._matrix import band
-from ._values import SHAPES, MatlabError, float_class, is_vector, numeric, returned, values, whole, word
+from ._values import SHAPES, MatlabError, float_class, is_vector, name_values, numeric, returned, values, whole, word
 
 _METHODS = ("long-division", "least-squares")
 
@@ -71,8 +71,11 @@ def cconv(a, b, n=None):
     return returned(c.reshape((1, -1) if row else (-1, 1)), flat)
 
 
-def deconv(u, v, shape="full", *, Method="long-division", RegularizationFactor=0, nargout=1):
+def deconv(u, v, *arguments, nargout=1, **options):
     """Deconvolution, the division of polynomials: MATLAB's deconv.
+
+    ``deconv(u, v)``, ``deconv(u, v, shape, "Method", "least-squares", "RegularizationFactor", alpha)``; options may
+    also be given as ``Method="least-squares"``.
 
     u = conv(v, q, shape) + r
 
@@ -101,7 +104,7 @@ def deconv(u, v, shape="full", *, Method="long-division", RegularizationFactor=0
     ------
     MatlabError
         MATLAB:deconv:ZeroCoef1, MATLAB:deconv:badMethod, MATLAB:deconv:polydivShape, MATLAB:deconv:polydivRegularizer,
-        MATLAB:deconv:inputType.
+        MATLAB:deconv:invalidOption, MATLAB:deconv:inputType.
 
     Notes
     -----
@@ -119,11 +122,16 @@ def deconv(u, v, shape="full", *, Method="long-division", RegularizationFactor=0
     (u, v), flat = values("MATLAB:deconv:inputType", Y=u, H=v)
     if not (is_vector(u) and is_vector(v) and v.size):
         raise MatlabError("Y and H must be vectors, and H not empty.", "MATLAB:deconv:inputType")
-    method = word(Method, _METHODS, identifier="MATLAB:deconv:badMethod", abbreviated=True,
+    shape = options.pop("shape", "full")
+    if len(arguments) % 2:
+        shape, *arguments = arguments
+    given = name_values(arguments, options, {"Method": "long-division", "RegularizationFactor": 0},
+                        "MATLAB:deconv:invalidOption")
+    method = word(given["Method"], _METHODS, identifier="MATLAB:deconv:badMethod", abbreviated=True,
                   message="Method must be 'long-division' or 'least-squares'.")
     shape = word(shape, SHAPES, identifier="MATLAB:conv2:unknownShapeParameter",
                  message="SHAPE must be 'full', 'same', or 'valid'.")
-    factor = numeric(RegularizationFactor, "RegularizationFactor", "MATLAB:deconv:inputType")
+    factor = numeric(given["RegularizationFactor"], "RegularizationFactor", "MATLAB:deconv:inputType")
     if factor.size != 1 or factor.dtype.kind == "c":
         raise MatlabError("RegularizationFactor must be a real scalar.", "MATLAB:deconv:inputType")
     factor, dtype, column = factor.item(), float_class(u, v), u.shape[0] != 1

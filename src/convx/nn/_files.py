@@ -52,7 +52,7 @@ def load(path):
     path = Path(path)
     suffix = _suffix(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
     if suffix == ".onnx":
         return _onnx.read(path)
     return _npz(path) if suffix == ".npz" else _safetensors(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import numpy as np
 
-from .. import _layout
-from .._arguments import shape_of
+import convx
 
 
 class Layer:
@@ -226,7 +227,25 @@ def places(layout, ndim: int):
         raise ValueError(f"x has {ndim} axes; a batch and channels make two")
     if ndim == 2:
         return 0, 1, ()
-    return _layout.x_places(_layout.family(layout, ndim - 2), ndim - 2, True)
+    return convx.x_axes(layout, ndim - 2)
+
+
+def whole(value, name: str, least: int) -> int:
+    """A count that the user gives."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if number < least:
+        raise ValueError(f"{name}={number}: it must be at least {least}")
+    return number
+
+
+def shape_of(shape, name: str) -> tuple[int, ...]:
+    """A shape that the user gives in place of an array."""
+    if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes)):
+        raise TypeError(f"{name}={shape!r}: a shape is a tuple of integers")
+    return tuple(whole(n, name, 0) for n in shape)
 
 
 def batched(layout):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._arguments import shape_of
-from ._layer import Layer, batched, matched
+from ._layer import Layer, batched, matched, shape_of
 
 
 def _named(i: int, layer, error):

@@ -195,13 +195,22 @@ def read(path) -> Graph:
     return _assembled(path, inputs, outputs, nodes, weights)
 
 
+def _text(*names) -> None:
+    """What damaged bytes make of a name is no text."""
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"the name {name!r} is no text")
+
+
 def _array(onnx, tensor, folder):
+    _text(tensor.name)
     if tensor.data_type not in DTYPES:
         raise NotImplementedError(f"array {tensor.name} has data type {tensor.data_type}, which is not known here")
     return onnx.numpy_helper.to_array(tensor, folder)
 
 
 def _node(onnx, proto, i: int, opset: int, folder) -> Node:
+    _text(proto.name, proto.op_type, proto.domain, *proto.input, *proto.output, *(a.name for a in proto.attribute))
     attributes = {}
     for attribute in proto.attribute:
         value = onnx.helper.get_attribute_value(attribute)
@@ -220,6 +229,7 @@ def _node(onnx, proto, i: int, opset: int, folder) -> Node:
 
 
 def _port(value) -> Port:
+    _text(value.name)
     kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
     if kind not in (None, "tensor_type") or (tensor.elem_type and tensor.elem_type not in DTYPES):
         raise NotImplementedError(f"{value.name} is no array, or one of a dtype that is not known here")

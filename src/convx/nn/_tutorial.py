@@ -10,7 +10,7 @@ import numpy as np
 
 import convx
 
-from .._arguments import whole
+from ._layer import whole
 from ._windowed import _each, like
 
 _WORDS = {"VALID": "valid", "SAME": "same"}
@@ -99,7 +99,7 @@ class Convolution:
 
     def output_shape(self) -> tuple[int, ...]:
         """The shape of the result for an input of `input_shape`."""
-        return convx.plan("conv", like(self.input_shape), self._kernel, **self.options).problem.y_shape
+        return convx.plan("conv", like(self.input_shape), self._kernel, **self.options).y_shape
 
     def execute(self, x) -> np.ndarray:
         """The result for x; the same as calling the layer."""
@@ -126,7 +126,7 @@ class Convolution:
         """
         x = self._accept(x)
         # The gradient of weights that are not shared is the window itself, for a dy of ones and one image at a time.
-        y_shape = convx.plan("conv", like((1, *x.shape[1:])), self._kernel, **self.options).problem.y_shape
+        y_shape = convx.plan("conv", like((1, *x.shape[1:])), self._kernel, **self.options).y_shape
         local = (*y_shape[1:-1], 1, *self._kernel.shape[1:])
         ones = np.ones((*y_shape[:-1], 1), x.dtype)
         found = np.empty((len(x), *local), np.result_type(x, np.float64) if x.dtype.kind in "biu" else x.dtype)

@@ -6,9 +6,7 @@ import numpy as np
 
 import convx
 
-from .. import _layout
-from .._arguments import whole
-from ._layer import Layer, batched, places
+from ._layer import Layer, batched, places, whole
 
 
 def like(shape, dtype=np.float32) -> np.ndarray:
@@ -44,6 +42,8 @@ class _Windowed(Layer):
 
     def _w_shape(self, x_shape) -> tuple[int, ...]:
         rank = len(x_shape) - 2
+        if rank < 1:
+            raise ValueError(f"x has shape {tuple(x_shape)}: batch, channels and at least one spatial axis are needed")
         _, c_at, _ = places(self.layout, len(x_shape))
         channels, groups = x_shape[c_at], self.options["groups"]
         if channels % groups or self.filters % groups:
@@ -51,7 +51,7 @@ class _Windowed(Layer):
         outer, inner = self.filters, channels // groups
         if self.operator == "conv_transpose":
             outer, inner = channels, self.filters // groups
-        o_at, i_at, k_at = _layout.w_places(_layout.family(self.layout, rank), self.options["w_layout"], rank)
+        o_at, i_at, k_at = convx.w_axes(self.layout, rank, self.options["w_layout"])
         shape = {o_at: outer, i_at: inner} | dict(zip(k_at, _each(self.taps, rank, "taps"), strict=True))
         return tuple(shape[a] for a in range(rank + 2))
 
@@ -62,7 +62,7 @@ class _Windowed(Layer):
 
     def axes(self, x_shape):
         """The index relation of each spatial axis, base*i = stride*o + dilation*k - offset, as a plan states it."""
-        return self._planned(x_shape).problem.geometry.axes
+        return self._planned(x_shape).geometry.axes
 
     def explain(self, x_shape, dtype=np.float32):
         """`convx.explain` of the forward call for inputs of this shape and dtype."""
@@ -70,7 +70,7 @@ class _Windowed(Layer):
                              **self._call())
 
     def output_shape(self, x_shape):
-        return self._planned(x_shape).problem.y_shape
+        return self._planned(x_shape).y_shape
 
     def shapes(self, x_shape):
         return {"w": self._w_shape(x_shape)} | ({"b": (self.filters,)} if self.bias else {})
@@ -78,8 +78,7 @@ class _Windowed(Layer):
     def _start(self, name, shape, rng, dtype):
         if name != "w":
             return np.zeros(shape, dtype)
-        o_at, _, k_at = _layout.w_places(_layout.family(self.layout, len(shape) - 2), self.options["w_layout"],
-                                         len(shape) - 2)
+        o_at, _, k_at = convx.w_axes(self.layout, len(shape) - 2, self.options["w_layout"])
         inputs = np.prod([size for a, size in enumerate(shape) if a != o_at])
         if self.operator == "conv_transpose":  # of all taps, those that meet an input
             inputs = shape[o_at] * np.prod([shape[k] for k in k_at]) / np.prod(
@@ -202,7 +201,7 @@ class LocallyConnected(_Windowed):
 
     def shapes(self, x_shape):
         w_shape = self._w_shape(x_shape)
-        y_shape = convx.plan("conv", like(x_shape), like(w_shape), **self._call()).problem.y_shape
+        y_shape = convx.plan("conv", like(x_shape), like(w_shape), **self._call()).y_shape
         n_at, _, s_at = places(self.layout, len(y_shape))
         found = {"w": (*(y_shape[s] for s in s_at), *w_shape)}
         if self.bias:
@@ -214,7 +213,7 @@ class LocallyConnected(_Windowed):
         rank = (len(shape) - 2) // 2
         if name != "w":
             return np.zeros(shape, dtype)
-        o_at, _, _ = _layout.w_places(_layout.family(self.layout, rank), self.options["w_layout"], rank)
+        o_at, _, _ = convx.w_axes(self.layout, rank, self.options["w_layout"])
         inputs = np.prod([size for a, size in enumerate(shape[rank:]) if a != o_at])
         return _normal(rng, shape, inputs, dtype)
 
@@ -248,7 +247,7 @@ class _Pool(Layer):
         stride = self.options["stride"] or (1 if self.window == "global" else tuple(taps))
         plan = convx.plan("conv", like((1, 1, *sizes)), like((1, 1, *taps)), stride=stride,
                           padding=self.options["padding"], dilation=self.options["dilation"])
-        return plan.problem.geometry.axes
+        return plan.geometry.axes
 
 
 class MaxPool(_Pool):

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import _layout
-from .._arguments import whole
+import convx
+
+from ._figure import whole
 from ._receptive import network
 from ._tiles import EPS, bytes_of
 
@@ -47,7 +48,7 @@ def _part(net, layer, size, channels):
     if not -len(net) <= layer < len(net):
         raise ValueError(f"layer={layer}: the network has {len(net)}, counted from 0")
     part = net[:layer % len(net) + 1]
-    n_at, c_at, s_at = _layout.x_places(_layout.family(net.layout, 2), 2, True)
+    n_at, c_at, s_at = convx.x_axes(net.layout, 2)
     shape = {n_at: 1, c_at: whole(channels, "channels", 1)}
     shape |= dict(zip(s_at, (whole(s, "size", 1) for s in np.broadcast_to(size, 2).tolist()), strict=True))
     x_shape = tuple(shape[a] for a in range(4))

@@ -61,13 +61,12 @@ class Step:
             raise TypeError("x and w are both arrays, or both sizes")
         shape = (lambda sizes: (1, 1, *sizes)) if operator in LAYERS else tuple
         like = [np.broadcast_to(np.zeros(()), shape(sizes)) for sizes in (self.size, self.taps)]
-        problem = convx.plan(operator, *like, **options).problem
-        self.axes = problem.geometry.axes
+        self.axes = convx.plan(operator, *like, **options).geometry.axes
         self.boundary = options.get("boundary", "constant")
         if operator == "conv_transpose" and set(np.atleast_1d(self.boundary)) != {"constant"}:
             raise ValueError(f"boundary={self.boundary!r}: a conv_transpose adds what lies outside to where the rule "
                              "reads, which is not one window; only 'constant' can be drawn")
-        if problem.swap:
+        if tuple(axis.size for axis in self.axes) != self.size:
             raise ValueError(f"w with sizes {self.taps} is larger than x with {self.size}: {operator} exchanges them")
         self.out = tuple(axis.out for axis in self.axes)
         if not prod(self.out):

@@ -6,9 +6,9 @@ from math import ceil, sqrt
 
 import numpy as np
 
-from .. import _layout
-from .._arguments import whole
-from ._figure import real
+import convx
+
+from ._figure import real, whole
 
 EPS = 1e-7  # of the tutorial, so that a constant plane is black and not undefined
 
@@ -122,7 +122,7 @@ def kernel_tiles(w, *, order="out", w_layout=None, most=25, zoom=16, margin=2) -
     w = finite(w, "w")
     if w.ndim != 4:
         raise ValueError(f"w has {w.ndim} axes; the kernels of a layer with two spatial axes have four")
-    o_at, i_at, k_at = _layout.w_places("NCHW", w_layout, 2)
+    o_at, i_at, k_at = convx.w_axes(None, 2, w_layout)
     if order not in ("out", "in"):
         raise ValueError(f"order={order!r} is neither 'out' nor 'in'")
     most, zoom = whole(most, "most", 1), whole(zoom, "zoom", 1)
@@ -166,7 +166,7 @@ def feature_maps(y, *, image=0, layout=None, most=64, margin=8) -> np.ndarray:
     y = finite(y, "y")
     if y.ndim not in (3, 4):
         raise ValueError(f"y has {y.ndim} axes; channels and two spatial axes make three, a batch four")
-    n_at, c_at, s_at = _layout.x_places(_layout.family(layout, 2), 2, y.ndim == 4)
+    n_at, c_at, s_at = convx.x_axes(layout, 2, y.ndim == 4)
     if y.ndim == 4:
         if not -y.shape[n_at] <= image < y.shape[n_at]:
             raise ValueError(f"image={image}: the batch has {y.shape[n_at]}")

@@ -6,7 +6,7 @@ by V columns at a time. What is stored in another type than `real` becomes real 
 """
 
 from libc.stdint cimport int64_t
-from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_copy_even, v_transpose
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_copy_even, v_transpose, v_even
 from _nest cimport Window, locate, clip_low, clip_high, CONSTANT
 from _stored cimport bytes_of, read_one, read_run
 
@@ -138,12 +138,62 @@ cdef inline bint phase(const Planes* p, const Window* a, const Window* b, const 
     return absent
 
 
+cdef inline bint halves(const Planes* p, const Window* a, const Window* b, const real* x, Py_ssize_t top,
+                        Py_ssize_t height, Py_ssize_t jump, Py_ssize_t left, real cval, real* to) noexcept nogil:
+    """`phase` for both phases of a step of two at once: every second value of a row, and those between them, with a
+    constant boundary, reals, and at least a vector of columns where both lie inside."""
+    cdef Py_ssize_t h, i, j, low = clip_low(left, 2), high = clip_high(left + 1, 2, b.size, p.width)
+    cdef Py_ssize_t far = clip_high(left, 2, b.size, p.width)
+    cdef const real* line
+    cdef real* even
+    cdef real* odd
+    cdef bint absent = low > 0 or high < p.width
+    for h in range(height):
+        i = locate(a, top + h*jump)
+        even, odd = to + h*p.row, to + h*p.row + p.width
+        if i < 0:
+            absent = True
+            fill(even, 2*p.width, cval)
+            continue
+        line = x + i*a.xs + left
+        j = high // V*V
+        while j < p.width:
+            v_store(even + j, v_set(cval))
+            v_store(odd + j, v_set(cval))
+            j += V
+        for j in range(low):
+            even[j] = cval
+            odd[j] = line[2*j + 1] if left + 2*j + 1 >= 0 else cval
+        j = low
+        while j < high:
+            j = min(j, high - V)
+            v_store(even + j, v_even(v_load(line + 2*j), v_load(line + 2*j + V - 1)))
+            v_store(odd + j, v_even(v_load(line + 2*j + 1), v_load(line + 2*j + V)))
+            j += V
+        if far > high:
+            even[high] = line[2*high]
+    return absent
+
+
+cdef inline bint halved(const Planes* p, const Window* b, Py_ssize_t left) noexcept nogil:
+    """Whether `halves` can do it."""
+    return (p.step == p.phases == 2 and p.type == 0 and b.xs == 1 and b.boundary == CONSTANT and not p.turned
+            and clip_high(left + 1, 2, b.size, p.width) - clip_low(left, 2) >= V)
+
+
 cdef inline bint copy(const Planes* p, const Window* a, const Window* b, const char* x, Py_ssize_t groups,
                       Py_ssize_t top, Py_ssize_t height, Py_ssize_t jump, Py_ssize_t left, real cval,
                       real* to) noexcept nogil:
     """Rows top, top + jump, ... of the planes of `groups` groups; whether some places have nothing to read."""
     cdef Py_ssize_t g, c, q, start, size = bytes_of(p.type)
     cdef bint absent = False
+    if halved(p, b, left):
+        for g in range(groups):
+            for c in range(p.channels):
+                if halves(p, a, b, <const real*>x + g*p.groups_step + c*p.channels_step, top, height, jump, left,
+                          cval, to + (g*p.channels + c)*p.plane):
+                    absent = True
+        return absent
     for q in range(p.phases):
         start = left + p.shift*q % p.step
         if p.turned:

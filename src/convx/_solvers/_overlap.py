@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _threads
 from .._nest import Nest
 from . import direct, gemm, stencil
 from ._base import at
 from ._tiles import Cut, gather, groups, outputs_only
 
-BLOCK = 1 << 19  # positions transformed at once for each thread: 2 to 4 MB; 2^18 to 2^21 differ by no more than noise
+WIDE = 1 << 19
+BLOCK = 1 << 18  # positions transformed at once for each thread: 2 to 4 MB; 2^18 to 2^21 differ by no more than noise
 LANES = 8  # transforms that scipy.fft does side by side: 4, or 8 in wide vectors
 ALONE = 1 << 15  # positions, about 100 us of a transform: handing it to scipy's threads costs 25 us
 
@@ -48,15 +50,15 @@ def prepared(nest, call, w, most):
 
 
 def _taps(nest, way, dtype, w):
-    """w as (g, m, c, *k), turned around, its axes in the order of the cuts."""
+    """w as (g, m, c, *k), its axes in the order of the cuts."""
     windows = [nest.windows[i] for i in way.places]
-    origin = nest.origin[1] + sum((v.axis.taps - 1) * v.ws for v in windows)
-    return at(w, dtype, origin, (nest.g, nest.m, nest.c, *(v.axis.taps for v in windows)),
-              (*nest.w, *(-v.ws for v in windows)))
+    return at(w, dtype, nest.origin[1], (nest.g, nest.m, nest.c, *(v.axis.taps for v in windows)),
+              (*nest.w, *(v.ws for v in windows)))
 
 
 def _spectra(taps, cuts, threads):
-    """Transforms of kernels, axis by axis from the last, so that rows without taps are not transformed."""
+    """Conjugated transforms of kernels (those of the kernels turned around the first tap), axis by axis from the last,
+    so that rows without taps are not transformed."""
     from scipy import fft
 
     rank = len(cuts)
@@ -70,7 +72,7 @@ def _spectra(taps, cuts, threads):
             taps = fft.rfft(spread, axis=axis, workers=workers)
         else:
             taps = fft.fft(spread, axis=axis, overwrite_x=True, workers=workers)
-    return taps
+    return np.conj(taps, out=taps)
 
 
 def _workers(array, threads):
@@ -136,24 +138,43 @@ def _channels(part):
     channels = _parts(nest.c, tiling.c)
     kept = part.spectra(channels[0]) if len(channels) == 1 else None
     loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
-    for pieces in groups(way.cuts, loops, _at_once(way, call)):
-        total = None
-        for c in channels:
-            total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
-        found, first = _backward(total, part, pieces), 0
-        whole = np.isfinite(np.add.reduce(found, tuple(range(2, found.ndim))))  # false where an inf or nan is
-        for piece in pieces:
-            last = first + piece.count
-            _store(part, piece, found[first:last], whole[first:last])
-            first = last
+    team, most = _team(way, call, kept is not None, prod(loops))
+    part = part._replace(call=call._replace(threads=call.threads // team))
+
+    def block(pieces):
+        with np.errstate(all="ignore"):  # infinities and nan are looked for afterwards
+            _block(part, pieces, channels, kept)
+
+    _threads.share(block, groups(way.cuts, loops, most), team)
 
 
-def _at_once(way, call) -> int:
-    """Tiles that are transformed together; along one axis at least as many as vectors have lanes."""
-    each = prod(way.tiling.lengths) * way.tiling.g * (way.tiling.c + way.tiling.m)
-    room = way.room // (4 * call.dtype.itemsize)
-    least = -(-LANES // way.tiling.g) if len(way.cuts) == 1 else 1
-    return max(1, min(max(BLOCK * call.threads // each, least), room // each))
+def _block(part, pieces, channels, kept):
+    """Some tiles, through all input channels. `kept`: the spectra of the weights, None if they are made by the way."""
+    total = None
+    for c in channels:
+        total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
+    found, first = _backward(total, part, pieces), 0
+    whole = np.isfinite(np.add.reduce(found, tuple(range(2, found.ndim))))  # false where an inf or nan is
+    for piece in pieces:
+        last = first + piece.count
+        _store(part, piece, found[first:last], whole[first:last])
+        first = last
+
+
+def _team(way, call, shared, loops):
+    """Threads that have blocks of tiles of their own, and tiles in a block; others help inside the transforms.
+
+    Along one axis a block has at least as many tiles as vectors have lanes.
+    """
+    tiling, tiles = way.tiling, loops * prod(cut.tiles for cut in way.cuts)
+    one = prod(tiling.lengths) * tiling.g
+    room = way.room // call.dtype.itemsize - one * tiling.m * tiling.c  # beside the spectra of weights
+    each = one * max(tiling.c, tiling.m) * 9 // 4  # a tile and its spectrum, or a spectrum and its result
+    team = min(call.threads, tiles, max(1, room // each)) if shared else 1
+    block = BLOCK if shared else WIDE * call.threads
+    least = -(-LANES // tiling.g) if len(way.cuts) == 1 else 1
+    most = min(max(block // (one * (tiling.c + tiling.m)), least), -(-tiles // team), room // (team * each))
+    return team, max(1, most)
 
 
 def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
@@ -229,8 +250,7 @@ def _backward(total, part, pieces):
     call, cuts = part.call, part.call.way.cuts
     workers = _workers(total, call.threads)
     most = (max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts))
-    kept = [slice(cut.reach - 1, cut.reach + (outs - 1) * cut.axis.stride, cut.axis.stride)
-            for cut, outs in zip(cuts, most, strict=True)]
+    kept = [slice(0, (outs - 1) * cut.axis.stride + 1, cut.axis.stride) for cut, outs in zip(cuts, most, strict=True)]
     for axis in range(-len(cuts), -1):
         total = fft.ifft(total, axis=axis, overwrite_x=True, workers=workers)
     total = total[(..., *kept[:-1], slice(None))]

@@ -121,10 +121,11 @@ def test_every_output_is_in_one_tile_and_reads_what_it_should(axis, more):
             view = np.arange(1, axis.size + 1)[None]
             patch = np.zeros((1, cut.length), int)
             edge = _tiles.Run(tile, 1, False)
-            _tiles.gather(view, (cut,), (edge,), 77, patch)
+            _tiles.gather(view, (cut,), (edge,), 77, patch, slice(0, cut.length))
             needed = (cut.here(tile) - 1) * axis.stride + cut.reach
-            reads = [axis.locate(start + t) for t in range(needed)]
-            assert patch[0].tolist() == [i + 1 if i >= 0 else 77 for i in reads] + [0] * (cut.length - needed)
+            reads = [i + 1 if i >= 0 else 77 for i in (axis.locate(start + t) for t in range(needed))]
+            assert (reads + [0] * cut.length)[:cut.length] == patch[0].tolist()
+            assert reads == [patch[0, t % cut.length] for t in range(needed)]  # what goes round reads the same
     assert seen == list(range(axis.out))
 
 

@@ -82,6 +82,16 @@ class Edge(NamedTuple):
     where: slice
     reads: slice | np.ndarray
 
+    def among(self, rows: slice) -> Edge:
+        """The same of these positions of the tile, counted from the first of them."""
+        needed = min(max(self.needed - rows.start, 0), rows.stop - rows.start)
+        low = max(self.where.start, rows.start)
+        high = max(low, min(self.where.stop, rows.stop))
+        reads = self.reads
+        first = self.where.start - (reads.start if isinstance(reads, slice) else 0)
+        reads = slice(low - first, high - first) if isinstance(reads, slice) else reads[low - first:high - first]
+        return Edge(needed, slice(low - rows.start, high - rows.start), reads)
+
 
 @lru_cache(maxsize=1024)
 def edge(cut: Cut, tile: int) -> Edge:
@@ -99,11 +109,13 @@ def edge(cut: Cut, tile: int) -> Edge:
     return Edge(count, slice(0, count), reads)
 
 
-def gather(view, cuts, runs, cval, patch):
-    """Tiles copied by the boundary rules into `patch`, which is zero. The last axes of `view` are one per cut: the
-    whole array along an edge tile's axis, the tile's own positions along the others."""
+def gather(view, cuts, runs, cval, patch, rows):
+    """Tiles copied by the boundary rules into `patch`, which is zero; along the first axis `rows` of them. The last
+    axes of `view` are one per cut: the whole array along an edge tile's axis, those positions along the others."""
     rank = len(cuts)
     edges = [None if run.inside else edge(cut, run.first) for cut, run in zip(cuts, runs, strict=True)]
+    if edges[0] is not None:
+        edges[0] = edges[0].among(rows)
     if cval:
         patch[(..., *(slice(None) if e is None else slice(e.needed) for e in edges))] = cval
     view = view[(..., *(e.reads if e is not None and isinstance(e.reads, slice) else slice(None) for e in edges))]
@@ -166,8 +178,19 @@ def fast(least: int) -> int:
     return _smooth()[bisect_left(_smooth(), least)]
 
 
+def twos(length: int) -> int:
+    """How many factors 2 it has."""
+    return (length & -length).bit_length() - 1
+
+
+def _quick(least: int) -> int:
+    """A length that takes least time: whole cache lines of columns for the price of a few positions more."""
+    short, even = fast(least), 32 * fast(-(-least // 32))
+    return even if even <= 1.06 * short else short
+
+
 def _shortest(axis: Axis) -> int:
-    """The smallest good length of a tile that gives every output."""
+    """A good length of a tile that gives every output."""
     if goes_round(axis, axis.size) and fast(axis.size) == axis.size:
         return axis.size
     able = fast(needed(axis, axis.out))
@@ -175,8 +198,8 @@ def _shortest(axis: Axis) -> int:
         least = fast(max(reach_of(axis), axis.size))
         while least < able and not goes_round(axis, least):
             least = fast(least + 1)
-        return least
-    return able
+        able = least
+    return _quick(able)
 
 
 def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
@@ -186,7 +209,7 @@ def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
         outs = -(-axis.out // count)
         if outs * axis.stride < max(reach // 2, 32):
             break
-        found.append(fast(needed(axis, outs)))
+        found.append(_quick(needed(axis, outs)))
         count += max(1, count // 2)
         if outs == 1:
             break

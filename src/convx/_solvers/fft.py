@@ -32,8 +32,8 @@ import numpy as np
 
 from . import _overlap
 from ._base import not_dense
-from ._overlap import BLOCK, WIDE, Way, prepared
-from ._tiles import LONGEST, cut_into, lengths, reach_of
+from ._overlap import BLOCK, WIDE, Way, beside, prepared
+from ._tiles import LONGEST, cut_into, lengths, reach_of, twos
 
 name = "fft"
 error_factor = 2.0  # 1-D float32 data, random, constant, positive and spiked, used at most 0.14 of this bound
@@ -93,7 +93,7 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     """
     size = 8 if kind == "f64" else 4
     cuts = [cut_into(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
-    n, room, rank = prod(lengths), _room(nest, kind), len(lengths)
+    n, room = prod(lengths), _room(nest, kind)
     one = size * n
     most = max(1, room // (3 * one))  # spectra of weights in a third of the room
     c = min(nest.c, most)
@@ -117,11 +117,12 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
 def _each(lengths, kind, count) -> float:
     """Nanoseconds for a position that is transformed once along all axes, and read or stored; `count`: transforms.
 
-    Axes beyond 1024 positions take more passes; a tile of more than 350 kB leaves L2 with its spectrum, beyond 3.5 MB
-    most of its lines miss.
+    Lengths with few factors 2 take longer, and axes beyond 1024 positions more passes; a tile of more than 350 kB
+    leaves L2 with its spectrum, beyond 3.5 MB most of its lines miss.
     """
     wide = kind == "f64"
     time = sum((2.0 if wide else 1.25) + (0.4 if wide else 0.25) * max(0.0, log2(length) - 10) for length in lengths)
+    time *= 1 + sum(0.02 * max(0, 5 - twos(length)) for length in lengths) / len(lengths)
     large = log2(prod(lengths) * (8 if wide else 4) / 350e3)
     time *= 1 + 0.08 * max(0.0, large) + 0.1 * max(0.0, large - log2(10))
     if len(lengths) == 1 and count < 4:  # nothing to fill the lanes of vectors
@@ -142,9 +143,9 @@ def _room(nest, kind) -> int:
 def _choices(nest, kind):
     """Candidates for the tile lengths, one tuple per choice, of those that fit into the room."""
     windows = tapped(nest)
-    limit = _room(nest, kind) // (6 * (8 if kind == "f64" else 4))
+    room = _room(nest, kind) // (8 if kind == "f64" else 4)
     candidates = [lengths(v.axis, (16, 8, 5)[len(windows) - 1]) for v in windows]
-    able = [choice for choice in product(*candidates) if prod(choice) <= limit]
+    able = [choice for choice in product(*candidates) if prod(choice) + 2 * beside(choice, 1, 1) <= room]
     return able or [tuple(found[0] for found in candidates)]
 
 

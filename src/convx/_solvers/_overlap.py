@@ -142,26 +142,31 @@ def _channels(part):
     nest, call = part.nest, part.call
     way, tiling = call.way, call.way.tiling
     channels = _parts(slice(0, nest.c), tiling.c)
-    kept = part.spectra(channels[0]) if len(channels) == 1 else None
     loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
+    single = len(way.cuts) == prod(loops) * prod(cut.tiles for cut in way.cuts) == 1
+    kept = part.spectra(channels[0]) if len(channels) == 1 and not single else None
     team, most = _team(way, call, kept is not None, prod(loops))
     part = part._replace(call=call._replace(threads=call.threads // team))
 
     def block(pieces):
         with np.errstate(all="ignore"):  # infinities and nan are looked for afterwards
-            _block(part, pieces, channels, kept)
+            _block(part, pieces, channels, kept, part.call.threads if single else 1)
 
     _threads.share(block, groups(way.cuts, loops, most), team)
 
 
-def _block(part, pieces, channels, kept):
-    """Some tiles, through all input channels. `kept`: the spectra of the weights, None if they are made by the way."""
-    total = None
+def _block(part, pieces, channels, kept, side_by_side):
+    """Some tiles, through all input channels.
+
+    `kept`: the spectra of the weights; None if they are made here, on a thread of their own if `side_by_side` is 2.
+    """
+    total, made = None, {"w": kept}
     for c in channels:
-        x = _rows(part, pieces, c)
-        w = part.spectra(c) if kept is None else kept
-        total = _columns(x, w, total, c is channels[-1], part.call.threads)
-        del x
+        def make(which, c=c):
+            made[which] = _rows(part, pieces, c) if which == "x" else part.spectra(c)
+
+        _threads.share(make, "xw" if kept is None else "x", side_by_side)
+        total = _columns(made.pop("x"), made["w"], total, c is channels[-1], part.call.threads)
     _outputs(part, pieces, total)
 
 

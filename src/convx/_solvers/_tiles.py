@@ -103,8 +103,11 @@ def edge(cut: Cut, tile: int) -> Edge:
     if a.boundary == "constant" or (low, high) == (0, count):
         return Edge(count, slice(low, max(high, low)), slice(start + low, start + max(high, low)))
     reads = np.arange(start, start + count)
-    for t in (*range(low), *range(high, count)):
-        reads[t] = a.locate(start + t)
+    if a.boundary == "wrap":
+        reads %= a.size
+    else:
+        for t in (*range(low), *range(high, count)):
+            reads[t] = a.locate(start + t)
     reads.setflags(write=False)
     return Edge(count, slice(0, count), reads)
 

@@ -104,13 +104,13 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     tiles = prod(cut.tiles for cut in cuts)
     transform = n * 1e-9 * _each(lengths, kind, tiles * g * c)
     again = -(-nest.m // m)  # the input is transformed for every block of output channels
-    rounds = max(1, tiles * n * g * (c + m) // (BLOCK if nest.c == c else WIDE))
+    rounds = -(-tiles // max(1, (BLOCK if nest.c == c else WIDE) // (n * g * (c + m))))
     kernel = nest.g * nest.m * nest.c * transform * 0.9
     if nest.c > c:  # and then the spectra of weights for every block of tiles
         kernel *= rounds
     image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.06e-9 * size * nest.c * nest.m * n)
     pieces = prod(min(3, cut.tiles) for cut in cuts)
-    image += -(-nest.g // g) * again * -(-nest.c // c) * (1e-4 * rounds + 3e-5 * pieces)
+    image += -(-nest.g // g) * again * -(-nest.c // c) * (2e-4 * rounds + 3e-5 * pieces)
     return Tiling(tuple(lengths), g, m, c, kernel, image)
 
 

@@ -124,7 +124,7 @@ class _Part(NamedTuple):
 def run(nest, call, x, w, y):
     """All of the nest: tile by tile, or by sums one by one if a weight is not finite."""
     way = call.way
-    weights = call.weights or prepared(nest, call, w, way.room // 3)
+    weights = call.weights or prepared(nest, call, w, 0 if _is_one(nest, way) else way.room // 3)
     if not weights.finite:
         _exactly(nest, way.model, call, call.bias, x, w, y)
         return
@@ -137,13 +137,21 @@ def run(nest, call, x, w, y):
         _channels(_Part(nest, call, x, w, y, weights, g, m, x_loops, y_loops))
 
 
+def _loops(nest):
+    return nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
+
+
+def _is_one(nest, way) -> bool:
+    """Whether all is one tile along one axis, whose transforms scipy.fft does on one thread."""
+    return len(way.cuts) == way.cuts[0].tiles * prod(_loops(nest)) == 1
+
+
 def _channels(part):
     """All tiles of all images for some groups and output channels."""
     nest, call = part.nest, part.call
     way, tiling = call.way, call.way.tiling
     channels = _parts(slice(0, nest.c), tiling.c)
-    loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
-    single = len(way.cuts) == prod(loops) * prod(cut.tiles for cut in way.cuts) == 1
+    loops, single = _loops(nest), _is_one(nest, way)
     kept = part.spectra(channels[0]) if len(channels) == 1 and not single else None
     team, most = _team(way, call, kept is not None, prod(loops))
     part = part._replace(call=call._replace(threads=call.threads // team))

@@ -15,9 +15,8 @@ from . import direct, gemm, stencil
 from ._base import at
 from ._tiles import Cut, edge, gather, groups, outputs_only
 
-WIDE = 1 << 19
-TOGETHER = 1 << 17  # positions of a large tile that are transformed at once
-BLOCK = 1 << 18  # positions transformed at once for each thread: 2 to 4 MB; 2^18 to 2^21 differ by no more than noise
+BLOCK = 1 << 18  # positions that a thread transforms at once, x and y counted: 1 or 2 MB lie in its L2 cache
+WIDE = 1 << 19  # for each thread if the spectra of weights are made anew for every block
 LANES = 8  # transforms that scipy.fft does side by side: 4, or 8 in wide vectors
 ALONE = 1 << 15  # positions, about 100 us of a transform: handing it to scipy's threads costs 25 us
 
@@ -82,11 +81,6 @@ def _workers(array, threads):
 
 def _parts(whole, size):
     return [slice(a, min(a + size, whole.stop)) for a in range(whole.start, whole.stop, size)]
-
-
-def at_once(lengths) -> int:
-    """Rows of a tile (positions along its first axis) that are transformed at once along its last."""
-    return lengths[0] if len(lengths) == 1 else max(1, TOGETHER // prod(lengths[1:]))
 
 
 class _Loops(NamedTuple):
@@ -186,18 +180,12 @@ def _team(way, call, shared, loops):
     tiling, tiles = way.tiling, loops * prod(cut.tiles for cut in way.cuts)
     one = prod(tiling.lengths) * tiling.g
     room = way.room // call.dtype.itemsize - one * tiling.m * tiling.c  # beside the spectra of weights
-    each = beside(tiling.lengths, tiling.c, tiling.m) * tiling.g
+    each = tiling.beside * tiling.g
     team = min(call.threads, tiles, max(1, room // each)) if shared else 1
     block = BLOCK if shared else WIDE * call.threads
     least = -(-LANES // tiling.g) if len(way.cuts) == 1 else 1
     most = min(max(block // (one * (tiling.c + tiling.m)), least), -(-tiles // team), room // (team * each))
     return team, max(1, most)
-
-
-def beside(lengths, c, m) -> int:
-    """Values that one tile takes: spectra, of one channel in place, and rows on their way there and back."""
-    spectra = 1 if c == m == 1 else c + m
-    return spectra * prod(lengths) + 2 * max(c, m) * min(at_once(lengths) * prod(lengths[1:]), prod(lengths))
 
 
 def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
@@ -249,7 +237,7 @@ def _rows(part, pieces, c):
 
     call, rank = part.call, len(part.call.way.cuts)
     lengths = call.way.tiling.lengths
-    step = at_once(lengths)
+    step = call.way.tiling.rows
     used = slice(0, lengths[0]) if step >= lengths[0] else _used(call, pieces)
     found = None
     for rows in _parts(used, step):
@@ -316,7 +304,7 @@ def _outputs(part, pieces, total):
     outs = [max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts)]
     kept = [slice(0, (n - 1) * cut.axis.stride + 1, cut.axis.stride) for cut, n in zip(cuts, outs, strict=True)]
     stride = cuts[0].axis.stride
-    for rows in _parts(slice(0, outs[0]), at_once(lengths)):
+    for rows in _parts(slice(0, outs[0]), call.way.tiling.rows):
         some = total
         if len(cuts) > 1:
             some = total[(..., slice(rows.start * stride, (rows.stop - 1) * stride + 1, stride), *kept[1:-1],

@@ -192,7 +192,7 @@ def _quick(least: int) -> int:
     return even if even <= 1.06 * short else short
 
 
-def _shortest(axis: Axis) -> int:
+def shortest(axis: Axis) -> int:
     """A good length of a tile that gives every output."""
     if goes_round(axis, axis.size) and fast(axis.size) == axis.size:
         return axis.size
@@ -207,7 +207,7 @@ def _shortest(axis: Axis) -> int:
 
 def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
     """Tile lengths for about 1, 2, 3, 4, 6, 8, ... tiles: until half a tile is not output, evenly at most `choices`."""
-    reach, found, count = reach_of(axis), [_shortest(axis)], 2
+    reach, found, count = reach_of(axis), [shortest(axis)], 2
     while True:
         outs = -(-axis.out // count)
         if outs * axis.stride < max(reach // 2, 32):

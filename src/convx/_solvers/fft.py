@@ -32,7 +32,7 @@ import numpy as np
 
 from . import _overlap
 from ._base import not_dense
-from ._overlap import BLOCK, WIDE, Way, beside, prepared
+from ._overlap import BLOCK, WIDE, Way, prepared
 from ._tiles import LONGEST, cut_into, lengths, reach_of, twos
 
 name = "fft"
@@ -41,6 +41,7 @@ normwise = True
 
 MOST_STRIDE = 4
 ROOM = 16 << 20  # bytes of scratch that every problem may use
+TOGETHER = 1 << 17  # positions of a few rows
 KEPT = 64 << 20  # bytes of spectra that a bound plan keeps
 
 
@@ -81,6 +82,8 @@ class Tiling:
     g: int
     m: int
     c: int
+    rows: int  # positions along the first axis that are transformed at once along the last
+    beside: int  # values that a tile of a group takes beside the spectra of the weights
     kernel: float  # seconds for the weights
     image: float  # seconds for an image
 
@@ -111,7 +114,22 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.06e-9 * size * nest.c * nest.m * n)
     pieces = prod(min(3, cut.tiles) for cut in cuts)
     image += -(-nest.g // g) * again * -(-nest.c // c) * (2e-4 * rounds + 3e-5 * pieces)
-    return Tiling(tuple(lengths), g, m, c, kernel, image)
+    rows, beside = _rows(lengths, g, m, c, room // size)
+    return Tiling(tuple(lengths), g, m, c, rows, beside, kernel, image)
+
+
+def _rows(lengths, g, m, c, room) -> tuple[int, int]:
+    """How many rows are transformed at once, and values that a tile then takes: all, if two tiles have room for that.
+
+    A tile and its spectrum lie side by side, then the spectrum and its result. Rows a few at a time need no second
+    whole, and take an eighth longer.
+    """
+    n = prod(lengths)
+    most = max(c, m) * n * 9 // 4
+    if len(lengths) == 1 or g * (m * c * n + 2 * most) <= room:
+        return lengths[0], most
+    rows = min(lengths[0], max(1, TOGETHER * lengths[0] // n))
+    return rows, (1 if c == m == 1 else c + m) * n + 2 * max(c, m) * rows * n // lengths[0]
 
 
 def _each(lengths, kind, count) -> float:
@@ -144,8 +162,8 @@ def _choices(nest, kind):
     """Candidates for the tile lengths, one tuple per choice, of those that fit into the room."""
     windows = tapped(nest)
     room = _room(nest, kind) // (8 if kind == "f64" else 4)
-    candidates = [lengths(v.axis, (16, 8, 5)[len(windows) - 1]) for v in windows]
-    able = [choice for choice in product(*candidates) if prod(choice) + 2 * beside(choice, 1, 1) <= room]
+    candidates = [lengths(v.axis, (16, 12, 5)[len(windows) - 1]) for v in windows]
+    able = [choice for choice in product(*candidates) if prod(choice) + 2 * _rows(choice, 1, 1, 1, room)[1] <= room]
     return able or [tuple(found[0] for found in candidates)]
 
 
@@ -167,9 +185,13 @@ def _images(nest) -> int:
 
 
 def seconds(nest, kind, threads):
-    """The transforms of the cheapest tiles (`_tiling`), and 100 us for a call."""
+    """The transforms of the cheapest tiles (`_tiling`), and 200 us for a call.
+
+    A quarter more than one thread takes: choices are made for one thread, and two make sums 1.9 times as fast, tiles
+    1.5 to 1.8 times (`python benchmarks/crossover.py --lines`).
+    """
     found = tiling(replace(nest, n=1), kind)
-    return 1e-4 + (found.kernel + found.image * _images(nest)) / threads
+    return 2e-4 + 1.25 * (found.kernel + found.image * _images(nest)) / threads
 
 
 def scratch(nest, kind, threads):

@@ -57,7 +57,8 @@ def cconv(a, b, n=None):
     -----
     MATLAB's page: signal/ref/cconv. SciPy has no such function; ``ifft(fft(a, n) * fft(b, n))`` is it for n not less
     than both lengths, because NumPy's fft cuts what is longer where MATLAB's cconv adds it. Operands longer than n are
-    folded before they are convolved; long ones are transformed, where zeros may come out as 1e-16, as in MATLAB.
+    folded before they are convolved; long ones are transformed (fastest if n has no factors but 2, 3, 5), where zeros
+    may come out as 1e-16, as in MATLAB.
 
     Examples
     --------

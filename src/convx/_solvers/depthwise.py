@@ -127,9 +127,9 @@ def way(nest, model, kind, bound):
 
 
 def ready(nest, call):
-    return _kernel(nest, call.kind, call.way).run, None, call.packed, nest.first, call.cval
+    return [(_kernel(nest, call.kind, call.way).run, None, call.packed, nest.first, call.cval)]
 
 
 def run(nest, call, x, w, y):
-    kernel, _, *rest = ready(nest, call)
-    kernel(x, w, y, call.bias, *rest, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

@@ -160,7 +160,8 @@ def _channels(part):
 def _block(part, pieces, channels, kept, side_by_side):
     """Some tiles, through all input channels.
 
-    `kept`: the spectra of the weights; None if they are made here, on a thread of their own if `side_by_side` is 2.
+    `kept`: the spectra of the weights; None if they are made here, beside those of the tiles if `side_by_side` threads
+    are more than one.
     """
     total, made = None, {"w": kept}
     for c in channels:

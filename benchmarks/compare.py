@@ -88,6 +88,8 @@ SECTIONS = (
     Section("P13", "two threads against one", "threads", BUSY, layouts=FIRST, mean=1.85),
     Section("P11", "peak extra memory of one call", "memory",
             (*LAYERS, *OTHERS[1:], "filter-2048-k3", "filter-2048-k31", "filter-2048-k127", "signal-1e6-k4097")),
+    Section("P11", "peak extra memory of a filter of a picture", "memory", ("filter-4096-k3", "filter-4096-k15"),
+            ("uint8",), FIRST),
     Section("P11", "peak extra memory of dX and of dW", "memory", (*LAYERS, *OTHERS[1:])),
     Section("P12", "the smallest calls", "small", ("tiny-32-k3",)),
     Section("P14", "import convx", "import"),
@@ -103,6 +105,8 @@ def rows_of(section: Section, rounds: int, tags):
         for tag in tags:
             if section.sides == "memory":
                 parts = ("dx", "dw") if "dX" in section.title else ("y",)
+                if section.dtypes == ("uint8",):
+                    parts = ("picture",)
                 layouts = section.layouts if len(Case(tag, dtype, "NCHW").k) > 1 else FIRST
                 yield from (memory_row(Case(tag, dtype, layout), part) for layout in layouts for part in parts)
                 continue

@@ -3,7 +3,8 @@
 conv2, filter2, convn, imfilter ('replicate') on 1024 x 1024 with 3, 9, 15, 31 taps a side, convn on 128^3 with 3, 5, 9;
 single, double and uint8. One process of Octave (octave-cli with the package image) takes turns with convx, times its
 own calls with tic and toc, and has the same arrays: sums of the results are compared before anything is timed. The last
-column is the work of the MATLAB function done with convx.convolve: the same classes, boundary and conversions by hand.
+column is the work of the MATLAB function done with convx.convolve: the same classes, boundary and conversions by hand,
+sums in double where MATLAB's are. As in compare.py, one call that is not timed precedes each sample of every side.
 
 Ratios compare the minima of the rounds. Aims: ten times the speed of Octave, no more than 1.2 times convx.convolve.
 Without Octave only the last column is measured.
@@ -46,7 +47,7 @@ class Octave:
         return float(answer)
 
     def seconds(self, command: str) -> float:
-        return self.number(f"t = tic; C = {command}; printf('%.9g\\n', toc(t));")
+        return self.number(f"C = {command}; t = tic; C = {command}; printf('%.9g\\n', toc(t));")
 
 
 def _formula(size: int, factors, rank: int) -> str:
@@ -85,6 +86,7 @@ def call(function: str, x, w):
 
 
 def timed(function) -> float:
+    function()
     start = perf_counter()
     function()
     return perf_counter() - start

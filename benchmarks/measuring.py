@@ -96,7 +96,7 @@ def status(field: str) -> int:
 
 
 def extra_memory(tag: str, dtype: str, layout: str, part: str, threads: str) -> int:
-    """The bytes by which one call that computes a part (y, dx or dw) raises the peak of this process."""
+    """The bytes by which one call that computes a part (y, dx, dw, or a picture) raises the peak of this process."""
     import resource
 
     convx.set_num_threads(int(threads))
@@ -104,14 +104,17 @@ def extra_memory(tag: str, dtype: str, layout: str, part: str, threads: str) -> 
     shapes = [(s[0], *s[2:], s[1]) if layout == "NHWC" else s for s in case.shapes]
     x, w, y = (np.full(shape, 0.5, dtype) for shape in shapes)  # every page touched
     tiny = np.full((1, 1, 8, 8), 0.5, dtype)
-    convx.conv2d(tiny, tiny[..., :3, :3])
+    for algorithm in ("auto", "fft"):  # what is loaded once, scipy.fft with 25 MB, is not the call's
+        convx.conv2d(tiny, tiny[..., :3, :3], algorithm=algorithm)
     options = case.options()
     if case.transposed:
         x, y = y, x  # the layer reads the line's y
     name = "conv_transpose" if case.transposed else "conv"
     calls = {"y": lambda: getattr(convx, name)(x, w, out=y, **options),
              "dx": lambda: getattr(convx, f"{name}_grad_input")(y, w, x.shape, out=x, **options),
-             "dw": lambda: getattr(convx, f"{name}_grad_weight")(x, y, w.shape, out=w, **options)}
+             "dw": lambda: getattr(convx, f"{name}_grad_weight")(x, y, w.shape, out=w, **options),
+             "picture": lambda: convx.correlate(x[0, 0], np.full(case.k, 1 / 9), "same", out=y[0, 0],
+                                                overflow="saturate")}
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
         before, peak = status("VmRSS"), lambda: status("VmHWM")

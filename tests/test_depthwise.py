@@ -35,6 +35,10 @@ CASES = [
     layer(4, 2, 2, (5, 4, 9), (2, 3, 2), boundary="edge"),
     layer(1, 1, 1, (3, 270), (3, 3), n=1),  # pieces in place and pieces through a copy side by side
     layer(1, 2, 3, (40, 70), (6, 5), n=1, padding=3, stride=2),
+    layer(24, 1, 1, (9, 12), (3, 3), stride=2),  # channels last: in place, by the tiles of 3 and of 5 taps
+    layer(40, 1, 1, (10, 11), (5, 5), padding=2, boundary="symmetric"),
+    layer(33, 1, 1, (13, 9), (5, 5), padding=2, stride=2),
+    layer(18, 1, 1, (3, 3, 4, 5), (2, 2, 3, 3)),  # passes that add to the first
 ]
 
 
@@ -79,6 +83,22 @@ def test_what_is_not_finite_stays_where_it_is_read(algorithm, case):
                     assert np.array_equal(ask(found), ask(expected[letter])), (letter, spoilt, layout, ask.__name__)
 
 
+@pytest.mark.parametrize("case", CASES[:3] + CASES[8:9] + CASES[14:], ids=ids)
+def test_in_place_has_the_bits_of_strips(case):
+    for spoilt in "", "w":
+        arrays = case.arrays("f4")
+        if spoilt:
+            arrays[spoilt].flat[7] = np.inf
+        last, laid = in_memory(case, arrays, "NHWC")
+        apart = dict(laid)  # and every second channel of arrays, which are copied
+        for name in "uv":
+            apart[name] = last.canonical(name, np.repeat(last.user(name, laid[name]), 2, axis=-1)[..., ::2])
+        for letter in "uwv":
+            if letter != spoilt:
+                found = [attempt(last, letter, some, "depthwise") for some in (laid, apart)]
+                assert np.array_equal(*found, equal_nan=True), (letter, spoilt)
+
+
 @each_kernel
 def test_strided_views_and_views_for_out(algorithm):
     rng = np.random.default_rng(3)
@@ -105,6 +125,7 @@ def test_auto_takes_them_where_they_are_fast():
         return convx.explain(operator, *problem, padding=1, groups=g, layout=layout, **shape, **options).chosen
 
     assert chosen("conv", 256, 1, 1, "NCHW") == "stencil"
+    assert chosen("conv", 256, 1, 1, "NHWC") == "depthwise"
     assert chosen("conv", 32, 4, 4, "NCHW") == "stencil"
     assert chosen("conv", 32, 4, 4, "NHWC") in ("depthwise", "stencil")
     for layout in ("NCHW", "NHWC"):

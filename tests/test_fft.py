@@ -40,6 +40,20 @@ def small_room(small_tiles, monkeypatch):
     monkeypatch.setattr(fft, "_room", lambda nest, kind: 4000)
 
 
+@pytest.fixture
+def few_rows(monkeypatch):
+    """A few rows of a tile at a time."""
+    def rows(lengths, g, m, c, room):
+        return (min(lengths[0], 5) if len(lengths) > 1 else lengths[0]), 3 * max(c, m) * prod(lengths)
+
+    monkeypatch.setattr(fft, "_rows", rows)
+    for cache in (fft.tiling, _arguments._planned):
+        cache.cache_clear()
+    yield
+    for cache in (fft.tiling, _arguments._planned):
+        cache.cache_clear()
+
+
 TILED = """
 n1 g1 c1 m1 i97 k3 o97 p1
 n2 g1 c2 m3 i97 k8 o104 p7
@@ -91,6 +105,55 @@ def test_little_room(small_room, line):
     check(line, "f8", cval=0.5, threads=2)
 
 
+@each_tiled
+def test_few_rows_at_a_time(few_rows, line):
+    """With tiles of any length: most lines have one tile, and there some go round."""
+    check(line, "f4")
+    check(line, "f8", cval=-1.5, threads=2)
+    check(line, "f8", spoil=[("x", 0.37, np.nan), ("x", 0.9, np.inf)])
+
+
+@each_tiled
+def test_few_rows_of_small_tiles(few_rows, small_tiles, line):
+    check(line, "f8", cval=0.5)
+    check(line, "f4", spoil=[("x", 0.6, np.inf)])
+
+
+ROUND = {  # line: the shortest good lengths
+    "n1 g1 c1 m1 i100 k60 o159 p59": (160,),  # "full": 159 positions, not 218
+    "n1 g1 c1 m1 i97 k31 o97 p15": (120,),  # 112
+    "n2 g1 c2 m1 i100 k60 o100 p30 wrap": (100,),
+    "n1 g1 c1 m1 i101 k60 o101 p30 wrap": (160,),  # 101 is a prime
+    "n1 g1 c1 m1 i30x32 k5x31 o30x32 p2x15 wrapxconstant": (30, 48),
+    "n1 g1 c1 m1 i100 k100 o100 p0 wrap": (100,),
+    "n1 g1 c1 m1 i100 k7 o25 s4 p3 wrap": (100,),
+    "n1 g1 c1 m1 i100 k7 o34 s3 p3": (108,),
+    "n1 g1 c1 m1 i40 k9 o120 p60": (120,),  # outputs that read nothing but padding
+    "n1 g1 c1 m1 i100 k60 o41 p0": (100,),  # nothing to save
+    "n1 g1 c1 m1 i100 k60 o41 p0 reflect": (100,),
+    "n1 g1 c1 m1 i100 k60 o101 p30 reflect": (160,),
+}
+
+
+@pytest.mark.parametrize("line", ROUND)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_tiles_that_go_round(line, dtype):
+    assert tuple(_tiles.shortest(a) for a in parse(line).axes) == ROUND[line]
+    geometry = parse(line)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fft, "_choices", lambda nest, kind: [ROUND[line]])
+        for cache in (fft.tiling, _arguments._planned):
+            cache.cache_clear()
+        check(line, dtype)
+        check(line, dtype, cval=2.5)
+        check(line, dtype, spoil=[("x", 0.4, np.nan)])
+        if len(geometry.axes) == 1:  # the weights are transformed beside the signal
+            one = check(line, dtype, threads=1)
+            assert np.array_equal(check(line, dtype, threads=3), one)
+    for cache in (fft.tiling, _arguments._planned):
+        cache.cache_clear()
+
+
 def test_tiles_and_blocks_are_really_several(small_room):
     blocks = set()
     for line in TILED:
@@ -121,10 +184,11 @@ def test_every_output_is_in_one_tile_and_reads_what_it_should(axis, more):
             view = np.arange(1, axis.size + 1)[None]
             patch = np.zeros((1, cut.length), int)
             edge = _tiles.Run(tile, 1, False)
-            _tiles.gather(view, (cut,), (edge,), 77, patch)
+            _tiles.gather(view, (cut,), (edge,), 77, patch, slice(0, cut.length))
             needed = (cut.here(tile) - 1) * axis.stride + cut.reach
-            reads = [axis.locate(start + t) for t in range(needed)]
-            assert patch[0].tolist() == [i + 1 if i >= 0 else 77 for i in reads] + [0] * (cut.length - needed)
+            reads = [i + 1 if i >= 0 else 77 for i in (axis.locate(start + t) for t in range(needed))]
+            assert (reads + [0] * cut.length)[:cut.length] == patch[0].tolist()
+            assert reads == [patch[0, t % cut.length] for t in range(needed)]  # what goes round reads the same
     assert seen == list(range(axis.out))
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -67,3 +68,18 @@ def test_kernels_stay_inside(case, name, layout):
                     continue
                 out = guarded(expected, at_end)
                 assert np.array_equal(gradient(left, right, shape.shape, out=out, **options), expected)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "f4"])
+@pytest.mark.parametrize("case", ["filter", "row", "many channels", "groups"])
+def test_stored_types_stay_inside(case, kind):
+    x_shape, w_shape, options = CASES[case]
+    rng = np.random.default_rng(1)
+    x, w = rng.integers(0, 9, x_shape).astype(kind), rng.integers(-3, 4, w_shape).astype("i1" if kind != "f4" else "f8")
+    options = {**options, "dtype": "f8" if kind == "f4" else "i2", "overflow": "saturate"}
+    expected = convx.conv2d(x, w, algorithm="reference", **options)
+    for at_end, algorithm in product((True, False), ("sums", "stencil")):
+        y = guarded(expected, at_end)
+        y[...] = 77
+        convx.conv2d(guarded(x, at_end), guarded(w, at_end), out=y, algorithm=algorithm, **options)
+        assert np.array_equal(y, expected)

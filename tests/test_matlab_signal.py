@@ -228,6 +228,15 @@ def test_cconv_is_the_product_of_transforms_and_xcorr():
     assert abs(cconv(a, b[::-1].conj(), 5999) - r).max() <= 1e-12 * abs(r).max()
 
 
+@pytest.mark.parametrize("n", [4096, 4099, 5000])
+def test_cconv_of_long_vectors_goes_round(n):
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal(4000), rng.standard_normal(3001)
+    product = np.fft.irfft(np.fft.rfft(a, n) * np.fft.rfft(b, n), n)
+    for found in (cconv(a, b, n), cconv(b, a, n)):
+        assert abs(found - product).max() <= 1e-13 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
 @given(vectors(least=0, most=9), st.booleans(), st.booleans())
 def test_deconv_divides(pair, u_row, v_row):
     u, v = pair

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from arrays import plain, whole
 
 import convx
+from convx import _threads
 
 PROBLEMS = {  # x, w, options: one of each kind of work
     "image": ((1, 1, 130, 141), (1, 1, 5, 5), {"padding": "same"}),
@@ -22,6 +25,7 @@ PROBLEMS = {  # x, w, options: one of each kind of work
     "1 x 1": ((1, 32, 60, 60), (32, 32, 1, 1), {}),
     "one axis": ((1, 1, 60000), (1, 1, 31), {"padding": "full"}),
     "volume": ((1, 4, 20, 20, 20), (8, 4, 3, 3, 3), {"padding": 1}),
+    "transforms": ((2, 1, 200, 210), (1, 1, 31, 33), {"padding": "same"}),
     "four axes": ((1, 2, 9, 9, 9, 9), (2, 2, 2, 2, 2, 2), {}),
     "one output": ((1, 64, 24, 24), (4, 64, 24, 24), {}),
 }
@@ -174,6 +178,54 @@ def test_threads_with_different_problems_and_counts():
         assert all(pool.map(one, range(60)))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_shared_work_is_done_once(count):
+    done, threads = [], set()
+
+    def work(task):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)
+        done.append(task)
+
+    _threads.share(work, iter(range(30)), count)
+    assert sorted(done) == list(range(30)) and len(threads) <= count
+    _threads.share(work, (), count)
+    assert len(done) == 30
+
+
+def test_shared_work_ends_with_its_first_error_and_waits_for_all():
+    running, wrong = [], threading.Event()
+
+    def work(task):
+        running.append(task)
+        try:
+            if task == 3:
+                wrong.set()
+                raise KeyError("three")
+            wrong.wait(0.2)
+            time.sleep(0.01)
+        finally:
+            running.remove(task)
+
+    for _ in range(5):
+        wrong.clear()
+        with pytest.raises(KeyError, match="three"):
+            _threads.share(work, range(1000), 4)
+        assert not running
+    _threads.share(running.append, range(3), 4)
+    assert sorted(running) == [0, 1, 2]
+
+
+def test_work_may_be_shared_from_many_threads_and_from_shared_work():
+    def outer(_):
+        sums = []
+        _threads.share(lambda task: _threads.share(sums.append, range(task), 3), range(5), 3)
+        return len(sums)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outer, range(40))) == [10] * 40
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_computes_alone_and_returns():
     # In a Python of its own: fork beside the threads of this process would warn.
@@ -186,14 +238,14 @@ convx.set_num_threads(2)
 p = convx.plan("conv", x, w).bind(w)
 def right(y):
     return bool((abs(y - 144) <= 8 * 146 * np.finfo("f4").eps * 144).all())  # auto's tiles of 3x3 taps round
-for algorithm in ("auto", "gemm", "direct"):
+for algorithm in ("auto", "gemm", "direct", "fft"):
     assert right(convx.conv(x, w, algorithm=algorithm))  # the team of threads exists now
 assert right(p(x))
 child = os.fork()
 if child == 0:
     good = convx.get_num_threads() == 1
     for workers in (None, 2, -1):
-        for algorithm in ("auto", "gemm", "direct"):
+        for algorithm in ("auto", "gemm", "direct", "fft"):
             good = good and right(convx.conv(x, w, algorithm=algorithm, workers=workers))
     good = good and right(p(x))
     with convx.threads(4):

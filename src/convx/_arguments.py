@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from math import prod
+from math import isfinite, prod
 from operator import index
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from . import _select
 from ._geometry import BOUNDARIES, NAMED_PADDINGS
 from ._plan import Plan
+from ._stored import PLAIN
 
 LIMIT = 2**61  # numbers above cannot be indices
 
@@ -56,6 +57,32 @@ def paddings(padding, rank: int) -> tuple:
         else:
             pairs.append((whole(entry, "padding", 0),) * 2)
     return tuple(pairs)
+
+
+def stored_sums(x, w, dtype, out_dtype, overflow, sums, divisor, offset):
+    """(result dtype, dtype of the sums or None, divisor and offset) where float sums may become another type."""
+    if any(np.ndim(n) or np.asarray(n).dtype.kind not in "biuf" for n in (divisor, offset)):
+        raise TypeError(f"divisor={divisor!r}, offset={offset!r}: both must be real numbers")
+    how = float(divisor), float(offset)
+    if how[0] == 0 or not isfinite(how[0]) or not isfinite(how[1]):
+        raise ValueError(f"divisor={divisor}, offset={offset}: both must be finite, and the divisor not 0")
+    common = np.result_type(x, w)
+    target = out_dtype if dtype is None else numeric(dtype, "dtype=")
+    rounds = overflow == "saturate" and common.kind == "f" and target is not None and target.kind in "biu"
+    if sums is None and how == PLAIN and not rounds:
+        return result_dtype(x, w, dtype, out_dtype), None, PLAIN
+    if common.kind == "c" or (target is not None and target.kind not in "biuf"):
+        raise TypeError(f"sums=, divisor= and offset= are for real arrays; here are {x}, {w} and {target or common}")
+    if sums is None:
+        sums = np.result_type(common, np.float32 if common.kind == "f" else np.float64)
+    elif (sums := np.dtype(sums)) not in (np.float32, np.float64):
+        raise TypeError(f"sums={sums}: products are summed in float32 or float64")
+    target = sums if target is None else target.newbyteorder("=")
+    if out_dtype is not None and out_dtype.newbyteorder("=") != target:
+        raise TypeError(f"out has dtype {out_dtype}, dtype= asks for {target}")
+    if target.kind in "biu" and overflow != "saturate":
+        raise TypeError(f"dtype={target} cannot hold a {sums} result; overflow='saturate' rounds it")
+    return target, sums.newbyteorder("="), how
 
 
 def boundaries(boundary, rank: int) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from . import _plan
 
+LITTLE = 1 << 16  # weights that are summed without delay
+
 
 def largest(array: np.ndarray) -> int:
     """max |array| as a Python integer, without overflow."""
@@ -33,6 +35,17 @@ def _range(dtype) -> int:
     return 1 if dtype.kind == "b" else max(-int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
+def _bound_of_types(problem, x, w, bias) -> int | None:
+    """The same from the range of x's type and the sum of |w|, without a look at x; None where that costs more."""
+    if x.dtype.itemsize > 2 or w.size > LITTLE:
+        return None
+    top = max(_range(x.dtype), abs(int(problem.cval)))
+    weight = problem.terms * largest(w)
+    if not problem.rims:  # through which an output may meet a weight twice
+        weight = min(weight, int(np.abs(w.astype(np.float64)).sum() * (1 + 2**-30)) + 1)
+    return weight * top + (0 if bias is None else largest(bias))
+
+
 def typical(problem) -> np.dtype:
     """The compute dtype of small integers, for `explain`."""
     return np.dtype(np.float32 if problem.x_dtype.itemsize == 1 and problem.w_dtype.itemsize == 1 else np.float64)
@@ -48,14 +61,25 @@ def _as(plan, dtype, **changes):
     return found
 
 
-def integers(plan, x, w, bias, threads):
-    """y of the problem's integer dtype, by its overflow rule."""
+def _fits(problem, x, w, bias, top: int) -> bool:
+    """Whether every result is sure to fit its dtype."""
+    limits = np.iinfo(problem.y_dtype)
+    signed = any(a is not None and a.dtype.kind == "i" for a in (x, w, bias)) or problem.cval < 0
+    return top <= int(limits.max) and (not signed or -top >= int(limits.min))
+
+
+def integers(plan, x, w, bias, out, threads):
+    """y of the problem's integer dtype, by its overflow rule; in out, if that may be written to at once."""
     problem = plan.problem
-    top = bound(problem, x, w, bias)
+    top = _bound_of_types(problem, x, w, bias)
+    if top is None or top >= 2**53:
+        top = bound(problem, x, w, bias)
     if top < 2**53:
         dtype = np.dtype(np.float32 if top < 2**24 else np.float64)
-        y = _plan.floating(_as(plan, dtype), x, w, bias, None, threads)
-        return narrow(y.astype(np.int64), problem) if problem.y_dtype != np.int64 else y.astype(np.int64)
+        if problem.overflow == "saturate" or _fits(problem, x, w, bias, top):
+            return _plan.floating(_as(plan, problem.y_dtype, sums=dtype), x, w, bias, out, threads)
+        wide = _as(plan, np.min_scalar_type(-top), sums=dtype)
+        return narrow(_plan.floating(wide, x, w, bias, None, threads), problem)
     wrapped = _wrapped(plan, x, w, bias, threads)
     if problem.overflow == "wrap":
         return wrapped.astype(problem.y_dtype)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _exact, _select, _separable, _threads, _trial
+from . import _exact, _select, _separable, _stored, _threads, _trial
 from ._geometry import Geometry
 from ._kernels.ready import SLOTS, Front, empty
 from ._nest import KERNEL_RANK, Nest, normal_form, peel, prove
@@ -36,6 +36,7 @@ class Step:
     x_part: int = 0
     y_part: int = 0
     conjugate: bool = False
+    stored: bytes | None = None  # how x and y are stored, where that is not as reals
 
 
 class Call(NamedTuple):
@@ -48,6 +49,7 @@ class Call(NamedTuple):
     threads: int
     packed: bytes
     way: object  # what the solver's `way` decided
+    stored: bytes | None = None
     weights: object = None
 
 
@@ -57,6 +59,7 @@ class Schedule:
     fill: bool
     kind: str
     real: np.dtype
+    converts: bool = False  # no kernel takes x and y as they are stored: there are no steps
     calls: dict = field(default_factory=dict)  # those without bias and bound weights, by thread count
 
 
@@ -71,13 +74,18 @@ def native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.array(array, dtype=dtype, order="K")
 
 
+def element_size(array: np.ndarray, kind: str) -> int:
+    """Bytes of an element as nests count them: of a real number, where compiled kernels see numbers by their parts."""
+    return array.itemsize // 2 if array.dtype.kind == "c" and kind != "other" else array.itemsize
+
+
 def element_strides(array: np.ndarray, places, size: int):
     strides = array.strides
     return tuple(0 if at is None else strides[at] // size * k for at, k in places)
 
 
 def extent(array: np.ndarray, size: int) -> tuple[int, int]:
-    """(lowest, highest) real element of the array, from its first one."""
+    """(lowest, highest) element of `size` bytes of the array, from its first one."""
     steps = [(n - 1) * (s // size) for n, s in zip(array.shape, array.strides, strict=True)]
     return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + array.itemsize // size - 1
 
@@ -148,14 +156,17 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
 
     With algorithm="measure" solvers are tried on the arrays, and y is overwritten.
     """
-    real = real_of(y.dtype)
+    real = real_of(w.dtype)
     kind = KINDS.get(real, "other")
     if kind == "other":
         real = y.dtype
-    size = real.itemsize
-    weights = _actual(w, size)
-    nests, fill = _nests(problem, kind, _strides_of(problem, _actual(x, size), weights, _actual(y, size)))
-    prove(nests, [extent(a, size) for a in (x, w, y)])
+    stored = _stored.differs(problem, x, w, y)
+    if stored and problem.algorithm == "measure":
+        return Schedule((), False, kind, real, True)
+    sizes = [element_size(a, kind) for a in (x, w, y)]
+    strides_x, weights, strides_y = map(_actual, (x, w, y), sizes)
+    nests, fill = _nests(problem, kind, _strides_of(problem, strides_x, weights, strides_y))
+    prove(nests, list(map(extent, (x, w, y), sizes)))
     nests = [nest.settled() for nest in nests]
     chosen: dict = {}
     steps = []
@@ -174,7 +185,15 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
         for x_part, w_part, y_part, conjugate, again in _parts(real, x, w, y):
             part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
             packed = part.pack() if solver is not reference else b""
-            steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate))
+            how = None
+            if stored:
+                if hasattr(solver, "stores") and not fill and problem.geometry.c:
+                    how = solver.stores(part, kind, x.dtype, y.dtype, *problem.finish)
+                if how is None:
+                    return Schedule((), False, kind, real, True)
+            steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate, how))
+    if stored and not steps:
+        return Schedule((), False, kind, real, True)
     return Schedule(tuple(steps), fill, kind, real)
 
 
@@ -195,7 +214,7 @@ def _fastest(problem: Problem, nest: Nest, key, kind: str, real, x, w, y, thread
 
 def _parts(real, x, w, y):
     """(x part, w part, y part, conjugate w, adds to an earlier one): complex arithmetic as real nests."""
-    if real == y.dtype:
+    if real == y.dtype or y.dtype.kind != "c":
         return ((0, 0, 0, False, False),)
     if x.dtype == real:
         return ((0, 0, 0, False, False), (0, 1, 1, False, False))
@@ -208,13 +227,16 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
     """y from native arrays of computable dtypes: the nests, the rims folded back, a bias per unit."""
     problem = plan.problem
     unit, bias = (bias, None) if bias is not None and bias.ndim > 1 else (None, bias)
+    if (problem.rims or unit is not None) and _stored.differs(problem, x, w, y):
+        _converted(plan, x, w, bias if unit is None else unit, y, threads, weights)
+        return
     if not _separable.walk(plan, x, w, bias, y, threads):
         _walk(plan, x, w, bias, y, threads, weights)
     for number, rim in enumerate(problem.rims):
         key = "rim", number
         child = plan.schedules.get(key)
         if child is None:
-            child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=problem.y_dtype, normwise=problem.normwise))
+            child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=y.dtype, normwise=problem.normwise))
         part = np.empty(rim.problem.y_shape, y.dtype)
         compute(child, x, w, None, part, threads)
         with np.errstate(all="ignore"):  # infinities and nan are values like others here
@@ -225,6 +247,17 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             y += unit if batch is None else np.expand_dims(unit, batch)
 
 
+def _converted(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
+    """y through whole arrays of the type of the sums."""
+    child = plan.schedules.get("converted")
+    if child is None:
+        problem = replace(plan.problem, y_dtype=w.dtype, sums=None, finish=_stored.PLAIN)
+        child = plan.schedules["converted"] = Plan(problem)
+    sums = empty_like_layout(plan.problem, x, w.dtype)
+    compute(child, native(x, w.dtype), w, bias, sums, threads, weights)
+    _stored.finish(sums, y, plan.problem.finish)
+
+
 def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     """All steps of the schedule for these strides, which is made on first use."""
     problem = plan.problem
@@ -232,6 +265,9 @@ def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     found = plan.schedules.get(key)
     if found is None:
         found = plan.schedules[key] = schedule(problem, x, w, y, threads)
+    if found.converts:
+        _converted(plan, x, w, bias, y, threads, weights)
+        return
     if found.fill or problem.geometry.c == 0:
         _fill(problem, y, bias)
         if problem.geometry.c == 0:
@@ -281,7 +317,7 @@ def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bou
         cval = (complex(cval).real, complex(cval).imag)[step.x_part]
     way = step.solver.way(step.nest, step.model, found.kind, bound)
     threads = threads if step.threads_useful else 1
-    return Call(found.kind, found.real, bias, np.array([cval], found.real), threads, step.packed, way)
+    return Call(found.kind, found.real, bias, np.array([cval], found.real), threads, step.packed, way, step.stored)
 
 
 def answer(plan: Plan, x, w, bias, out, workers, front: Front, options=(), weights=None):
@@ -300,16 +336,16 @@ def _steps(plan: Plan, x, w, bias, y, weights):
     x_slot, w_slot, bias_slot, y_slot, threads = SLOTS
     if problem.swap:
         x, w, x_slot, w_slot = w, x, w_slot, x_slot
-    if not x.dtype == w.dtype == y.dtype == problem.compute_dtype or y.dtype.kind != "f" or problem.rims:
+    if w.dtype != problem.compute_dtype or w.dtype.kind != "f" or x.dtype.kind == "c" or problem.rims:
         return None
     if _separable.passes(plan, is_fortran(x)):  # the values of w decide
         return None
-    if bias is not None and (type(bias) is not np.ndarray or bias.ndim != 1 or bias.dtype != y.dtype
+    if bias is not None and (type(bias) is not np.ndarray or bias.ndim != 1 or bias.dtype != w.dtype
                              or not bias.flags.c_contiguous):
         return None
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
-    if found is None or found.fill or not found.steps or not problem.geometry.c:
+    if found is None or found.fill or found.converts or not found.steps or not problem.geometry.c:
         return None
     steps = []
     calls = _calls(problem, found, None, 1, weights is not None)
@@ -472,8 +508,8 @@ def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
         accept_out(out, problem, x, w)
         if bias is not None and np.may_share_memory(out, bias):
             bias = bias.copy()
-    if problem.y_dtype.kind in "iu":
-        y = _exact.integers(plan, x, w, bias, threads)
+    if problem.y_dtype.kind in "iu" and problem.sums is None:
+        y = _exact.integers(plan, x, w, bias, out, threads)
     else:
         y = floating(plan, x, w, bias, out, threads, weights)
     if out is None:
@@ -510,17 +546,18 @@ def floating(plan: Plan, x, w, bias, out, threads, weights=None):
     problem = plan.problem
     dtype = problem.compute_dtype
     if problem.real_only:
-        x, w = native(x, dtype), native(w, dtype)
+        storable = dtype in KINDS and x.dtype.kind in "biuf" and x.dtype.itemsize <= 8
+        x, w = native(x, x.dtype.newbyteorder("=") if storable else dtype), native(w, dtype)
     else:
         x, w = _complex_operands(problem, dtype, x, w)
     if bias is not None:
         bias = np.ascontiguousarray(bias, dtype)
-    y = out
-    if y is None or y.dtype != dtype or native(y, dtype) is not y:
+    y, dtype = out, problem.y_dtype
+    if y is None or native(y, dtype) is not y:
         y = empty_like_layout(problem, x, dtype)
     if y.size:
         compute(plan, x, w, bias, y, threads, weights)
-    return y if dtype == problem.y_dtype else y.astype(problem.y_dtype)
+    return y
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from ._geometry import Axis, Geometry
+from ._stored import PLAIN
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,17 @@ class Problem:
     bias: str = "channel"  # what may be added: "", a value per "channel", or also one per "unit"
     batched: bool = True  # n is the batch of the user, on which no decision may depend
     rims: tuple[Rim, ...] = field(default=(), repr=False)
+    sums: np.dtype | None = None  # the float type of the sums, where it is not that of the result
+    finish: tuple[float, float] = PLAIN  # y = sum / divisor + offset
 
     def text(self) -> str:
         return f"{self.geometry.text()}  {self.y_dtype.name}"
 
     @cached_property
     def compute_dtype(self) -> np.dtype:
-        """float16 is stored, float32 computes; everything else computes in its own type."""
+        """float16 is stored, float32 computes; everything else computes in its own type, if not told otherwise."""
+        if self.sums is not None:
+            return self.sums
         return np.dtype(np.float32) if self.y_dtype == np.float16 else self.y_dtype
 
     @cached_property

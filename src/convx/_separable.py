@@ -23,6 +23,7 @@ import numpy as np
 from . import _plan, _select
 from ._geometry import Axis
 from ._problem import Problem
+from ._stored import PLAIN
 
 BAND = 1 << 20  # bytes between two passes
 ROWS = 16  # outputs of a band at least
@@ -107,6 +108,8 @@ def _pass(problem: Problem, wide, number: int, start: int, count: int) -> Proble
         sizes[at] = axis.out if rank <= number else axis.size
     a = wide[number]
     w_map[3 + a] = (0, 1)
+    if number < len(wide) - 1:
+        problem = replace(problem, y_dtype=problem.compute_dtype, finish=PLAIN)
     return replace(problem, geometry=replace(problem.geometry, axes=tuple(axes)), algorithm="sums",
                    x_map=problem.x_map if number == 0 else problem.y_map, w_map=tuple(w_map),
                    x_shape=problem.x_shape if number == 0 else tuple(source),
@@ -209,6 +212,6 @@ def _band(plan, one: Problem, how: Passes, found, x, bias, y, start: int, thread
         if number == last:
             target = y[(*(slice(None),) * at, slice(start, start + count))]
         else:
-            target = np.empty(child.problem.y_shape, y.dtype, order="F" if fortran else "C")
+            target = np.empty(child.problem.y_shape, child.problem.y_dtype, order="F" if fortran else "C")
         _plan.compute(child, x, line, bias if number == last else None, target, threads)
         x = target

@@ -7,7 +7,7 @@ from operator import index
 import numpy as np
 
 from . import _plan, _threads
-from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, result_dtype
+from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, stored_sums
 from ._geometry import Axis, Geometry
 from ._kernels.ready import Front
 
@@ -37,7 +37,15 @@ _DOC = """{first}
         Where mode="same" starts in the full result for K taps: "scipy" (default) at (K-1)//2, "matlab" at K//2.
         They differ for even K.
     dtype, overflow, out, algorithm, workers
-        As in `conv`. Integers and bool are exact and widen to int64 or uint64, where SciPy wraps around.
+        As in `conv`. Integers and bool are exact and widen to int64 or uint64, where SciPy wraps around. With
+        overflow="saturate" sums of floats may be stored as integers or bool, too: rounded to the nearest, halves away
+        from zero, and held inside the range; nan becomes 0.
+    sums : dtype, optional
+        float32 or float64: the type in which the products of real arrays are summed, where it shall not be that of the
+        result. Arrays of other types are converted piece by piece, on their way into the sums and out of them.
+    divisor, offset : float, optional
+        The result is sum / divisor + offset, before it is rounded; default 1 and 0. Integers are then summed as floats,
+        in float64 if `sums` does not say otherwise.
 
     Returns
     -------
@@ -60,6 +68,8 @@ _DOC = """{first}
     array({result})
     >>> convx.{name}([1.0, 2.0, 3.0], [1.0, 1.0], mode="same", boundary="wrap")
     array({wrapped})
+    >>> convx.{name}([[10, 20, 250]], [[1, 1]], "valid", dtype="u1", overflow="saturate", divisor=2)
+    array([[ 15, 135]], dtype=uint8)
     """
 
 
@@ -99,7 +109,7 @@ def _axis(size, taps, mode, alignment, correlates, swapped, edge) -> Axis:
 
 def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates, mode="full", axes=None,
                    boundary="constant", cval=0, alignment="scipy", dtype=None, overflow="raise",
-                   algorithm="auto") -> _plan.Problem:
+                   algorithm="auto", sums=None, divisor=1, offset=0) -> _plan.Problem:
     """Convolved axes are windows; the others are windows with one tap, whose weights may depend on the output."""
     a_dtype, v_dtype = numeric(a_dtype, "a"), numeric(v_dtype, "v")
     if mode not in MODES:
@@ -111,7 +121,8 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         raise ValueError(f"a has {ndim} axes and v has {len(v_shape)}; they must have the same number")
     places = _convolved(axes, ndim)
     edges = dict(zip(places, boundaries(boundary, len(places)), strict=True))
-    y_dtype = result_dtype(a_dtype, v_dtype, dtype, out_dtype)
+    y_dtype, sums, finish = stored_sums(a_dtype, v_dtype, dtype, out_dtype, overflow_word(overflow), sums, divisor,
+                                        offset)
     for i in places:
         if v_shape[i] == 0 or (a_shape[i] == 0 and mode != "same"):
             raise ValueError(f"axis {i} is empty: a has shape {tuple(a_shape)}, v has {tuple(v_shape)}, mode={mode!r}")
@@ -142,8 +153,8 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         x_shape=tuple(a_shape), w_shape=tuple(v_shape),
         y_shape=checked_shape([axis.out for axis in windows], y_dtype.itemsize),
         x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
-        cval=constant(cval, tuple(edges.values()), y_dtype), overflow=overflow_word(overflow), algorithm=algorithm,
-        normwise=("fft",),
+        cval=constant(cval, tuple(edges.values()), y_dtype if sums is None else sums), overflow=overflow,
+        algorithm=algorithm, normwise=("fft",), sums=sums, finish=finish,
         w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
         conjugate=("x" if swapped else "w") if correlates else "", swap=swapped,
     )
@@ -163,17 +174,17 @@ def _run(correlates, a, v, out, workers, options):
 
 
 def convolve(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
-             overflow="raise", algorithm="auto", workers=None, out=None):
+             overflow="raise", algorithm="auto", workers=None, out=None, sums=None, divisor=1, offset=0):
     return _run(False, a, v, out, workers, {
         "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
-        "overflow": overflow, "algorithm": algorithm})
+        "overflow": overflow, "algorithm": algorithm, "sums": sums, "divisor": divisor, "offset": offset})
 
 
 def correlate(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
-              overflow="raise", algorithm="auto", workers=None, out=None):
+              overflow="raise", algorithm="auto", workers=None, out=None, sums=None, divisor=1, offset=0):
     return _run(True, a, v, out, workers, {
         "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
-        "overflow": overflow, "algorithm": algorithm})
+        "overflow": overflow, "algorithm": algorithm, "sums": sums, "divisor": divisor, "offset": offset})
 
 
 convolve.__doc__ = _DOC.format(

@@ -8,8 +8,10 @@ an OpenMP team does not survive fork.
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from operator import index
 
 MOST = 1024  # far beyond use; OpenMP runtimes crash on teams that the system cannot start
@@ -128,3 +130,49 @@ def team(workers) -> int:
         return 1 if _forked else _count
     n = _checked(workers, "workers")
     return 1 if _forked else n
+
+
+def share(work, tasks, count: int) -> None:
+    """work(task) for every task, on up to `count` threads, this one among them: for work that is not a kernel's.
+
+    The threads are kept for later calls. An exception ends all work before it is raised here. In a forked child, and
+    where no thread can be started any more, this thread does everything.
+    """
+    left = deque(tasks)
+
+    def some():
+        while True:
+            try:
+                task = left.popleft()
+            except IndexError:
+                return
+            try:
+                work(task)
+            except BaseException:
+                left.clear()
+                raise
+
+    helpers = []
+    try:
+        for _ in range(0 if _forked else min(count, len(left)) - 1):
+            try:
+                helpers.append(_pool().submit(some))
+            except RuntimeError:  # the interpreter ends, or the system has no more threads
+                break
+        some()
+    finally:
+        left.clear()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.exception()
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
+
+
+@cache
+def _pool():
+    """Threads that live as long as the process; one is started when all are busy."""
+    from concurrent.futures import ThreadPoolExecutor  # some milliseconds, which not every import should take
+
+    return ThreadPoolExecutor(MOST, "convx")

@@ -256,7 +256,8 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     -----
     Integer pictures of up to 16 bits are filtered in float32 when all sums are exact in it (those of integer matrices
     and uint8 are), everything else but float32 pictures in float64: results are those of exact arithmetic, rounded
-    once, but for ties that the float64 sum of a fractional matrix misses.
+    once, but for ties that the float64 sum of a fractional matrix misses. Pixels become floats piece by piece, and
+    integers again: no array of floats is made, unless alpha weights or a transform (of large matrices) needs it.
 
     Source: the manual of GIMP, "Convolution Matrix".
 
@@ -282,16 +283,14 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     divisor, offset = _scale(w, divisor, offset, normalise, x.dtype)
     pad = _pad(pixels, w, border)
 
-    work = _work_dtype(x.dtype, w, alpha)
-    cells = pixels.astype(work)
-    if border not in ("keep", "crop"):
-        cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
-    sums = _filtered(cells, w, workers) if alpha is None else _weighted(cells, w, alpha, workers)
-    if divisor != 1:
-        sums /= divisor
-    if offset:
-        sums += offset
-    y = _saturated(sums, target)
+    if alpha is None:
+        y = _filtered(pixels, w, border, cval, _work_dtype(x.dtype, w), target, divisor, offset, workers)
+    else:
+        work = np.float32 if x.dtype in (np.float16, np.float32) else np.float64
+        cells = pixels.astype(work)
+        if border not in ("keep", "crop"):
+            cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
+        y = _saturated(_weighted(cells, w, alpha, workers) / work(divisor) + work(offset), target)
     inner = tuple(slice(before, n - after) for (before, after), n in zip(pad, pixels.shape, strict=True))
     if border == "keep":
         whole = _saturated(pixels, target)
@@ -386,32 +385,38 @@ def _pad(pixels, w, border):
     return [(0, 0)] * (pixels.ndim - 3) + [(rows // 2,) * 2, (columns // 2,) * 2, (0, 0)]
 
 
-def _work_dtype(dtype, w, alpha):
+def _work_dtype(dtype, w):
     """float32 where the picture has no more or all sums are exact in it."""
     if dtype in (np.float16, np.float32):
         return np.float32
-    small = dtype.kind in "biu" and dtype.itemsize <= 2 and alpha is None
+    small = dtype.kind in "biu" and dtype.itemsize <= 2
     if small and (w == np.rint(w)).all() and np.abs(w).sum() * 2.0 ** (8 * dtype.itemsize) < 2**24:
         return np.float32
     return np.float64
 
 
-def _filtered(cells, w, workers):
-    """The whole windows' sums, all leading axes and channels alike."""
-    shape = tuple(max(0, n - k + 1) for n, k in zip(cells.shape[-3:-1], w.shape, strict=True))
+def _filtered(cells, w, border, cval, work, dtype, divisor, offset, workers):
+    """The filter of all leading axes and channels alike, summed as `work`, stored as `dtype`."""
+    whole = border in ("keep", "crop")
+    shape = tuple(max(0, n - k + 1) if whole else n for n, k in zip(cells.shape[-3:-1], w.shape, strict=True))
     if 0 in shape or 0 in cells.shape:
-        return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), cells.dtype)
-    v = w.astype(cells.dtype).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
-    return convx.correlate(cells, v, "valid", axes=(-3, -2), workers=workers)
+        return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), dtype)
+    v = w.astype(work).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
+    edge = {} if whole else {"boundary": border, "cval": float(cval) or 0}
+    exact = cells.dtype.kind != "f" and work == np.float32  # which a transform is not
+    return convx.correlate(cells, v, "valid" if whole else "same", axes=(-3, -2), workers=workers, dtype=dtype,
+                           overflow="saturate", sums=work, divisor=divisor, offset=offset or 0,
+                           algorithm="sums" if exact else "auto", **edge)
 
 
 def _weighted(cells, w, alpha, workers):
     """Colours weighted by alpha, which is filtered as it is."""
     colour = [c for c in range(cells.shape[-1]) if c != alpha]
     opacity = cells[..., alpha:alpha + 1]
-    weight = _filtered(np.ascontiguousarray(opacity), np.abs(w), workers)
+    plain = "crop", 0, cells.dtype, cells.dtype, 1, 0, workers
+    weight = _filtered(np.ascontiguousarray(opacity), np.abs(w), *plain)
     cells[..., colour] *= opacity
-    sums = _filtered(cells, w, workers)
+    sums = _filtered(cells, w, *plain)
     share = np.divide(np.abs(w).sum(), weight, out=np.zeros_like(weight), where=weight != 0)
     sums[..., colour] *= share
     return sums

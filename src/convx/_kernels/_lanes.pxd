@@ -33,7 +33,7 @@ cdef inline void find(Lanes* l, Py_ssize_t first, Py_ssize_t total, Py_ssize_t m
     l.how = NEIGHBOURS
     for i in range(V):
         lane = first + min(i, <Py_ssize_t>l.count - 1)
-        l.at[i] = lane // m*g_step + lane % m*m_step
+        l.at[i] = lane*g_step if m == 1 else lane // m*g_step + lane % m*m_step
         span = max(span, l.at[i] - l.at[0])
         if l.at[i] != l.at[0] + i:
             l.how = SINGLE
@@ -112,4 +112,31 @@ cdef inline bint copy_strip(const Lanes* l, const Window* a, const Window* b, co
                 if j == low:
                     j = high
         to += width*V
+    return absent
+
+
+cdef inline bint point_strip(const Window* a, const Window* b, const real* x, Py_ssize_t top, Py_ssize_t height,
+                             Py_ssize_t jump, Py_ssize_t left, Py_ssize_t width, Py_ssize_t pitch,
+                             const real* nothing, const real** to) noexcept nogil:
+    """Where the places of such a strip lie, instead of a copy, rows `pitch` apart. What has nothing to read lies at
+    `nothing`."""
+    cdef Py_ssize_t h, i, j, k, low = min(clip_low(left, 1), width), high = max(low, clip_high(left, 1, b.size, width))
+    cdef bint absent = b.boundary == CONSTANT and (low > 0 or high < width)
+    for h in range(height):
+        i = locate(a, top + h*jump)
+        if i < 0:
+            absent = True
+            for j in range(width):
+                to[j] = nothing
+        else:
+            for j in range(low, high):
+                to[j] = x + i*a.xs + (left + j)*b.xs
+            j = 0 if low > 0 else high
+            while j < width:
+                k = locate(b, left + j)
+                to[j] = nothing if k < 0 else x + i*a.xs + k*b.xs
+                j += 1
+                if j == low:
+                    j = high
+        to += pitch
     return absent

@@ -1,7 +1,8 @@
 """The nest as kernels see it, and the inline functions that every kernel shares."""
 
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from _real cimport real, muladd
+from _stored cimport bytes_of, read_one
 
 cdef extern from "_nest.h" nogil:
     ctypedef struct Window:
@@ -99,6 +100,12 @@ cdef inline real exact(const Nest* nest, const Box* box, const real* x, const re
                        Py_ssize_t o2, real total, real cval) noexcept nogil:
     """total plus one output (its part in the box) by the definition: a tap that reads nothing is left out. x, w: at
     this batch, group and output channel, channel 0, tap 0."""
+    return exact_of(nest, box, <const char*>x, 0, w, o0, o1, o2, total, cval)
+
+
+cdef inline real exact_of(const Nest* nest, const Box* box, const char* x, const int64_t type, const real* w,
+                          Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, real total, real cval) noexcept nogil:
+    """`exact` with an x of a stored type."""
     cdef const Window* a = &nest.axis[0]
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
@@ -118,5 +125,5 @@ cdef inline real exact(const Nest* nest, const Box* box, const real* x, const re
                 else:
                     x_at = i0*a.xs + i1*b.xs + i2*d.xs
                     for c in range(box.c0, box.c1):
-                        total = muladd(x[x_at + c*nest.xc], w[at + c*nest.wc], total)
+                        total = muladd(read_one(x + (x_at + c*nest.xc)*bytes_of(type), type), w[at + c*nest.wc], total)
     return total

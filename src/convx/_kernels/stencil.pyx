@@ -9,66 +9,42 @@ Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by
                the stride, channels-last arrays turned, several groups at a time. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
+Types:         x may be stored in another type than `real`: it becomes real on its way into planes. y may be, too, or may
+               be sums / divisor + offset: then it is written from planes in scratch (_stored.h).
 Assumes:       weights shared by all outputs.
 """
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy, v_transpose, v_store_second, spoiled
-from _nest cimport Nest, Window, Box, address, locate, exact, whole, PyBytes_AS_STRING
+from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, spoiled
+from _nest cimport Nest, Window, Box, address, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
+from _tile cimport ROWS, LONE, TALL, Chunk, Sum, Target, tile
+from _stored cimport Stored, STORES_HALF, bytes_of, write_run
 
 cdef enum:
-    ROWS = 4
-    LONE = 8         # rows of a tile of one vector
-    TALL = 5
-    MOST = 16        # vectors of a tile: ROWS*NS or LONE
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
 
 LANES = V
-
-
-ctypedef struct Chunk:
-    # Kernel rows first, first + step, ... (`tall` of them): neighbours, seen from the outputs.
-    Py_ssize_t first, step, tall
-
-
-ctypedef struct Sum:
-    # What every tile of a piece of x adds up.
-    Py_ssize_t present         # taps of the outermost window that read something
-    Py_ssize_t* x_at           # of each of them
-    Py_ssize_t* w_at
-    Py_ssize_t c, xc, wc
-    Py_ssize_t pitch, row      # from one row of x to the next, and between those of neighbouring output rows
-    Py_ssize_t dilation        # rows between kernel rows
-    const Chunk* chunk
-    Py_ssize_t chunks, w1, taps, w2
-    const Py_ssize_t* at       # where the taps of a kernel row start
-
-
-ctypedef struct Target:
-    # The corner of a tile in y (or in scratch), its rows, columns, and what is added to the sums.
-    real* y
-    Py_ssize_t row, rows, columns
-    bint add
-    int times  # 1
-    real init
+HALF = STORES_HALF  # whether x and y may be stored as float16
 
 
 ctypedef struct Job:
     const Nest* nest
-    const real* x
+    const char* x
     const real* w
-    real* y
+    char* y
     const real* bias
+    Stored stored                       # what x and y are, and what becomes of the sums
     bint first
     real cval
     Planes planes
     Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
     bint near, aside                    # x may be read in place; y is computed in scratch
+    bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane, x_size, y_size, size
     Py_ssize_t chunks
@@ -76,119 +52,6 @@ ctypedef struct Job:
     char* unsafe_of                     # output channels whose weights are not finite
     bint unsafe                         # there are some
     Py_ssize_t* at                      # of taps in planes; and in place
-
-
-# ---- the register tile
-
-cdef inline void line(const real** x, Py_ssize_t row, const real* taps, vreal* acc, const int h, const int tall,
-                      const int rows, const int ns) noexcept nogil:
-    """Row h of x under a chunk, for every output row that it serves; on to the next one."""
-    cdef vreal xv[NS]
-    cdef int r, v
-    if h < tall + rows - 1:
-        for v in range(ns):
-            xv[v] = v_keep(v_load(x[0] + v*V))
-        x[0] = p_keep(x[0] + row)
-        for r in range(TALL):
-            if r < tall and 0 <= h - r and h - r < rows:
-                for v in range(ns):
-                    acc[(h - r)*ns + v] += xv[v] * taps[r]
-
-
-cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, vreal* acc, const int tall,
-                       const int rows, const int ns) noexcept nogil:
-    """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
-    index is a constant, and does not unroll a loop this large by itself."""
-    cdef real taps[TALL]
-    cdef Py_ssize_t k, row = s.row
-    cdef const real* p
-    cdef int r
-    for k in range(s.taps):
-        for r in range(tall):
-            taps[r] = w[r*wr]
-        p = x + s.at[k]
-        line(&p, row, taps, acc, 0, tall, rows, ns)
-        line(&p, row, taps, acc, 1, tall, rows, ns)
-        line(&p, row, taps, acc, 2, tall, rows, ns)
-        line(&p, row, taps, acc, 3, tall, rows, ns)
-        line(&p, row, taps, acc, 4, tall, rows, ns)
-        line(&p, row, taps, acc, 5, tall, rows, ns)
-        line(&p, row, taps, acc, 6, tall, rows, ns)
-        line(&p, row, taps, acc, 7, tall, rows, ns)
-        line(&p, row, taps, acc, 8, tall, rows, ns)
-        line(&p, row, taps, acc, 9, tall, rows, ns)
-        line(&p, row, taps, acc, 10, tall, rows, ns)
-        line(&p, row, taps, acc, 11, tall, rows, ns)
-        w += s.w2
-
-
-cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows,
-                      const int ns) noexcept nogil:
-    """rows x ns vectors of outputs."""
-    cdef vreal acc[MOST]
-    cdef Py_ssize_t t, c, q, wr
-    cdef const real* xq
-    cdef const real* wq
-    cdef const Chunk* p
-    cdef int i, v, once
-    for once in range(to.times):  # GCC unrolls early enough to keep acc in registers only inside a loop
-        for i in range(rows):
-            for v in range(ns):
-                acc[i*ns + v] = v_set(0)
-        for t in range(s.present):
-            for c in range(s.c):
-                for q in range(s.chunks):
-                    p = s.chunk + q
-                    xq = x + s.x_at[t] + c*s.xc + p.first*s.dilation*s.pitch
-                    wq = w + s.w_at[t] + c*s.wc + p.first*s.w1
-                    wr = p.step*s.w1
-                    if p.tall == 5:
-                        chunk(s, xq, wq, wr, acc, 5, rows, ns)
-                    elif p.tall == 4:
-                        chunk(s, xq, wq, wr, acc, 4, rows, ns)
-                    elif p.tall == 3:
-                        chunk(s, xq, wq, wr, acc, 3, rows, ns)
-                    elif p.tall == 2:
-                        chunk(s, xq, wq, wr, acc, 2, rows, ns)
-                    else:
-                        chunk(s, xq, wq, wr, acc, 1, rows, ns)
-        if to.add:
-            store(to, acc, True, rows, ns)
-        else:
-            store(to, acc, False, rows, ns)
-
-
-cdef inline void store(const Target* to, vreal* acc, const bint add, const int rows, const int ns) noexcept nogil:
-    """The part of a tile that belongs to y: whole vectors, and of a last one the first few values."""
-    cdef real part[LONE*V]
-    cdef vreal init = v_set(to.init)
-    cdef Py_ssize_t left = 0, first = 0
-    cdef int i, v
-    for v in range(ns):
-        if (v + 1)*V <= to.columns:
-            for i in range(rows):
-                if i < to.rows:
-                    v_store(to.y + i*to.row + v*V,
-                            acc[i*ns + v] + (v_load(to.y + i*to.row + v*V) if add else init))
-        elif v*V < to.columns:
-            first, left = v*V, to.columns - v*V
-            for i in range(rows):
-                v_store(part + i*V, acc[i*ns + v] + init)
-    if left > 0:
-        settle(to, part, first, left, rows)
-
-
-cdef void settle(const Target* to, const real* part, Py_ssize_t first, Py_ssize_t left, Py_ssize_t rows) noexcept nogil:
-    """`left` values of each row, from column `first` on."""
-    cdef Py_ssize_t i, j
-    cdef real* y
-    for i in range(min(to.rows, rows)):
-        y = to.y + i*to.row + first
-        if to.add:
-            for j in range(left):
-                y[j] += part[i*V + j]
-        else:
-            v_copy(y, part + i*V, left)
 
 
 cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
@@ -229,7 +92,7 @@ cdef bint unsafe(const Nest* nest, const real* w, char* found) noexcept nogil:
     return any_bad
 
 
-cdef void by_definition(const Job* job, const Target* to, const real* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
+cdef void by_definition(const Job* job, const Target* to, const char* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
                         Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """What `sweep` does, for weights that must not meet the zeros in the place of absent values."""
     cdef Py_ssize_t i, j
@@ -238,7 +101,7 @@ cdef void by_definition(const Job* job, const Target* to, const real* x, const r
     whole(job.nest, &box)
     for i in range(rows):
         for j in range(columns):
-            total = exact(job.nest, &box, x, w, o0, o1 + i, o2 + j, 0, job.cval)
+            total = exact_of(job.nest, &box, x, job.stored.x, w, o0, o1 + i, o2 + j, 0, job.cval)
             to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
 
@@ -273,13 +136,14 @@ cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Targ
         j += wide
 
 
-cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
+cdef void put(const Job* job, const real* planes, char* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
               Py_ssize_t columns) noexcept nogil:
     """y from planes in scratch: turned where its channels are neighbours, else one by one."""
     cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t i, j, k, c, d, p, q, wide, high, count = groups*nest.m
+    cdef Py_ssize_t i, j, k, c, d, p, q, at, wide, high, count = groups*nest.m
+    cdef Py_ssize_t size = bytes_of(job.stored.y)
     cdef real square[V*V]
     cdef real init[V]
     cdef real* to
@@ -296,7 +160,7 @@ cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssiz
                     j = p*V
                     wide = min(<Py_ssize_t>V, columns - j)
                     v_transpose(square, V, planes + c*job.y_plane + i*job.y_row + j, job.y_plane)
-                    to = y + c + i*a.ys + j*b.ys
+                    to = <real*>y + c + i*a.ys + j*b.ys
                     for k in range(wide):
                         if high == V:
                             v_store(to, v_load(square + k*V) + (v_load(init) if job.first else v_load(to)))
@@ -312,9 +176,12 @@ cdef void put(const Job* job, const real* planes, real* y, Py_ssize_t g, Py_ssiz
         add = 0 if job.bias == NULL else job.bias[g*nest.m + c]
         for i in range(rows):
             part = planes + c*job.y_plane + i*job.y_row
-            to = y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
+            at = c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
+            to = <real*>y + at
             j = 0
-            if b.ys == 2 and job.first:
+            if job.finished:
+                write_run(y + at*size, b.ys, size, part, columns, add, &job.stored)
+            elif b.ys == 2 and job.first:
                 while j < columns:
                     v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))
                     j += V
@@ -343,7 +210,7 @@ cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows
             and left + columns - 1 + b.dilation*(b.taps - 1) < b.size)
 
 
-cdef bint gather(const Job* job, Sum* s, const real* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
+cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
                  Py_ssize_t rows, Py_ssize_t o2, real* scratch) noexcept nogil:
     """Copy what the outputs read; whether some of it is absent."""
     cdef const Window* p = &job.nest.axis[0]
@@ -359,7 +226,7 @@ cdef bint gather(const Job* job, Sum* s, const real* x, Py_ssize_t groups, Py_ss
         s.x_at[s.present], s.w_at[s.present] = s.present*size, k*p.ws
         if i0 < 0:
             fill(scratch + s.present*size, size, job.cval)
-        elif copy(&job.planes, a, b, x + i0*p.xs, groups, a.stride*o1 - a.offset, height, job.jump,
+        elif copy(&job.planes, a, b, x + i0*p.xs*bytes_of(job.stored.x), groups, a.stride*o1 - a.offset, height, job.jump,
                   b.stride*o2 - b.offset, job.cval, scratch + s.present*size):
             absent = True
         s.present += 1
@@ -374,11 +241,12 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t k, i0, j, m, step = nest.xg
-    cdef const real* origin = job.x + n*nest.xn + g*nest.xg
-    cdef const real* from_x = origin
+    cdef Py_ssize_t y_at = n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
+    cdef const char* origin = job.x + (n*nest.xn + g*nest.xg)*bytes_of(job.stored.x)
+    cdef const real* from_x = <const real*>origin
     cdef const real* w
     cdef bint absent = False
-    cdef real* y = job.y + n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
+    cdef char* y = job.y + y_at*bytes_of(job.stored.y)
     cdef Target to
     s.present = 0
     to.times = 1
@@ -402,12 +270,12 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
             if job.aside:
                 to.y, to.row = scratch + job.x_size + (j*nest.m + m)*job.y_plane, job.y_row
             else:
-                to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, a.ys, not job.first
+                to.y, to.row, to.add = <real*>y + j*nest.yg + m*nest.ym, a.ys, not job.first
                 if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
-                by_definition(job, &to, origin + j*nest.xg, w, o0, o1, o2, rows, columns)
+                by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
                 sweep(job, s, from_x + j*step, w, &to, rows, columns)
     if job.aside:
@@ -456,10 +324,12 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     while again:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
-    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1
-    job.aside = b.ys != 1
-    job.beside = neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
-    planes.turned = neighbours(nest.g, nest.c, nest.xg, nest.xc, b.xs)
+    job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
+    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
+    job.aside = b.ys != 1 or job.finished
+    job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
+    planes.type = job.stored.x
+    planes.turned = planes.type == 0 and neighbours(nest.g, nest.c, nest.xg, nest.xc, b.xs)
     planes.channels, planes.groups_step, planes.channels_step = nest.c, nest.xg, nest.xc
     job.groups = 1
     if planes.turned or job.beside:
@@ -468,7 +338,12 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)
     each = p.taps*job.groups*nest.c*planes.row*job.stride + (job.groups*nest.m*job.y_row if job.aside else 0)
-    room = (TURNED if planes.turned or job.aside else HOLD) // <Py_ssize_t>sizeof(real)
+    room = HOLD
+    if planes.turned or (job.aside and not job.finished):
+        room = TURNED
+    elif job.finished:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED
+        room = 2*HOLD
+    room = room // <Py_ssize_t>sizeof(real)
     room -= p.taps*job.groups*nest.c*planes.row*job.dilation*(a.taps - 1)
     if job.near and b.out >= 3*job.columns:  # most of x is read in place, along long rows
         room = 0
@@ -485,9 +360,15 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.size = job.x_size + job.y_size + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
 
 
+cdef void plain(Stored* stored) noexcept nogil:
+    """Reals in, reals out."""
+    stored.x, stored.y, stored.divisor, stored.offset = 0, 0, 1, 0
+
+
 def scratch_size(nest_bytes):
     """Elements of scratch per thread."""
     cdef Job job
+    plain(&job.stored)
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     return job.size
 
@@ -513,17 +394,20 @@ cdef Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t
     return found
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int threads):
-    """y of one nest; cval_array holds one value of the dtype."""
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, stored, int threads):
+    """y of one nest; cval_array holds one value of the dtype; stored: None, or a `Stored` as bytes, with first only."""
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Job job
     cdef Py_ssize_t tasks, t, parts = 1, k
+    plain(&job.stored)
+    if stored is not None:
+        job.stored = (<const Stored*>PyBytes_AS_STRING(stored))[0]
     shape(&job, nest)
-    job.x = address(x_array) + nest.x0
+    job.x = <const char*>address(x_array) + nest.x0*bytes_of(job.stored.x)
     job.w = address(w_array) + nest.w0
-    job.y = address(y_array) + nest.y0
+    job.y = <char*>address(y_array) + nest.y0*bytes_of(job.stored.y)
     job.bias = NULL if bias_array is None else address(bias_array)
     job.first, job.cval = first, address(cval_array)[0]
     tasks = nest.n*((nest.g + job.groups - 1) // job.groups)*nest.axis[0].out

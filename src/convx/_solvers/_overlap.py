@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _threads
 from .._nest import Nest
 from . import direct, gemm, stencil
 from ._base import at
-from ._tiles import Cut, gather, groups, outputs_only
+from ._tiles import Cut, edge, gather, groups, outputs_only
 
-BLOCK = 1 << 19  # positions transformed at once for each thread: 2 to 4 MB; 2^18 to 2^21 differ by no more than noise
+BLOCK = 1 << 18  # positions that a thread transforms at once, x and y counted: 1 or 2 MB lie in its L2 cache
+WIDE = 1 << 19  # for each thread if the spectra of weights are made anew for every block
 LANES = 8  # transforms that scipy.fft does side by side: 4, or 8 in wide vectors
 ALONE = 1 << 15  # positions, about 100 us of a transform: handing it to scipy's threads costs 25 us
 
@@ -48,15 +50,15 @@ def prepared(nest, call, w, most):
 
 
 def _taps(nest, way, dtype, w):
-    """w as (g, m, c, *k), turned around, its axes in the order of the cuts."""
+    """w as (g, m, c, *k), its axes in the order of the cuts."""
     windows = [nest.windows[i] for i in way.places]
-    origin = nest.origin[1] + sum((v.axis.taps - 1) * v.ws for v in windows)
-    return at(w, dtype, origin, (nest.g, nest.m, nest.c, *(v.axis.taps for v in windows)),
-              (*nest.w, *(-v.ws for v in windows)))
+    return at(w, dtype, nest.origin[1], (nest.g, nest.m, nest.c, *(v.axis.taps for v in windows)),
+              (*nest.w, *(v.ws for v in windows)))
 
 
 def _spectra(taps, cuts, threads):
-    """Transforms of kernels, axis by axis from the last, so that rows without taps are not transformed."""
+    """Conjugated transforms of kernels (those of the kernels turned around the first tap), axis by axis from the last,
+    so that rows without taps are not transformed."""
     from scipy import fft
 
     rank = len(cuts)
@@ -70,15 +72,15 @@ def _spectra(taps, cuts, threads):
             taps = fft.rfft(spread, axis=axis, workers=workers)
         else:
             taps = fft.fft(spread, axis=axis, overwrite_x=True, workers=workers)
-    return taps
+    return np.conj(taps, out=taps)
 
 
 def _workers(array, threads):
     return threads if array.size > ALONE else 1
 
 
-def _parts(extent, size):
-    return [slice(a, min(a + size, extent)) for a in range(0, extent, size)]
+def _parts(whole, size):
+    return [slice(a, min(a + size, whole.stop)) for a in range(whole.start, whole.stop, size)]
 
 
 class _Loops(NamedTuple):
@@ -116,7 +118,7 @@ class _Part(NamedTuple):
 def run(nest, call, x, w, y):
     """All of the nest: tile by tile, or by sums one by one if a weight is not finite."""
     way = call.way
-    weights = call.weights or prepared(nest, call, w, way.room // 3)
+    weights = call.weights or prepared(nest, call, w, 0 if _is_one(nest, way) else way.room // 3)
     if not weights.finite:
         _exactly(nest, way.model, call, call.bias, x, w, y)
         return
@@ -125,35 +127,66 @@ def run(nest, call, x, w, y):
                      tuple(nest.windows[i].xs for i in way.places))
     y_loops = _Loops(nest.origin[2], (nest.y[0], *(v.ys for v in plain)), nest.y[1:],
                      tuple(nest.windows[i].ys for i in way.places))
-    for g, m in product(_parts(nest.g, way.tiling.g), _parts(nest.m, way.tiling.m)):
+    for g, m in product(_parts(slice(0, nest.g), way.tiling.g), _parts(slice(0, nest.m), way.tiling.m)):
         _channels(_Part(nest, call, x, w, y, weights, g, m, x_loops, y_loops))
+
+
+def _loops(nest):
+    return nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
+
+
+def _is_one(nest, way) -> bool:
+    """Whether all is one tile along one axis, whose transforms scipy.fft does on one thread."""
+    return len(way.cuts) == way.cuts[0].tiles * prod(_loops(nest)) == 1
 
 
 def _channels(part):
     """All tiles of all images for some groups and output channels."""
     nest, call = part.nest, part.call
     way, tiling = call.way, call.way.tiling
-    channels = _parts(nest.c, tiling.c)
-    kept = part.spectra(channels[0]) if len(channels) == 1 else None
-    loops = nest.n, *(v.axis.out for v in nest.windows if v.is_plain())
-    for pieces in groups(way.cuts, loops, _at_once(way, call)):
-        total = None
-        for c in channels:
-            total = _add(_forward(part, pieces, c), kept if kept is not None else part.spectra(c), total)
-        found, first = _backward(total, part, pieces), 0
-        whole = np.isfinite(np.add.reduce(found, tuple(range(2, found.ndim))))  # false where an inf or nan is
-        for piece in pieces:
-            last = first + piece.count
-            _store(part, piece, found[first:last], whole[first:last])
-            first = last
+    channels = _parts(slice(0, nest.c), tiling.c)
+    loops, single = _loops(nest), _is_one(nest, way)
+    kept = part.spectra(channels[0]) if len(channels) == 1 and not single else None
+    team, most = _team(way, call, kept is not None, prod(loops))
+    part = part._replace(call=call._replace(threads=call.threads // team))
+
+    def block(pieces):
+        with np.errstate(all="ignore"):  # infinities and nan are looked for afterwards
+            _block(part, pieces, channels, kept, part.call.threads if single else 1)
+
+    _threads.share(block, groups(way.cuts, loops, most), team)
 
 
-def _at_once(way, call) -> int:
-    """Tiles that are transformed together; along one axis at least as many as vectors have lanes."""
-    each = prod(way.tiling.lengths) * way.tiling.g * (way.tiling.c + way.tiling.m)
-    room = way.room // (4 * call.dtype.itemsize)
-    least = -(-LANES // way.tiling.g) if len(way.cuts) == 1 else 1
-    return max(1, min(max(BLOCK * call.threads // each, least), room // each))
+def _block(part, pieces, channels, kept, side_by_side):
+    """Some tiles, through all input channels.
+
+    `kept`: the spectra of the weights; None if they are made here, beside those of the tiles if `side_by_side` threads
+    are more than one.
+    """
+    total, made = None, {"w": kept}
+    for c in channels:
+        def make(which, c=c):
+            made[which] = _rows(part, pieces, c) if which == "x" else part.spectra(c)
+
+        _threads.share(make, "xw" if kept is None else "x", side_by_side)
+        total = _columns(made.pop("x"), made["w"], total, c is channels[-1], part.call.threads)
+    _outputs(part, pieces, total)
+
+
+def _team(way, call, shared, loops):
+    """Threads that have blocks of tiles of their own, and tiles in a block; others help inside the transforms.
+
+    Along one axis a block has at least as many tiles as vectors have lanes.
+    """
+    tiling, tiles = way.tiling, loops * prod(cut.tiles for cut in way.cuts)
+    one = prod(tiling.lengths) * tiling.g
+    room = way.room // call.dtype.itemsize - one * tiling.m * tiling.c  # beside the spectra of weights
+    each = tiling.beside * tiling.g
+    team = min(call.threads, tiles, max(1, room // each)) if shared else 1
+    block = BLOCK if shared else WIDE * call.threads
+    least = -(-LANES // tiling.g) if len(way.cuts) == 1 else 1
+    most = min(max(block // (one * (tiling.c + tiling.m)), least), -(-tiles // team), room // (team * each))
+    return team, max(1, most)
 
 
 def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
@@ -172,37 +205,78 @@ def _view(array, dtype, loops, piece, g, channels, firsts, steps, counts):
     return at(array, dtype, origin, shape, (*strides, *loops.channel, *loops.inner))
 
 
-def _tiles_of(part, piece, c):
-    """A piece's tiles in x; along the axis of an edge tile the whole array."""
+def _tiles_of(part, piece, c, rows):
+    """A piece's tiles in x, `rows` of them along the first axis; along the axis of an edge tile the whole array."""
     firsts, steps, counts = [], [], []
     for cut, run in zip(part.call.way.cuts, piece.runs, strict=True):
         firsts.append(run.first * cut.step - cut.axis.offset if run.inside else 0)
         steps.append(cut.step)
         counts.append(cut.length if run.inside else cut.axis.size)
+    if piece.runs[0].inside:
+        firsts[0], counts[0] = firsts[0] + rows.start, rows.stop - rows.start
     return _view(part.x, part.call.dtype, part.x_loops, piece, part.g, c, firsts, steps, counts)
 
 
-def _forward(part, pieces, c):
-    """Spectra (B, g, c, *F) of the tiles of some pieces, for the input channels c."""
+def _gathered(part, pieces, c, rows):
+    """Rows of the tiles of some pieces: a view of x, or a copy by the boundary rules."""
+    call, cuts = part.call, part.call.way.cuts
+    if len(pieces) == 1 and all(run.inside for run in pieces[0].runs):
+        return _tiles_of(part, pieces[0], c, rows)
+    tiles = np.zeros((sum(piece.count for piece in pieces), part.g.stop - part.g.start, c.stop - c.start,
+                      rows.stop - rows.start, *call.way.tiling.lengths[1:]), call.dtype)
+    first = 0
+    for piece in pieces:
+        patch = tiles[first:first + piece.count].reshape(*piece.extents, *tiles.shape[1:])
+        gather(_tiles_of(part, piece, c, rows), cuts, piece.runs, call.cval[0], patch, rows)
+        first += piece.count
+    return tiles
+
+
+def _rows(part, pieces, c):
+    """The tiles of some pieces (B, g, c, *F), transformed along the last axis, a few rows at a time."""
     from scipy import fft
 
-    call, cuts, rank = part.call, part.call.way.cuts, len(part.call.way.cuts)
-    if len(pieces) == 1 and all(run.inside for run in pieces[0].runs):
-        tiles = _tiles_of(part, pieces[0], c)
-    else:
-        count = sum(piece.count for piece in pieces)
-        tiles = np.zeros((count, part.g.stop - part.g.start, c.stop - c.start, *part.call.way.tiling.lengths),
-                         call.dtype)
-        first = 0
-        for piece in pieces:
-            patch = tiles[first:first + piece.count].reshape(*piece.extents, *tiles.shape[1:])
-            gather(_tiles_of(part, piece, c), cuts, piece.runs, call.cval[0], patch)
-            first += piece.count
-    workers = _workers(tiles, call.threads)
-    found = fft.rfft(tiles, axis=-1, workers=workers)
-    for axis in range(-rank, -1):
-        found = fft.fft(found, axis=axis, overwrite_x=True, workers=workers)
-    return found.reshape(-1, *found.shape[-rank - 2:])
+    call, rank = part.call, len(part.call.way.cuts)
+    lengths = call.way.tiling.lengths
+    step = call.way.tiling.rows
+    used = slice(0, lengths[0]) if step >= lengths[0] else _used(call, pieces)
+    found = None
+    for rows in _parts(used, step):
+        tiles = _gathered(part, pieces, c, rows)
+        spectra = fft.rfft(tiles, axis=-1, workers=_workers(tiles, call.threads))
+        spectra = spectra.reshape(-1, *spectra.shape[-rank - 2:])
+        if step >= lengths[0]:
+            return spectra
+        if found is None:
+            found = np.empty((*spectra.shape[:3], lengths[0], *spectra.shape[4:]), spectra.dtype)
+            found[:, :, :, :used.start] = 0
+            found[:, :, :, used.stop:] = 0
+        found[:, :, :, rows] = spectra
+    return found
+
+
+def _used(call, pieces):
+    """The rows of these tiles that are not all zero; at least one."""
+    cut = call.way.cuts[0]
+    if call.cval[0] or any(piece.runs[0].inside for piece in pieces):
+        return slice(0, cut.length)
+    wheres = [edge(cut, piece.runs[0].first).where for piece in pieces]
+    low = min(min(where.start for where in wheres), cut.length - 1)
+    return slice(low, max(low + 1, *(where.stop for where in wheres)))
+
+
+def _columns(x, w, total, last, threads):
+    """Along all axes but the last: x (B, g, c, *F) transformed, its products with w (g, m, c, *F) added to total
+    (B, g, m, *F), and if these are the last channels the sums on their way back."""
+    from scipy import fft
+
+    axes = range(3 - w.ndim, -1)
+    for axis in axes:
+        x = fft.fft(x, axis=axis, overwrite_x=True, workers=_workers(x, threads))
+    total = _add(x, w, total)
+    for axis in axes if last else ():
+        total = fft.ifft(total, axis=axis, overwrite_x=True, workers=_workers(total, threads))
+    return total
 
 
 def _add(x, w, total):
@@ -214,7 +288,7 @@ def _add(x, w, total):
         total = x[:, :, :1] * w[None, :, :, 0]
         first = 1
     size = max(1, (1 << 15) // max(1, total[:, :, 0].size))  # a scratch that stays in the cache
-    for m in _parts(w.shape[1], size):
+    for m in _parts(slice(0, w.shape[1]), size):
         scratch = np.empty_like(total[:, :, m])
         for c in range(first, x.shape[2]):
             np.multiply(x[:, :, c:c + 1], w[None, :, m, c], out=scratch)
@@ -222,31 +296,43 @@ def _add(x, w, total):
     return total
 
 
-def _backward(total, part, pieces):
-    """Outputs (B, g, m, *o) from spectra; along the last axis, rows of dropped outputs are not transformed."""
+def _outputs(part, pieces, total):
+    """The outputs of some tiles from spectra that lack the way back along the last axis, a few rows at a time."""
     from scipy import fft
 
     call, cuts = part.call, part.call.way.cuts
-    workers = _workers(total, call.threads)
-    most = (max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts))
-    kept = [slice(cut.reach - 1, cut.reach + (outs - 1) * cut.axis.stride, cut.axis.stride)
-            for cut, outs in zip(cuts, most, strict=True)]
-    for axis in range(-len(cuts), -1):
-        total = fft.ifft(total, axis=axis, overwrite_x=True, workers=workers)
-    total = total[(..., *kept[:-1], slice(None))]
-    return fft.irfft(total, cuts[-1].length, axis=-1, workers=workers)[..., kept[-1]]
+    lengths = call.way.tiling.lengths
+    outs = [max(cut.here(piece.runs[a].first) for piece in pieces) for a, cut in enumerate(cuts)]
+    kept = [slice(0, (n - 1) * cut.axis.stride + 1, cut.axis.stride) for cut, n in zip(cuts, outs, strict=True)]
+    stride = cuts[0].axis.stride
+    for rows in _parts(slice(0, outs[0]), call.way.tiling.rows):
+        some = total
+        if len(cuts) > 1:
+            some = total[(..., slice(rows.start * stride, (rows.stop - 1) * stride + 1, stride), *kept[1:-1],
+                          slice(None))]
+        found = fft.irfft(some, lengths[-1], axis=-1, workers=_workers(some, call.threads))
+        whole = np.isfinite(np.add.reduce(found.reshape(*found.shape[:2], -1), 2))  # false where an inf or nan is
+        found, first = found[..., kept[-1]], 0
+        for piece in pieces:
+            last = first + piece.count
+            _store(part, piece, found[first:last], whole[first:last], rows)
+            first = last
 
 
-def _store(part, piece, found, whole):
-    """Outputs (tiles, g, m, *o) of a piece into y with the bias, or added to it.
+def _store(part, piece, found, whole, rows):
+    """Outputs (tiles, g, m, *o) of a piece into y with the bias, or added to it: `rows` of each tile.
 
     Those of a tile and group that may not be finite (`whole` is false) are computed again if they are not.
     """
     nest, call, cuts = part.nest, part.call, part.call.way.cuts
     sizes = [cut.here(run.first) for cut, run in zip(cuts, piece.runs, strict=True)]
+    sizes[0] = min(sizes[0], rows.stop) - rows.start
+    if sizes[0] <= 0:
+        return
     found = found[(..., *map(slice, sizes))].reshape(*piece.extents, *found.shape[1:3], *sizes)
     outs = [cut.outs for cut in cuts]
     firsts = [run.first * cut.outs for cut, run in zip(cuts, piece.runs, strict=True)]
+    firsts[0] += rows.start
     view = _view(part.y, call.dtype, part.y_loops, piece, part.g, part.m, firsts, outs, sizes)
     bad = [] if whole.all() else [place for place in np.argwhere(~whole.reshape(found.shape[:-len(cuts) - 1])).tolist()
                                   if not np.isfinite(found[tuple(place)]).all()]
@@ -260,27 +346,29 @@ def _store(part, piece, found, whole):
     for i, place in enumerate(bad):
         if kept:
             view[tuple(place)] = kept[i]
-        _again(part, piece, place)
+        _again(part, piece, place, firsts, sizes)
 
 
 # Exact sums where transforms cannot be used.
 
 
-def _again(part, piece, place):
-    """The outputs of one tile, one image and one group by a solver that sums one by one."""
+def _again(part, piece, place, firsts, sizes):
+    """Outputs of one tile, one image and one group by a solver that sums one by one: `sizes` from `firsts` on, which
+    are those of the piece's first tile."""
     nest, call, way, m = part.nest, part.call, part.call.way, part.m
     *loops, group = [b.start + i for b, i in zip((*piece.block, part.g), place, strict=True)]
-    tiles = [run.first + tile for run, tile in zip(piece.runs, loops[-len(piece.runs):], strict=True)]
+    rank = len(way.cuts)
+    firsts = [first + tile * cut.outs for first, tile, cut in zip(firsts, loops[-rank:], way.cuts, strict=True)]
     bias = None
     if call.bias is not None:
         bias = call.bias[group * nest.m + m.start:group * nest.m + m.stop]
-    sub = _restricted(nest, way, way.places, loops[:-len(tiles)], group, m, tiles)
-    model = _restricted(way.model, way, way.model_places, (), 0, m, tiles)
+    sub = _restricted(nest, way.places, loops[:-rank], group, m, firsts, sizes)
+    model = _restricted(way.model, way.model_places, (), 0, m, firsts, sizes)
     _exactly(sub, model, call, bias, part.x, part.w, part.y)
 
 
-def _restricted(nest, way, places, loops, group, m, tiles):
-    """The nest of one image (one iteration of the plain loops), one group, some output channels and one tile."""
+def _restricted(nest, places, loops, group, m, firsts, sizes):
+    """The nest of one image (one iteration of the plain loops), one group, some output channels and some outputs."""
     x0, w0, y0 = nest.origin
     x0 += group * nest.x[1]
     w0 += group * nest.w[0] + m.start * nest.w[1]
@@ -289,10 +377,10 @@ def _restricted(nest, way, places, loops, group, m, tiles):
     for o, (xs, ys) in zip(loops, steps, strict=False):
         x0, y0 = x0 + o * xs, y0 + o * ys
     windows = {}
-    for place, cut, tile in zip(places, way.cuts, tiles, strict=True):
+    for place, first, size in zip(places, firsts, sizes, strict=True):
         v = nest.windows[place]
-        y0 += tile * cut.outs * v.ys
-        windows[place] = replace(v, axis=outputs_only(v.axis, tile * cut.outs, cut.here(tile)))
+        y0 += first * v.ys
+        windows[place] = replace(v, axis=outputs_only(v.axis, first, size))
     return replace(nest, n=1, g=1, m=m.stop - m.start, origin=(x0, w0, y0),
                    windows=tuple(windows[place] for place in sorted(windows)))
 

@@ -46,10 +46,26 @@ def reach_of(axis: Axis) -> int:
     return axis.dilation * (axis.taps - 1) + 1
 
 
+def needed(axis: Axis, outs: int) -> int:
+    """Positions that so many neighbouring outputs read."""
+    return (outs - 1) * axis.stride + reach_of(axis)
+
+
+def goes_round(axis: Axis, length: int) -> bool:
+    """Whether one tile of this length gives every output, because positions that are equal modulo `length` read the
+    same: zeros (or cval) before the array those behind it, and a ring all of itself."""
+    a, wanted = axis, needed(axis, axis.out)
+    if length >= wanted or length < max(reach_of(a), (a.out - 1) * a.stride + 1):
+        return length >= wanted
+    if a.boundary == "constant":
+        return length >= max(a.offset + a.size, wanted - max(a.offset, 0))
+    return a.boundary == "wrap" and length % a.size == 0
+
+
 def cut_into(axis: Axis, length: int) -> Cut:
     """The axis in tiles of this length."""
     reach = reach_of(axis)
-    outs = min((length - reach) // axis.stride + 1, axis.out)
+    outs = axis.out if goes_round(axis, length) else min((length - reach) // axis.stride + 1, axis.out)
     return Cut(axis, length, reach, outs, outs * axis.stride, -(-axis.out // outs))
 
 
@@ -66,26 +82,43 @@ class Edge(NamedTuple):
     where: slice
     reads: slice | np.ndarray
 
+    def among(self, rows: slice) -> Edge:
+        """The same of these positions of the tile, counted from the first of them."""
+        needed = min(max(self.needed - rows.start, 0), rows.stop - rows.start)
+        low = max(self.where.start, rows.start)
+        high = max(low, min(self.where.stop, rows.stop))
+        reads = self.reads
+        first = self.where.start - (reads.start if isinstance(reads, slice) else 0)
+        reads = slice(low - first, high - first) if isinstance(reads, slice) else reads[low - first:high - first]
+        return Edge(needed, slice(low - rows.start, high - rows.start), reads)
+
 
 @lru_cache(maxsize=1024)
 def edge(cut: Cut, tile: int) -> Edge:
     """Positions beyond the needed ones read nothing, so that a nan there cannot spoil the tile."""
     a = cut.axis
     start = tile * cut.step - a.offset
-    needed = (cut.here(tile) - 1) * a.stride + cut.reach
-    low, high = min(max(0, -start), needed), max(0, min(needed, a.size - start))
-    if a.boundary == "constant" or (low, high) == (0, needed):
-        return Edge(needed, slice(low, max(high, low)), slice(start + low, start + max(high, low)))
-    reads = np.array([a.locate(start + t) for t in range(needed)], np.intp)
+    count = min(needed(a, cut.here(tile)), cut.length)
+    low, high = min(max(0, -start), count), max(0, min(count, a.size - start))
+    if a.boundary == "constant" or (low, high) == (0, count):
+        return Edge(count, slice(low, max(high, low)), slice(start + low, start + max(high, low)))
+    reads = np.arange(start, start + count)
+    if a.boundary == "wrap":
+        reads %= a.size
+    else:
+        for t in (*range(low), *range(high, count)):
+            reads[t] = a.locate(start + t)
     reads.setflags(write=False)
-    return Edge(needed, slice(0, needed), reads)
+    return Edge(count, slice(0, count), reads)
 
 
-def gather(view, cuts, runs, cval, patch):
-    """Tiles copied by the boundary rules into `patch`, which is zero. The last axes of `view` are one per cut: the
-    whole array along an edge tile's axis, the tile's own positions along the others."""
+def gather(view, cuts, runs, cval, patch, rows):
+    """Tiles copied by the boundary rules into `patch`, which is zero; along the first axis `rows` of them. The last
+    axes of `view` are one per cut: the whole array along an edge tile's axis, those positions along the others."""
     rank = len(cuts)
     edges = [None if run.inside else edge(cut, run.first) for cut, run in zip(cuts, runs, strict=True)]
+    if edges[0] is not None:
+        edges[0] = edges[0].among(rows)
     if cval:
         patch[(..., *(slice(None) if e is None else slice(e.needed) for e in edges))] = cval
     view = view[(..., *(e.reads if e is not None and isinstance(e.reads, slice) else slice(None) for e in edges))]
@@ -148,14 +181,38 @@ def fast(least: int) -> int:
     return _smooth()[bisect_left(_smooth(), least)]
 
 
+def twos(length: int) -> int:
+    """How many factors 2 it has."""
+    return (length & -length).bit_length() - 1
+
+
+def _quick(least: int) -> int:
+    """A length that takes least time: whole cache lines of columns for the price of a few positions more."""
+    short, even = fast(least), 32 * fast(-(-least // 32))
+    return even if even <= 1.06 * short else short
+
+
+def shortest(axis: Axis) -> int:
+    """A good length of a tile that gives every output."""
+    if goes_round(axis, axis.size) and fast(axis.size) == axis.size:
+        return axis.size
+    able = fast(needed(axis, axis.out))
+    if axis.boundary == "constant":
+        least = fast(max(reach_of(axis), axis.size))
+        while least < able and not goes_round(axis, least):
+            least = fast(least + 1)
+        able = least
+    return _quick(able)
+
+
 def lengths(axis: Axis, choices: int) -> tuple[int, ...]:
     """Tile lengths for about 1, 2, 3, 4, 6, 8, ... tiles: until half a tile is not output, evenly at most `choices`."""
-    reach, found, count = reach_of(axis), [], 1
+    reach, found, count = reach_of(axis), [shortest(axis)], 2
     while True:
         outs = -(-axis.out // count)
-        if found and outs * axis.stride < max(reach // 2, 32):
+        if outs * axis.stride < max(reach // 2, 32):
             break
-        found.append(fast(reach + axis.stride * (outs - 1)))
+        found.append(_quick(needed(axis, outs)))
         count += max(1, count // 2)
         if outs == 1:
             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from .. import _kernels
 from ._base import not_dense
 
@@ -49,24 +51,29 @@ def _area(windows, few: bool) -> int:
 
 
 def seconds(nest, kind, threads):
-    """Vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every vector of
-    outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; a pass over x and y at 32 GB/s, and 10 us.
+    """Channels last in place: a vector of products 0.3 ns (0.4 in sums), 0.5 where no tile is made for them; 3 us.
+
+    From strips: vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every
+    vector of outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; 10 us. Either way a pass over x and y
+    at 32 GB/s, which overlaps with products in place.
 
     One core of an Emerald Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
     gradients in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
     """
     lanes, few = _kernels.load("depthwise", kind).LANES, _few(nest)
     vectors, windows = -(-nest.g * nest.m // lanes), nest.windows
+    outputs = nest.outputs // max(nest.g * nest.m, 1)
+    area = nest.n * nest.c * prod(v.axis.taps * v.axis.out for v in windows[:-2]) * _area(windows[-2:], few)
+    passed = (nest.outputs + nest.g * area) * (8 if kind == "f64" else 4) / 32e9
+    if _in_place(nest, lanes, few):
+        product = (0.4 if few else 0.3) if _has_tile(windows, few) else 0.5
+        time = 0.5 * area + outputs * nest.depth * product + (nest.depth + outputs * lanes if few else outputs)
+        return 3e-6 + max(vectors * time * 1e-9, passed) / threads
     column, w_column, y_column = _columns(nest)
     others, step = (nest.n, nest.x[0]) if few else (nest.c, nest.x[2])
     near = (nest.x[1] == 1 and nest.m == 1) or (step == 1 and nest.x[1] == others <= lanes)
-    planes = nest.n * nest.c
-    if len(windows) > 2:
-        planes *= windows[0].axis.taps * windows[0].axis.out
-    area = planes * _area(windows[-2:], few)
     beside = nest.y[1] == nest.m and (nest.y[2] == 1 or nest.m == 1)
     time = 1.3 * area * _copied(lanes, near, column)
-    outputs = nest.outputs // max(nest.g * nest.m, 1)
     if few:
         whole = len(windows) > 1 and not any(v.axis.out % 3 for v in windows[-2:])
         time += outputs * nest.depth * (0.2 if whole else 0.5)
@@ -75,9 +82,16 @@ def seconds(nest, kind, threads):
     else:
         stored = 0.0 if beside else 6.0 if y_column == 1 else 0.8 * lanes
         time += outputs * (0.2 * nest.depth + 6.0 + stored)
-    size = 8 if kind == "f64" else 4
-    values = nest.outputs + nest.g * area
-    return 1e-5 + (vectors * time * 1e-9 + values * size / 32e9) / threads
+    return 1e-5 + (vectors * time * 1e-9 + passed) / threads
+
+
+def _has_tile(windows, few: bool) -> bool:
+    """Whether the kernels in place keep a row of taps in registers."""
+    if not windows:
+        return False
+    a = windows[-1].axis
+    taps, stride, step = (a.out, a.dilation, a.stride) if few else (a.taps, a.stride, a.dilation)
+    return taps in (3, 5) and stride <= 2 and step == 1
 
 
 def _columns(nest):
@@ -88,15 +102,34 @@ def _columns(nest):
     return v.xs, v.ws, v.ys
 
 
+def _in_place(nest, lanes: int, few: bool) -> bool:
+    """Whether groups of one channel are neighbours in both arrays of pixels."""
+    once, near = (nest.n, nest.w[0]) if few else (nest.c, nest.y[1])
+    return once == nest.m == nest.x[1] == near == 1 and nest.g >= lanes
+
+
+def _kernel(nest, kind, few):
+    """The kernel of this nest. Those that read in place give the same bits, so the strides of views may decide."""
+    name = "depthwise_grad" if few else "depthwise"
+    kernel = _kernels.load(name, kind)
+    if _in_place(nest, kernel.LANES, few):
+        return _kernels.load("depthwise_last_grad" if few else "depthwise_last", kind)
+    return kernel
+
+
 def scratch(nest, kind, threads):
-    room, copied = _kernels.load("depthwise", kind).scratch_size(nest.pack(), _few(nest))
-    return (threads * room + copied) * (8 if kind == "f64" else 4)
+    room, shared = _kernel(nest, kind, _few(nest)).scratch_size(nest.pack())
+    return (threads * room + shared) * (8 if kind == "f64" else 4)
 
 
 def way(nest, model, kind, bound):
     return _few(model)
 
 
+def ready(nest, call):
+    return [(_kernel(nest, call.kind, call.way).run, None, call.packed, nest.first, call.cval)]
+
+
 def run(nest, call, x, w, y):
-    kernel = _kernels.load("depthwise", call.kind)
-    kernel.run(x, w, y, call.bias, call.packed, nest.first, call.cval, call.way, call.threads)
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

@@ -32,8 +32,8 @@ import numpy as np
 
 from . import _overlap
 from ._base import not_dense
-from ._overlap import BLOCK, Way, prepared
-from ._tiles import LONGEST, cut_into, lengths, reach_of
+from ._overlap import BLOCK, WIDE, Way, prepared
+from ._tiles import LONGEST, cut_into, lengths, reach_of, twos
 
 name = "fft"
 error_factor = 2.0  # 1-D float32 data, random, constant, positive and spiked, used at most 0.14 of this bound
@@ -41,6 +41,7 @@ normwise = True
 
 MOST_STRIDE = 4
 ROOM = 16 << 20  # bytes of scratch that every problem may use
+TOGETHER = 1 << 17  # positions of a few rows
 KEPT = 64 << 20  # bytes of spectra that a bound plan keeps
 
 
@@ -81,6 +82,8 @@ class Tiling:
     g: int
     m: int
     c: int
+    rows: int  # positions along the first axis that are transformed at once along the last
+    beside: int  # values that a tile of a group takes beside the spectra of the weights
     kernel: float  # seconds for the weights
     image: float  # seconds for an image
 
@@ -88,14 +91,12 @@ class Tiling:
 def _tiling(nest, windows, lengths, kind) -> Tiling:
     """How blocks share the room for these tiles, and the seconds that this takes.
 
-    One of N positions takes 0.18 log2(N) + 0.85 R ns in a transform of R axes and 0.4 ns to be read or stored, in a
-    product 0.8 ns, all 1.25 times in float32 and 2.1 times in float64; a block of tiles 100 us, and 30 us for each of
-    its pieces. Found on one core of a Zen 3 server, where most measured times were 0.6 to 1.4 times the predicted ones
-    of the first two; the factors are those of an Emerald Rapids server (`python benchmarks/crossover.py --lines`).
+    Found on one core of an Emerald Rapids server, where scipy.fft 1.17 takes the same for rows and for columns of what
+    lies in the L2 cache, and more for more (`python benchmarks/crossover.py --lines`).
     """
     size = 8 if kind == "f64" else 4
     cuts = [cut_into(v.axis, length) for v, length in zip(windows, lengths, strict=True)]
-    n, room, rank = prod(lengths), _room(nest, kind), len(lengths)
+    n, room = prod(lengths), _room(nest, kind)
     one = size * n
     most = max(1, room // (3 * one))  # spectra of weights in a third of the room
     c = min(nest.c, most)
@@ -103,20 +104,48 @@ def _tiling(nest, windows, lengths, kind) -> Tiling:
     g = min(nest.g, max(1, most // (c * m)))
     while g * (c + m) * 2 * one > room // 2 and g * c * m > 1:  # a tile's spectra and results in half of it
         g, m, c = (-(-g // 2), m, c) if g > 1 else (g, -(-m // 2), c) if m > 1 else (g, m, -(-c // 2))
-    nano = 1e-9 * (1.25 if kind == "f32" else 2.1)
-    transform = (0.18 * log2(n) + 0.85 * rank + 0.4) * n * nano
     tiles = prod(cut.tiles for cut in cuts)
-    if rank == 1 and tiles * g * c < 4:  # nothing to fill the lanes of vectors
-        transform *= 1.6
+    transform = n * 1e-9 * _each(lengths, kind, tiles * g * c)
     again = -(-nest.m // m)  # the input is transformed for every block of output channels
-    rounds = max(1, tiles * n * g * (c + m) // BLOCK)
+    rounds = -(-tiles // max(1, (BLOCK if nest.c == c else WIDE) // (n * g * (c + m))))
     kernel = nest.g * nest.m * nest.c * transform * 0.9
     if nest.c > c:  # and then the spectra of weights for every block of tiles
         kernel *= rounds
-    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.8 * nest.c * nest.m * n * nano)
+    image = tiles * nest.g * ((nest.c * again + nest.m) * transform + 0.06e-9 * size * nest.c * nest.m * n)
     pieces = prod(min(3, cut.tiles) for cut in cuts)
-    image += -(-nest.g // g) * again * -(-nest.c // c) * (1e-4 * rounds + 3e-5 * pieces)
-    return Tiling(tuple(lengths), g, m, c, kernel, image)
+    image += -(-nest.g // g) * again * -(-nest.c // c) * (2e-4 * rounds + 3e-5 * pieces)
+    rows, beside = _rows(lengths, g, m, c, room // size)
+    return Tiling(tuple(lengths), g, m, c, rows, beside, kernel, image)
+
+
+def _rows(lengths, g, m, c, room) -> tuple[int, int]:
+    """How many rows are transformed at once, and values that a tile then takes: all, if two tiles have room for that.
+
+    A tile and its spectrum lie side by side, then the spectrum and its result. Rows a few at a time need no second
+    whole, and take an eighth longer.
+    """
+    n = prod(lengths)
+    most = max(c, m) * n * 9 // 4
+    if len(lengths) == 1 or g * (m * c * n + 2 * most) <= room:
+        return lengths[0], most
+    rows = min(lengths[0], max(1, TOGETHER * lengths[0] // n))
+    return rows, (1 if c == m == 1 else c + m) * n + 2 * max(c, m) * rows * n // lengths[0]
+
+
+def _each(lengths, kind, count) -> float:
+    """Nanoseconds for a position that is transformed once along all axes, and read or stored; `count`: transforms.
+
+    Lengths with few factors 2 take longer, and axes beyond 1024 positions more passes; a tile of more than 350 kB
+    leaves L2 with its spectrum, beyond 3.5 MB most of its lines miss.
+    """
+    wide = kind == "f64"
+    time = sum((2.0 if wide else 1.25) + (0.4 if wide else 0.25) * max(0.0, log2(length) - 10) for length in lengths)
+    time *= 1 + sum(0.02 * max(0, 5 - twos(length)) for length in lengths) / len(lengths)
+    large = log2(prod(lengths) * (8 if wide else 4) / 350e3)
+    time *= 1 + 0.08 * max(0.0, large) + 0.1 * max(0.0, large - log2(10))
+    if len(lengths) == 1 and count < 4:  # nothing to fill the lanes of vectors
+        time *= 1.4 if wide else 2.2
+    return time + (0.8 if wide else 0.4)
 
 
 def _elements(nest) -> int:
@@ -132,18 +161,23 @@ def _room(nest, kind) -> int:
 def _choices(nest, kind):
     """Candidates for the tile lengths, one tuple per choice, of those that fit into the room."""
     windows = tapped(nest)
-    limit = _room(nest, kind) // (4 * (8 if kind == "f64" else 4))
-    candidates = [lengths(v.axis, (16, 8, 5)[len(windows) - 1]) for v in windows]
-    able = [choice for choice in product(*candidates) if prod(choice) <= limit]
+    room = _room(nest, kind) // (8 if kind == "f64" else 4)
+    candidates = [lengths(v.axis, (16, 12, 5)[len(windows) - 1]) for v in windows]
+    able = [choice for choice in product(*candidates) if prod(choice) + 2 * _rows(choice, 1, 1, 1, room)[1] <= room]
     return able or [tuple(found[0] for found in candidates)]
 
 
 @lru_cache(maxsize=1024)
 def tiling(nest, kind) -> Tiling:
-    """The cheapest tiles for one image of this nest."""
+    """The cheapest tiles for one image of this nest. Few are the less welcome: threads have tiles of their own."""
     nest, windows = replace(nest, n=1), tapped(nest)
-    return min((_tiling(nest, windows, choice, kind) for choice in _choices(nest, kind)),
-               key=lambda t: (t.kernel + t.image * _images(nest), t.lengths))
+    images = _images(nest)
+
+    def cost(t):
+        tiles = images * prod(cut_into(v.axis, length).tiles for v, length in zip(windows, t.lengths, strict=True))
+        return t.kernel + t.image * images * (1 + 0.3 / tiles), t.lengths
+
+    return min((_tiling(nest, windows, choice, kind) for choice in _choices(nest, kind)), key=cost)
 
 
 def _images(nest) -> int:
@@ -151,9 +185,13 @@ def _images(nest) -> int:
 
 
 def seconds(nest, kind, threads):
-    """The transforms of the cheapest tiles (`_tiling`), and 100 us for a call."""
+    """The transforms of the cheapest tiles (`_tiling`), and 200 us for a call.
+
+    A quarter more than one thread takes: choices are made for one thread, and two make sums 1.9 times as fast, tiles
+    1.5 to 1.8 times (`python benchmarks/crossover.py --lines`).
+    """
     found = tiling(replace(nest, n=1), kind)
-    return 1e-4 + (found.kernel + found.image * _images(nest)) / threads
+    return 2e-4 + 1.25 * (found.kernel + found.image * _images(nest)) / threads
 
 
 def scratch(nest, kind, threads):
@@ -206,5 +244,4 @@ def prepare(nest, call, w):
 
 
 def run(nest, call, x, w, y):
-    with np.errstate(all="ignore"):  # infinities and nan are looked for afterwards
-        _overlap.run(nest, call, x, w, y)
+    _overlap.run(nest, call, x, w, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from math import log2
 
 from .. import _kernels
@@ -73,12 +74,33 @@ def scratch(nest, kind, threads):
     return threads * (8 if kind == "f64" else 4) * _kernels.load("stencil", kind).scratch_size(nest.pack())
 
 
+def _type(dtype, real: int) -> int:
+    """The number of a stored type, CONVX_TYPE of _stored.h; 0: floats of `real` bytes."""
+    return 0 if dtype.kind == "f" and dtype.itemsize == real else ord(dtype.kind) * 16 + dtype.itemsize
+
+
+def stores(nest, kind, x_dtype, y_dtype, divisor, offset):
+    """What the kernel must know to read x and to write y = sum / divisor + offset as they are stored, or None.
+
+    Channels that are neighbours, rows of which are turned as reals, are left to those who convert whole arrays.
+    """
+    real, last = 4 if kind == "f32" else 8, nest.windows[-1]
+    half = [dtype.kind == "f" and dtype.itemsize == 2 for dtype in (x_dtype, y_dtype)]
+    if not nest.first or (any(half) and not _kernels.load("stencil", kind).HALF) or (half[1] and real == 8):
+        return None
+    if y_dtype.kind == "f" and y_dtype.itemsize > real:
+        return None
+    if (last.xs != 1 and nest.g * nest.c >= 4) or (last.ys != 1 and nest.g * nest.m >= 4):
+        return None
+    return struct.pack("qqdd", _type(x_dtype, real), _type(y_dtype, real), divisor, offset)
+
+
 def way(nest, model, kind, bound):
     return None
 
 
 def ready(nest, call):
-    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval)]
+    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored)]
 
 
 def run(nest, call, x, w, y):

@@ -10,7 +10,7 @@ import numpy as np
 from .. import convolve, get_num_threads
 from ._values import in_class, saturated
 
-BAND = 1 << 16  # outputs computed at a time in a class wider than that of the image (2**15 to 2**18: within a tenth)
+BAND = 1 << 16  # outputs between two kernels at a time (2**15 to 2**18: within a tenth)
 SPLIT_DOUBLE, SPLIT_OTHERS = 49, 289  # taps from which MATLAB runs a kernel of rank 1 along columns, then rows
 
 
@@ -52,6 +52,11 @@ def _store(y: np.ndarray, out: np.ndarray, scale, inside=False) -> None:
             out[...] = np.abs(y) >= 0.5 if out.dtype.kind == "b" else y
 
 
+def _is_stored(dtype, scale) -> bool:
+    """Whether `convolve` stores sums in the class as MATLAB does: logical is another thing to it, and has no scale."""
+    return scale is None and dtype.kind in "iuf"
+
+
 def _in_bands(image, kernels, out, work, algorithm, scale) -> None:
     """out = the class of out of the sums over whole windows, band by band: only a band exists in the class `work`.
 
@@ -79,15 +84,16 @@ def _in_bands(image, kernels, out, work, algorithm, scale) -> None:
         for start in starts[thread::team]:
             at = [slice(None)] * out.ndim
             at[axis] = slice(start, start + step + reach)
-            given = image[tuple(at)]
-            y = room("given", given.shape)
-            np.copyto(y, given)
+            y = image[tuple(at)]
+            at[axis] = slice(start, start + step)
             for number, kernel in enumerate(kernels):
                 shape = [n - taps + 1 for n, taps in zip(y.shape, kernel.shape, strict=True)]
-                y = convolve(y, kernel, "valid", axes=_axes(kernels), algorithm=algorithm, out=room(number, shape),
+                last = number == len(kernels) - 1 and _is_stored(out.dtype, scale)
+                y = convolve(y, kernel, "valid", axes=_axes(kernels), algorithm=algorithm, sums=work,
+                             overflow="saturate", out=out[tuple(at)] if last else room(number, shape),
                              workers=None if team == 1 else 1)
-            at[axis] = slice(start, start + step)
-            _store(y, out[tuple(at)], scale, inside)
+            if not last:
+                _store(y, out[tuple(at)], scale, inside)
 
     if team == 1:  # convolve has threads too
         bands(0)
@@ -104,9 +110,12 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
     image = image.reshape(image.shape + (1,) * (rank - image.ndim))
     kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
-    if image.dtype.kind in "fc" or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
-        # floats as they are, with kernels of the wider class: convolve converts them faster than bands do
-        y = image if image.dtype.kind == work.kind == "f" else image.astype(work, order="K", copy=False)
+    if len(kernels) == 1 and _is_stored(dtype, scale) and image.dtype.kind != "c":
+        return convolve(image, kernels[0], output, axes=_axes(kernels), boundary=boundary, alignment="matlab",
+                        cval=constant if boundary == "constant" else 0, algorithm=algorithm, dtype=dtype,
+                        overflow="saturate", sums=work)
+    if image.dtype == work or dtype.kind == "c" or in_class(constant, image.dtype, "") != constant:
+        y = image.astype(work, order="K", copy=False)
         for kernel in kernels:
             y = convolve(y, kernel, output, axes=_axes(kernels), boundary=boundary,
                          cval=constant if boundary == "constant" else 0, alignment="matlab", algorithm=algorithm)

@@ -1,15 +1,17 @@
-"""3x3 layers and the gradients of their weights by Winograd's F(4x4, 3x3) and F(3x3, 4x4) (floor 3).
+"""Layers of 2 to 5 taps along one or two axes, and the gradients of their weights, by Winograd's tiles (floor 3).
 
 The heads of the two kernels describe the transforms and the schedules.
 """
 
 from __future__ import annotations
 
-from math import log2
-
-import numpy as np
+from dataclasses import replace
+from itertools import product
+from math import inf, prod
 
 from .. import _kernels
+from .._geometry import Axis
+from .._kernels.ready import empty
 from ._base import not_dense
 
 name = "winograd"
@@ -25,31 +27,78 @@ KEEP = 5500000  # bytes of products that are kept from block to block
 LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time, as in the kernels
 
 
+# Taps of a line -> its points, by choice (the table of `_kernels/_points.pxd`); points + 1 - taps outputs.
+POINTS = {1: (1,), 2: (4, 6), 3: (4, 6), 4: (6,), 5: (6,)}
+NONE = Axis(1, 1, 1)
+LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with so many points
+AGAIN = 11.5  # products that take as long as a block's reading of a vector of weights again
+# Cycles of each of `_parts`: one core of an Emerald Rapids server, fitted to the 200 lines that
+# `python benchmarks/crossover.py --lines --points` prints of this solver (a spread of 12 %).
+COSTS = 0.66, 13, 0.49, 0.05, 0.33
+
+
 def refuse(nest, kind):
     reason = not_dense(nest, kind)
     if reason:
         return reason
-    if len(nest.windows) < 2:
-        return f"{len(nest.windows)} axes with taps (3x3 are needed)"
-    last = [v.axis for v in nest.windows[-2:]]
-    for a in last:
-        if a.stride != 1 or a.dilation != 1:
+    axes = _plane(_arranged(nest))
+    said = _unfit(axes)
+    return said if said and _unfit([a.swap_wy() for a in axes]) else None
+
+
+def _arranged(nest):
+    """The nest with a middle window of one tap before one of several, so that the last two have what there is.
+
+    A view may keep apart what is one window of a contiguous array: 3x1x1 taps are 3x1 in the model.
+    """
+    if len(nest.windows) < 3:
+        return nest
+    a, b, d = nest.windows
+    swapped = replace(nest, windows=(b, a, d))
+    if b.axis.taps == 1 < a.axis.taps and not _unfit(_plane(swapped)):
+        return swapped
+    if b.axis.out == 1 < a.axis.out and not _unfit([v.swap_wy() for v in _plane(swapped)]):
+        return swapped
+    return nest
+
+
+def _plane(nest):
+    """The last two axes."""
+    return [NONE] * (2 - len(nest.windows)) + [v.axis for v in nest.windows[-2:]]
+
+
+def _unfit(axes):
+    """Why a layer with these last two axes is refused."""
+    for a in axes:
+        if a.stride != 1 or (a.dilation != 1 and a.taps > 1):
             return f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only 1)"
-    if _is_gradient(nest):
-        return None
-    for a in last:
-        if a.taps != 3:
-            return f"{a.taps} taps along one of the last two axes (only 3, or 3 outputs along both)"
+        if a.taps not in POINTS:
+            return f"{a.taps} taps along one of the last two axes (only 2 to 5, or so many outputs along both)"
+    if all(a.taps == 1 for a in axes):
+        return "a single tap along the last two axes (2 to 5 are needed)"
     return None
+
+
+def _is_gradient(nest) -> bool:
+    """Whether only the outputs are few, as those of a weight gradient."""
+    return _unfit(_plane(nest)) is not None
+
+
+def _variants(axes):
+    """Points along both axes of a layer."""
+    return [pair for pair in product(*(POINTS[a.taps] for a in axes)) if pair != (1, 1)]
 
 
 # ---- layers
 
-def _tiles(nest):
-    """Tiles of a group."""
-    b, d = (-(-v.axis.out // 4) for v in nest.windows[-2:])
-    outer = nest.windows[0].axis.out if len(nest.windows) > 2 else 1
-    return nest.n * outer * b * d
+def _tiles(axes, points):
+    """Tiles of a plane with these outputs."""
+    return prod(-(-a.out // (p + 1 - a.taps)) for a, p in zip(axes, points, strict=True))
+
+
+def _lines(down, across):
+    """Cost of a tile's transform: (how many lines, points of each) down the columns and along the rows."""
+    return sum(n * LINE[p] for n, p in (down, across))
 
 
 def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: int) -> float:
@@ -63,51 +112,51 @@ def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: 
     return values * loose
 
 
-def _cycles(nest, kind) -> float:
-    """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
-    of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
-
-    One core of a Zen 3 server (`python benchmarks/crossover.py --lines`), where a unit is about half a cycle.
-    """
+def _parts(nest, kind, points):
+    """What a layer consists of, on vectors: products, sums of a slice (and their way back to y), lines of tiles of x,
+    cycles that carry x into strips, lines of weights."""
     kernel = _kernels.load("winograd", kind)
-    lanes, rows = kernel.LANES, kernel.ROWS
-    tiles, planes = _tiles(nest), nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
-    u, v = -(-nest.m // lanes), -(-nest.c // lanes)
-    last = nest.windows[-1]
-    groups = -(-tiles // rows)
-    adjoin = sorted(abs(w.ws) for w in nest.windows[-2:]) == [1, 3] or 1 in nest.w[1:]
-    work = groups * rows * 36.0 * (u if u > 1 else 3) * nest.c * planes
-    around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
-    x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
-    y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
-    w_cost = nest.c * planes * u * (350.0 if adjoin else 500.0)
-    return (work + around + x_cost + y_cost + w_cost) * nest.g
+    lanes, axes = kernel.LANES, _plane(nest)
+    planes, outer = (nest.windows[0].axis.taps, nest.windows[0].axis.out) if len(nest.windows) > 2 else (1, 1)
+    tiles, last = nest.n * outer * _tiles(axes, points), nest.windows[-1]
+    (p, q), outs = points, [n + 1 - a.taps for n, a in zip(points, axes, strict=True)]
+    u, v, depth = -(-nest.m // lanes), -(-nest.c // lanes), nest.c * planes
+    least, most = kernel.BLOCK
+    room = tiles if tiles < nest.m else kernel.BYTES // max((8 if kind == "f64" else 4) * p * q * (depth + lanes), 1)
+    block = max(min(max(room, least), most, tiles), 1)
+    sums = p * q * u * max(tiles, kernel.ROWS // 2)
+    return (sums * depth * (1 if u > 1 else 3) * (1 + AGAIN / block), sums * -(-depth // kernel.SLICE),
+            tiles * planes * v * _lines((outs[1], p), (p, q)),
+            tiles * planes * _moved(nest.x[2], last.xs, nest.c, lanes, (p + outs[0]) / 2 * (q + outs[1]) / 2),
+            depth * u * (1 if 1 in nest.w[1:] or abs(last.ws) == 1 else 1.4) * _lines((axes[1].taps, p), (p, q)))
+
+
+def _cycles(nest, kind, points) -> float:
+    return nest.g * sum(n * cost for n, cost in zip(_parts(nest, kind, points), COSTS, strict=True))
+
+
+def _choice(nest, kind):
+    """The points along the last two axes that cost least."""
+    return min(_variants(_plane(nest)), key=lambda points: _cycles(nest, kind, points))
 
 
 # ---- weight gradients
 
-def _is_gradient(nest) -> bool:
-    """Whether the outputs are 3x3, as those of a weight gradient."""
-    last = [v.axis for v in nest.windows[-2:]]
-    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
-
-
-def _layer_of(nest):
+def _layer_of(nest, points):
     """(rows, columns, tiles) of the products: taps k0 and channels of x, channels of dy, pieces of dy."""
     outer = nest.windows[0].axis if len(nest.windows) > 2 else None
-    tiles = nest.c * (outer.taps if outer else 1)
-    for v in nest.windows[-2:]:
-        tiles *= -(-v.axis.taps // 4)
+    tiles = nest.c * (outer.taps if outer else 1) * _tiles([a.swap_wy() for a in _plane(nest)], points)
     return nest.n * (outer.out if outer else 1), nest.m, tiles
 
 
-def _cut(nest, kind):
+def _cut(nest, kind, points):
     """(parts, block) of the tiles: the order of the sums; the head of the kernel says what becomes of them."""
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
-    rows, m, tiles = _layer_of(nest)
+    rows, m, tiles = _layer_of(nest, points)
     columns = -(-m // lanes) * lanes
-    products, each = 36 * size * rows * columns, 36 * size * (rows + columns)
-    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1)), ROOM
+    q, taps = prod(points), prod(a.out for a in _plane(nest))
+    products, each = q * size * rows * columns, q * size * (rows + columns)
+    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(taps * size * nest.g * rows * columns, 1)), ROOM
     if products > KEEP:
         parts, room = 0, LIMIT // 2
     elif products > OWN or parts < 2:
@@ -118,84 +167,98 @@ def _cut(nest, kind):
     return parts, max(1, -(-tiles // max(-(-tiles * each // room), 1)))
 
 
-def _gradient_cycles(nest, kind) -> float:
-    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
-    tile of a vector of x, 410 of dy, 480 for the taps of a row and a vector (720 where they do not adjoin), 0.8 for a
-    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
+def _gradient_cycles(nest, kind, points) -> float:
+    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), LINE to transform a
+    line of vectors (0.6 of it for x, where columns serve two tiles; 1.5 for taps that do not adjoin), 0.8 for a sum
+    that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
     """
     kernel = _kernels.load("winograd_grad", kind)
-    lanes, mr = kernel.LANES, kernel.ROWS
-    rows, m, tiles = _layer_of(nest)
+    lanes, mr, axes = kernel.LANES, kernel.ROWS, [a.swap_wy() for a in _plane(nest)]
+    rows, m, tiles = _layer_of(nest, points)
+    (p, q), outs = points, [n + 1 - a.taps for n, a in zip(points, axes, strict=True)]
     u, v = -(-m // lanes), -(-nest.n // lanes)
     last, planes = nest.windows[-1], rows // max(nest.n, 1)
-    parts, block = _cut(nest, kind)
+    parts, block = _cut(nest, kind, points)
     blocks = -(-tiles // block)
-    adjoin = sorted(abs(w.ys) for w in nest.windows[-2:]) == [1, 3] or nest.y[2] == 1
-    work = 36.0 * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
-    x_cost = tiles * planes * (280.0 * v + 0.25 * _moved(nest.x[0], last.xs, nest.n, lanes, 26))
-    dy_cost = tiles * (410.0 * u + 0.5 * _moved(nest.w[1], last.ws, m, lanes, 16))
-    y_cost = rows * u * ((480.0 if adjoin else 720.0) * (parts or blocks) + 29.0 * blocks)
+    adjoin = abs(last.ys) == 1 or nest.y[2] == 1
+    work = p * q * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
+    x_cost = tiles * planes * (0.6 * v * _lines((outs[1], p), (p, q)) + 0.25 * _moved(
+        nest.x[0], last.xs, nest.n, lanes, (p + outs[0]) / 2 * (q + outs[1]) / 2))
+    dy_cost = tiles * (u * _lines((outs[1], p), (p, q)) + 0.5 * _moved(nest.w[1], last.ws, m, lanes, prod(outs)))
+    y_cost = rows * u * ((1 if adjoin else 1.5) * (parts or blocks) * _lines((q, p), (axes[0].taps, q))
+                         + 0.8 * p * q * blocks)
     return (work + x_cost + dy_cost + y_cost) * nest.g
+
+
+def _gradient_choice(nest, kind):
+    return min(_variants([a.swap_wy() for a in _plane(nest)]), key=lambda points: _gradient_cycles(nest, kind, points))
 
 
 def _gradient_scratch(nest, kind, threads):
     """V and D of a block, the products of a task, and the taps of the parts."""
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
-    rows, m, _ = _layer_of(nest)
-    columns = -(-m // lanes) * lanes
-    parts, block = _cut(nest, kind)
-    block *= 36 * size * (rows + columns + 2 * lanes)
+    points = _gradient_choice(nest, kind)
+    rows, m, _ = _layer_of(nest, points)
+    columns, q, taps = -(-m // lanes) * lanes, prod(points), prod(a.out for a in _plane(nest))
+    parts, block = _cut(nest, kind, points)
+    block *= q * size * (rows + columns + 2 * lanes)
     if parts > 1:
-        return threads * (block + 36 * size * rows * columns) + parts * 9 * size * nest.g * rows * columns
-    task = 36 * size * (rows * columns if parts else threads * 64 * 6 * lanes)
+        return threads * (block + q * size * rows * columns) + parts * taps * size * nest.g * rows * columns
+    task = q * size * (rows * columns if parts else threads * 64 * 6 * lanes)
     return block + task + threads * 1600 * size * lanes
 
 
 # ---- what is asked of a solver
 
 def seconds(nest, kind, threads):
-    """Cycles at 3.5 GHz, 5 us for the scratch and the regions.
-
-    AVX-512 cores take 0.55 of the cycles of `_cycles` with 8 channels and 1.1 with 512, 0.7 with fewer: an Emerald
-    Rapids server, `benchmarks/crossover.py`.
-    """
+    """Cycles at 3.5 GHz, 3 us (weight gradients 5 us) for the scratch and the regions."""
+    if refuse(nest, kind):  # the model of a view that is not refused
+        return inf
+    nest = _arranged(nest)
     if _is_gradient(nest):
-        return 5e-6 + _gradient_cycles(nest, kind) / 3.5e9 / threads
-    share = 0.7 if nest.c < 8 else 0.55 + 0.1 * log2(min(nest.c, 512) / 8)
-    return 5e-6 + share * _cycles(nest, kind) / 3.5e9 / threads
+        return 5e-6 + _gradient_cycles(nest, kind, _gradient_choice(nest, kind)) / 3.5e9 / threads
+    return 3e-6 + _cycles(nest, kind, _choice(nest, kind)) / 3.5e9 / threads
 
 
 def scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
+    nest = _arranged(nest)
     if _is_gradient(nest):
         return _gradient_scratch(nest, kind, threads)
     kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
-    depth, width = nest.c * planes, 3 * kernel.LANES
-    weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
-    block = 36 * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
+    depth, width, q = nest.c * planes, 3 * kernel.LANES, prod(_choice(nest, kind))
+    weights = q * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
+    block = q * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
     return min(weights, LIMIT) + threads * block
 
 
 def way(nest, model, kind, bound):
-    """How the sums of a weight gradient are cut."""
-    return _cut(model, kind) if _is_gradient(nest) else None
+    """(kernel, nest, what else it is given): the tiles, and how the sums of a weight gradient are cut."""
+    nest, model = _arranged(nest), _arranged(model)
+    if _plane(nest) != _plane(model):
+        model = nest
+    if _is_gradient(nest):
+        points = _gradient_choice(model, kind)
+        return "winograd_grad", nest.pack(), (*_cut(model, kind, points), *points)
+    return "winograd", nest.pack(), _choice(model, kind)
 
 
 def prepare(nest, call, w):
     """The transformed weights, or None where w is the y of a layer."""
-    if call.way:
+    name, packed_nest, options = call.way
+    if name == "winograd_grad":
         return None
-    kernel = _kernels.load("winograd", call.kind)
-    packed = np.empty(kernel.packed_size(call.packed), call.dtype)
-    kernel.pack(w, packed, call.packed, call.threads)
+    kernel = _kernels.load(name, call.kind)
+    packed = empty((kernel.packed_size(packed_nest, *options),), call.dtype, False)
+    kernel.pack(w, packed, packed_nest, *options, call.threads)
     return packed
 
 
 def ready(nest, call):
-    if call.way:
-        return _kernels.load("winograd_grad", call.kind).run, None, call.packed, nest.first, call.cval, *call.way
-    return _kernels.load("winograd", call.kind).run, None, call.packed, nest.first, call.cval, call.weights
+    name, packed_nest, options = call.way
+    weights = () if name == "winograd_grad" else (call.weights,)
+    return _kernels.load(name, call.kind).run, None, packed_nest, nest.first, call.cval, *weights, *options
 
 
 def run(nest, call, x, w, y):

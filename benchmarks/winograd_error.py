@@ -5,9 +5,11 @@
 For each number of channels the largest |y - exact| over (L + 2) * eps * max|x| * (largest sum of |w| over one output
 channel), L = 9 channels, and beside it that of a direct sum, and both over the largest |exact|; exact is a sum in long
 double. Numbers of several kinds: normal, of one sign, of very different sizes, a large alternating field,
-signs only, and weights with a single tap. Then the same of the weight gradient, where dy has the place of w, for
-several sizes of a square dy of one image, L = its pixels.
+signs only, and weights with a single tap. Then the same of one channel and other taps than 3 x 3, and of the weight
+gradient, where dy has the place of w, for several sizes of a square dy of one image, L = its pixels.
 """
+
+from math import prod
 
 import numpy as np
 
@@ -16,21 +18,22 @@ import convx
 KINDS = ("normal", "positive", "uneven", "alternating", "signs", "one tap")
 CHANNELS = (1, 2, 4, 16, 64, 128, 256, 512)
 PIXELS = (2, 3, 4, 5, 8, 16, 32, 64)
+TAPS = ((2, 2), (4, 4), (5, 5), (1, 3), (1, 5), (2, 5), (3, 4))
 
 
-def inputs(kind, c, rng, size=16, taps=3):
-    """x (1, c, *) and w (8, c, taps, taps) for outputs of size x size."""
-    x, w = rng.standard_normal((1, c, *(size + taps - 1,) * 2)), rng.standard_normal((8, c, taps, taps))
+def inputs(kind, c, rng, size=16, taps=(3, 3)):
+    """x (1, c, *) and w (8, c, *taps) for outputs of size x size."""
+    x, w = rng.standard_normal((1, c, *(size + t - 1 for t in taps))), rng.standard_normal((8, c, *taps))
     if kind == "positive":
         x, w = abs(x), abs(w)
     elif kind == "uneven":
         x, w = x * 10.0 ** rng.integers(-4, 5, x.shape), w * 10.0 ** rng.integers(-4, 5, w.shape)
     elif kind == "alternating":
-        x = 1e4 * (-1.0) ** np.add.outer(*(np.arange(x.shape[2]),) * 2) + x
+        x = 1e4 * (-1.0) ** np.add.outer(*map(np.arange, x.shape[2:])) + x
     elif kind == "signs":
         x, w = np.sign(x), np.sign(w)
     elif kind == "one tap":  # the worst there is: the bound has nothing but this tap, the transform spreads it
-        keep = np.arange(taps * taps).reshape(taps, taps) == rng.integers(taps * taps, size=(8, c, 1, 1))
+        keep = np.arange(prod(taps)).reshape(taps) == rng.integers(prod(taps), size=(8, c, 1, 1))
         x, w = np.sign(x) * (1 - rng.random(x.shape) ** 9), w * keep
     return x, w
 
@@ -41,9 +44,15 @@ def layer(kind, c, rng, dtype):
     return lambda name: convx.conv2d(x, w, algorithm=name), exact(x, w), bound(x, w)
 
 
+def other(kind, taps, rng, dtype):
+    """The same of a layer with one channel and other taps."""
+    x, w = (a.astype(dtype) for a in inputs(kind, 1, rng, taps=taps))
+    return lambda name: convx.conv2d(x, w, algorithm=name), exact(x, w), bound(x, w)
+
+
 def gradient(kind, size, rng, dtype):
     """The same of the weight gradient: the layer whose taps are the pixels of dy."""
-    x, dy = (a.astype(dtype) for a in inputs(kind, 1, rng, 3, size))
+    x, dy = (a.astype(dtype) for a in inputs(kind, 1, rng, 3, (size, size)))
     call = lambda name: convx.conv_grad_weight(x, dy.transpose(1, 0, 2, 3), (8, 1, 3, 3), algorithm=name)  # noqa: E731
     return lambda name: call(name).transpose(1, 0, 2, 3), exact(x, dy), bound(x, dy)
 
@@ -55,12 +64,11 @@ def bound(x, w):
 def exact(x, w):
     """The sum in extended precision."""
     x, w = x.astype(np.longdouble), w.astype(np.longdouble)
-    taps = w.shape[2]
-    size = x.shape[2] - taps + 1
-    y = np.zeros((1, w.shape[0], size, size), np.longdouble)
-    for i in range(taps):
-        for j in range(taps):
-            y += np.tensordot(w[:, :, i, j], x[0, :, i:i + size, j:j + size], 1)[None]
+    taps = w.shape[2:]
+    rows, columns = (s - t + 1 for s, t in zip(x.shape[2:], taps, strict=True))
+    y = np.zeros((1, w.shape[0], rows, columns), np.longdouble)
+    for i, j in np.ndindex(taps):
+        y += np.tensordot(w[:, :, i, j], x[0, :, i:i + rows, j:j + columns], 1)[None]
     return y
 
 
@@ -72,20 +80,21 @@ def measure(title, make, counts):
         for kind in KINDS:
             for count in counts:
                 units, sizes = {"winograd": 0.0, "direct": 0.0}, {"winograd": 0.0, "direct": 0.0}
-                for _ in range(max(3, 256 // count)):
+                for _ in range(max(3, 256 // (count if isinstance(count, int) else 1))):
                     call, aim, allowed = make(kind, count, rng, dtype)
                     for name in units:
                         off = abs(call(name) - aim).max()
                         units[name] = max(units[name], float(off / allowed))
                         sizes[name] = max(sizes[name], float(off / abs(aim).max()))
                 worst[dtype, count] = max(worst.get((dtype, count), 0.0), units["winograd"])
-                print(f"{dtype:<6}{kind:<13}{count:>8}   {units['winograd']:9.4f}{units['direct']:9.4f}"
+                print(f"{dtype:<6}{kind:<13}{count!s:>8}   {units['winograd']:9.4f}{units['direct']:9.4f}"
                       f"  {'':>9}   {sizes['winograd']:9.1e}{sizes['direct']:9.1e}")
     print("largest factor:", {f"{d} {c}": round(f, 3) for (d, c), f in worst.items()})
 
 
 def main():
     measure("layers, by channels", layer, CHANNELS)
+    measure("one channel, by taps", other, TAPS)
     measure("weight gradients, by the size of dy", gradient, PIXELS)
 
 

@@ -12,7 +12,7 @@ from convx import _costs, _kernels
 
 pytestmark = pytest.mark.once
 
-X, W = np.ones((1, 16, 20, 20), np.float32), np.ones((16, 16, 5, 5), np.float32)
+X, W = np.ones((1, 16, 20, 20), np.float32), np.ones((16, 16, 6, 6), np.float32)
 
 
 @pytest.fixture

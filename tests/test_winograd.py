@@ -9,9 +9,10 @@ import problems
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 import convx
-from convx import _kernels
+from convx import _kernels, _plan
 from convx._geometry import parse
 from convx._plan import schedule
 from convx._solvers import winograd
@@ -49,8 +50,9 @@ def bound(x, w):
 
 # ---- what it takes
 
-@pytest.mark.parametrize("line", ["i9 k3 o7", "i9x9 k3x5 o7x5", "i9x9 k5x3 o5x7", "i9x9 k3x3 o4x4 s2",
-                                  "i9x9 k3x3 o3x3 s2 d3", "i9x9 k3x3 o9x9 d2 p2 edge", "i9x9 k1x3 o9x7"])
+@pytest.mark.parametrize("line", ["i19 k1 o19", "i19x19 k3x6 o17x14", "i19x19 k7x3 o13x17", "i19x19 k3x3 o9x9 s2",
+                                  "i19x19 k3x3 o7x7 s2 d3", "i19x19 k3x3 o19x19 d2 p2 edge", "i19x19 k1x1 o19x19",
+                                  "i19x9x9 k3x6x1 o17x4x9"])
 def test_refused(line):
     geometry = parse("n2 g1 c2 m2 " + line)
     x, w, _ = problems.arrays(geometry, "f4")
@@ -61,7 +63,11 @@ def test_refused(line):
 
 
 @pytest.mark.parametrize("line", ["i9x9 k3x3 o7x7", "i9x9 k3x3 o7x7 d-1 p-2", "i5x9x9 k2x3x3 o2x7x7 s2x1x1",
-                                  "i5x9x9 k2x3x3 o5x11x11 d2x1x1 p1x2x2"])
+                                  "i5x9x9 k2x3x3 o5x11x11 d2x1x1 p1x2x2", "i70 k3 o68", "i19 k2 o20 p1",
+                                  "i70 k5 o66 d-1 p-4", "i9x9 k1x3 o9x7", "i9x19 k4x1 o6x19", "i9x9 k4x1 o6x9",
+                                  "i9x9x19 k3x3x1 o7x7x19",
+                                  "i9x17x9 k3x1x3 o7x17x7", "i9x17x19 k3x1x1 o9x17x19 p1x0x0", "i9x9 k5x2 o5x8",
+                                  "i11x12 k4x5 o8x8"])
 def test_accepted(line):
     for lead in ("n2 g1 c5 m6 ", "n1 g3 c2 m3 "):
         geometry = parse(lead + line)
@@ -198,6 +204,91 @@ def test_error_by_norms_on_hostile_numbers(dtype, c, m, seed, power, kind):
         w *= (10.0 ** rng.uniform(-power / 2, power / 2, w.shape)).astype(dtype)
     y = by_tiles(x, w, padding=1)
     problems.assert_close(y, exact(x, w, 1), np.full(y.shape, bound(x, w)))
+
+
+# ---- the table of tiles
+
+TABLE = [(points, taps) for taps, choice in winograd.POINTS.items() for points in choice]
+
+
+def with_tiles(monkeypatch, points):
+    for choice in ("_choice", "_gradient_choice"):
+        monkeypatch.setattr(winograd, choice, lambda nest, kind: points)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("down", TABLE)
+@pytest.mark.parametrize("across", TABLE)
+def test_every_tile_of_the_table(dtype, down, across, monkeypatch):
+    points, taps = zip(down, across, strict=True)
+    if points == (1, 1):
+        return
+    with_tiles(monkeypatch, points)
+    x, w, bias = layer(2, 9, 19, (13, 31), dtype, sum(points) + sum(taps), taps)
+    rows, columns = (s + 2 - t + 1 for s, t in zip(x.shape[2:], taps, strict=True))
+    plan = _plan.Plan(convx.plan("conv", x, w, padding=1, algorithm="winograd").problem)
+    y = plan(x, w, bias, workers=1)
+    wide = np.pad(x.astype(np.longdouble), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    aim, size = np.zeros(y.shape, np.longdouble), np.abs(x).max() * np.abs(w).sum((1, 2, 3)).max() + np.abs(bias).max()
+    dy = np.random.default_rng(5).standard_normal(y.shape).astype(dtype)
+    dw = np.zeros(w.shape, np.longdouble)
+    for i, j in np.ndindex(*taps):
+        part = wide[:, :, i:i + rows, j:j + columns]
+        aim += np.einsum("mc,nchw->nmhw", w[:, :, i, j].astype(np.longdouble), part)
+        dw[:, :, i, j] = np.tensordot(dy.astype(np.longdouble), part, ((0, 2, 3), (0, 2, 3)))
+    allowed = winograd.error_factor * (w[0].size + 3) * np.finfo(dtype).eps * size
+    problems.assert_close(y, aim + bias.reshape(-1, 1, 1), np.full(y.shape, allowed))
+    assert np.array_equal(plan(x, w, bias, workers=3), y)
+    assert np.array_equal(plan.bind(w, bias)(x), y)
+    problem = convx.plan("conv_grad_weight", x, dy, w_shape=w.shape, padding=1, algorithm="winograd").problem
+    problems.assert_close(_plan.Plan(problem)(x, dy, workers=2), dw, np.full(w.shape, gradient_bound(x, dy)))
+
+
+def test_the_tile_is_chosen_by_what_a_call_reads():
+    """Small pictures of many channels take small tiles: their transformed weights are fewer."""
+    def points(c, size, taps=(3, 3)):
+        x, w = np.empty((1, c, *size), "f4"), np.empty((c, c, *taps), "f4")
+        (step,) = schedule(convx.plan("conv", x, w, padding="same").problem, x, w, np.empty(x.shape, "f4")).steps
+        return winograd.way(step.nest, step.model, "f32", False)[1][0][2]
+
+    assert points(64, (56, 56)) == (6, 6)
+    assert np.prod(points(512, (14, 14))) < 36
+    assert points(64, (4000,), (3,)) == (1, 6)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size,taps", [((70,), (3,)), ((70,), (5,)), ((6, 7, 20), (3, 1, 1)), ((6, 7, 20), (1, 1, 3)),
+                                       ((6, 7, 20), (3, 1, 4)), ((6, 7, 20), (3, 3, 1)), ((6, 7, 20), (2, 5, 3))])
+def test_bits_of_lines_and_volumes_do_not_depend_on_how_the_arrays_lie(dtype, size, taps):
+    x, w, bias = layer(3, 11, 18, size, dtype, taps=taps)
+    plain = by_tiles(x, w, bias, padding=1)
+    around = [(0, 0), (0, 0)] + [(1, 1)] * len(size)
+    padded = np.pad(x.astype(np.longdouble), around)
+    aim = np.einsum("nc...k,mck->nm...", sliding_window_view(padded, taps, tuple(range(2, padded.ndim))).reshape(
+        3, 11, *plain.shape[2:], -1), w.astype(np.longdouble).reshape(18, 11, -1)) + bias.reshape(-1, *[1] * len(size))
+    allowed = winograd.error_factor * (w[0].size + 3) * np.finfo(dtype).eps * (
+        np.abs(x).max() * np.abs(w).sum(tuple(range(1, w.ndim))).max() + np.abs(bias).max())
+    problems.assert_close(plain, aim, np.full(plain.shape, allowed))
+    wide = np.full(tuple(2 * s for s in x.shape), np.nan, dtype)
+    every = (slice(None, None, 2),) * x.ndim
+    wide[every] = x
+    out = np.full(tuple(2 * s for s in plain.shape), np.nan, dtype)[every]
+    for a in (x, wide[every], np.flip(np.flip(x).copy())):
+        assert np.array_equal(by_tiles(a, w, bias, padding=1, workers=2), plain)
+        assert np.array_equal(by_tiles(a, w, bias, padding=1, workers=3, out=out), plain)
+    assert np.array_equal(by_tiles(x[1:], w, bias, padding=1), plain[1:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_sample_reaches_only_its_windows(value):
+    for taps in (3, 5):
+        clean, w, bias = layer(1, 9, 11, (40,), "f4", taps=(taps,))
+        for at in range(40):
+            x = clean.copy()
+            x[0, 3, at] = value
+            hit = np.zeros(40, bool)
+            hit[max(at - taps // 2, 0):at + taps // 2 + 1] = True
+            assert (~np.isfinite(by_tiles(x, w, bias, padding=taps // 2)) == hit).all()
 
 
 # ---- bits
@@ -406,8 +497,7 @@ def cut_of(x, dy):
     problem = convx.plan("conv_grad_weight", x, dy, w_shape=(dy.shape[1], x.shape[1], *(3,) * (x.ndim - 2)),
                          padding=1).problem
     (step,) = schedule(problem, x, dy, np.empty(problem.y_shape, x.dtype)).steps
-    (_, _, cut), = winograd.way(step.nest, step.model, "f32", False)
-    return cut
+    return winograd.way(step.nest, step.model, "f32", False)[1][0][2][:2]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -515,7 +605,7 @@ def test_layers_with_three_by_three_outputs(n, c, m, taps, parts):
     """So many images that their transforms or products are not all there at a time."""
     x, w, bias = layer(n, c, m, (taps[0] + 2, taps[1] + 2), "f4", taps=taps)
     step = schedule(convx.plan("conv", x, w).problem, x, w, np.empty((n, m, 3, 3), "f4")).steps[0]
-    assert winograd.way(step.nest, step.model, "f32", False)[0][2][0] == parts
+    assert winograd.way(step.nest, step.model, "f32", False)[1][0][2][0] == parts
     y = by_tiles(x, w, bias, workers=1)
     for at in (0, 1, n - 1):
         windows = [x[at, :, i:i + taps[0], j:j + taps[1]].astype(float) for i, j in np.ndindex(3, 3)]
@@ -526,7 +616,8 @@ def test_layers_with_three_by_three_outputs(n, c, m, taps, parts):
     assert np.array_equal(convx.plan("conv", x, w, algorithm="winograd").bind(w, bias)(x), y)
 
 
-@pytest.mark.parametrize("line", ["i9 k7 o3", "i20x9 k7x7 o3x3 s3 d2", "i20x9 k7x7 o3x3 d2", "i9x9 k7x5 o3x5"])
+@pytest.mark.parametrize("line", ["i9x9 k7x7 o3x3 s2 d3", "i20x9 k7x7 o3x3 s3 d2", "i20x9 k7x7 o3x3 d2",
+                                  "i19x9 k7x4 o13x6", "i19 k7 o13"])
 def test_refused_gradients(line):
     geometry = parse("n2 g1 c2 m2 " + line + (" p0" if line != "i9x9 k7x7 o3x3 s2" else " p2"))
     x, w, _ = problems.arrays(geometry, "f4")

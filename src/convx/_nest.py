@@ -262,16 +262,16 @@ def undilated(nest: Nest) -> list[Nest]:
 
     Lattices of one form are a loop of one nest: a batch where there is none, else a window. For shared weights.
     """
-    found = []
-    for rows, columns in product(*map(_lattices, nest.windows[-2:])):
-        part = nest.shifted(rows[2] + columns[2], 0, rows[3] + columns[3], nest.first)
-        windows = [*nest.windows[:-2], rows[0], columns[0]]
-        for loop in sorted((columns[1], rows[1]), key=lambda v: -v.axis.out):
+    found, outer = [], nest.windows[:-2]
+    for forms in product(*map(_lattices, nest.windows[-2:])):
+        part = nest.shifted(sum(form[2] for form in forms), 0, sum(form[3] for form in forms), nest.first)
+        loops = []
+        for loop in sorted((form[1] for form in reversed(forms)), key=lambda v: -v.axis.out):
             if loop.axis.out > 1 and part.n == 1:
                 part = replace(part, n=loop.axis.out, x=(loop.xs, *part.x[1:]), y=(loop.ys, *part.y[1:]))
             elif loop.axis.out > 1:
-                windows.insert(len(nest.windows) - 2, loop)
-        found.append(replace(part, windows=tuple(windows)))
+                loops.append(loop)
+        found.append(replace(part, windows=(*outer, *loops, *(form[0] for form in forms))))
     return found
 
 

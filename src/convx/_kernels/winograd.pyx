@@ -19,26 +19,39 @@ from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_copy, v_transpose, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
-from _pack cimport NV, panels, panel_start
-from _winograd cimport (Q, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines, weight_line,
-                        output_line, transform_tiles, order_taps, gather, products, aligned)
+from _pack cimport NV, panels
+from _points cimport Line, line_of, evaluate_lines, combine_lines
+from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
+                        transform_tiles, order_taps, gather, products, aligned)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
     LEAST = 16      # tiles of a block at least, or U is read too often;
     MOST = 256      # and at most, or products fill too much memory
+    PRODUCTS = 819200  # bytes of products of some panels with all tiles, where slices are added to them
 
-LANES, ROWS, SLICE = V, MR, KC
+LANES, ROWS, SLICE, BYTES, BLOCK = V, MR, KC, ROOM, (LEAST, MOST)
 
 
 cdef void transform_input(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number,
                           real* strip, real* to) noexcept nogil:
     """V of `count` tiles in a slice."""
-    transform_tiles(job, g, tile, count, number, strip, to, 2)
+    transform_tiles(job, g, tile, count, number, strip, to, True)
 
 
 # ---- weights
+
+cdef inline Py_ssize_t panel_count(Py_ssize_t m) noexcept nogil:
+    """Panels of m output channels: an even number, so that halves of them are halves of the channels."""
+    cdef Py_ssize_t count = panels(m)
+    return count + (count & 1 if count > 4 else 0)
+
+
+cdef inline Py_ssize_t panel_start(Py_ssize_t m, Py_ssize_t panel) noexcept nogil:
+    """First channel of a panel, a multiple of V; of panel number panel_count(m): the rounded-up m."""
+    return panel*((m + V - 1) // V) // panel_count(m)*V
+
 
 cdef inline Py_ssize_t panel_width(const Job* job, Py_ssize_t panel) noexcept nogil:
     return panel_start(job.nest.m, panel + 1) - panel_start(job.nest.m, panel)
@@ -50,18 +63,20 @@ cdef inline Py_ssize_t u_plane(const Job* job, Py_ssize_t width) noexcept nogil:
 
 
 cdef inline Py_ssize_t u_start(const Job* job, Py_ssize_t g, Py_ssize_t panel) noexcept nogil:
-    """Where U of a panel starts among all; U is (group, panel, slice, 36, product, lane)."""
-    cdef Py_ssize_t each = Q*job.slices*u_plane(job, NV*V)
-    return (g*panels(job.nest.m) + panel)*each
+    """Where U of a panel starts among all; U is (group, panel, slice, point, product, lane)."""
+    cdef Py_ssize_t each = job.q*job.slices*u_plane(job, NV*V)
+    return (g*panel_count(job.nest.m) + panel)*each
 
 
 cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_ssize_t number, real* taps,
                             real* to) noexcept nogil:
-    """U of a panel in a slice: (36, product, lane)."""
+    """U of a panel in a slice: (point, product, lane)."""
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t width = panel_width(job, panel), plane = u_plane(job, width), m0 = panel_start(nest.m, panel)
-    cdef Py_ssize_t v, k0, c, i, j, channels
-    cdef real middle[18*V]
+    cdef const Line* down = &job.line[0]
+    cdef const Line* across = &job.line[1]
+    cdef Py_ssize_t v, k0, c, j, channels
+    cdef real middle[MOST_Q*V]
     cdef const real* w
     cdef real* line
     cdef Slice part
@@ -73,69 +88,76 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
         for k0 in range(part.k0, part.k1):
             c = part.c0
             while c < part.c1:
-                channels = min(<Py_ssize_t>CHUNK, part.c1 - c)
+                channels = min(job.chunk, part.c1 - c)
                 w = job.w + g*nest.wg + (m0 + v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
                 gather(nest, &order, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps)
                 for j in range(channels):
-                    for i in range(3):
-                        weight_line(taps + (9*j + order.first + i*order.s2)*V, order.s1*V, middle + i*V, 3*V)
-                    for i in range(6):
-                        weight_line(middle + 3*i*V, V, line + 6*i*plane, plane)
+                    evaluate_lines(down.points, down.taps, taps + (order.taps*j + order.first)*V, order.s1*V, order.s2*V,
+                                   middle, across.taps*V, V, across.taps, True)
+                    evaluate_lines(across.points, across.taps, middle, V, across.taps*V, line, plane,
+                                   across.points*plane, down.points, True)
                     line += width
-                c += CHUNK
+                c += channels
 
 
 # ---- products
 
-cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u, Py_ssize_t width,
-                   real* p, Py_ssize_t p_plane, bint add) noexcept nogil:
-    """The 36 products of a block with a panel in a slice."""
-    cdef Py_ssize_t plane = u_plane(job, width)
-    cdef int q
-    for q in range(Q):
-        products(kc, v, job.row, count, u, 0, width, p, add, False)
-        v += job.plane
-        u += plane
-        p += p_plane
+cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u, Py_ssize_t panel,
+                   Py_ssize_t number, Py_ssize_t u_step, real* p, Py_ssize_t p_plane, bint add) noexcept nogil:
+    """The products of a block with some panels in a slice, point by point: a plane of V stays in L1 for all panels.
+
+    u_step: from a panel's U to the next one's; the products of a panel follow those of the one before.
+    """
+    cdef Py_ssize_t q, i, width, plane, ahead
+    for q in range(job.q):
+        for i in range(number):
+            width = panel_width(job, panel + i)
+            plane = u_plane(job, width)
+            ahead = u_step + q*(u_plane(job, panel_width(job, panel + i + 1)) - plane)
+            if i == number - 1:
+                ahead = (q + 1)*u_plane(job, panel_width(job, panel)) - i*u_step - q*plane
+            products(kc, v + q*job.plane, job.row, count, u + i*u_step + q*plane, 0, width, p + (i*job.q + q)*p_plane, add,
+                     ahead if job.u != NULL else 0, False)
 
 
 # ---- output
 
-cdef inline bint back(const real* p, Py_ssize_t plane, const real* init, real* to) noexcept nogil:
-    """One tile and V channels: (36, lane) -> (4, column, lane) of the strip, init added; whether all is finite."""
-    cdef real middle[24*V]
+cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const real* init, real* to) noexcept nogil:
+    """One tile and V channels: (point, lane) -> (row, column, lane) of the strip, init added; not finite if a sum is."""
+    cdef const Line* down = &job.line[0]
+    cdef const Line* across = &job.line[1]
+    cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0), start = v_load(init), z
     cdef Py_ssize_t i, j
-    for j in range(6):
-        output_line(p + j*plane, 6*plane, middle + j*V, 6*V)
-    for i in range(4):
-        output_line(middle + 6*i*V, V, to + i*WIDE*V, V)
-        for j in range(4):
+    combine_lines(down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V, across.points, False)
+    combine_lines(across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
+    for i in range(down.outs):
+        for j in range(across.outs):
             z = v_load(to + (i*WIDE + j)*V)
             bad += z*0
             v_store(to + (i*WIDE + j)*V, z + start)
-    return not v_spoiled(bad)
+    return bad
 
 
 cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ssize_t m, Py_ssize_t lanes,
                const real* init, real* tile) noexcept nogil:
     """The channels of a tile that have sums which are not finite, by the definition."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t i, j, lane, o1 = 4*run.t1, o2 = 4*(run.t2 + t)
+    cdef Py_ssize_t rows = job.line[0].outs, columns = job.line[1].outs, i, j, lane
     cdef bint bad
     cdef Box box
     whole(nest, &box)
     for lane in range(lanes):
         bad = False
-        for i in range(4):
-            for j in range(4):
+        for i in range(rows):
+            for j in range(columns):
                 bad = bad or spoiled(tile[(i*WIDE + j)*V + lane])
         if bad:
             for i in range(run.rows):
-                for j in range(min(<Py_ssize_t>4, run.columns - 4*t)):
+                for j in range(min(columns, run.columns - columns*t)):
                     tile[(i*WIDE + j)*V + lane] = init[lane] + exact(
                         nest, &box, job.x + run.n*nest.xn + g*nest.xg, job.w + g*nest.wg + (m + lane)*nest.wm, run.o0,
-                        o1 + i, o2 + j, 0, job.cval)
+                        run.o1 + i, run.o2 + columns*t + j, 0, job.cval)
 
 
 cdef void put_row(const Job* job, const real* strip, Py_ssize_t columns, Py_ssize_t lanes, real* y) noexcept nogil:
@@ -185,8 +207,10 @@ cdef void transform_output(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssi
                            const real* p, Py_ssize_t plane, real* strip) noexcept nogil:
     """The products of `count` tiles and a panel become outputs in y."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t width = panel_width(job, panel), m0 = panel_start(nest.m, panel), v, m, lanes, t, i, done = 0
+    cdef Py_ssize_t width = panel_width(job, panel), m0 = panel_start(nest.m, panel), v, m, lanes, t, i
+    cdef Py_ssize_t outs = job.line[1].outs, done = 0
     cdef real init[V]
+    cdef vreal bad
     cdef real* y
     cdef Run run
     while done < count:
@@ -196,11 +220,15 @@ cdef void transform_output(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssi
             lanes = min(<Py_ssize_t>V, nest.m - m)
             for i in range(V):
                 init[i] = job.bias[g*nest.m + m + i] if job.bias != NULL and job.first and i < lanes else 0
+            bad = v_set(0)
             for t in range(run.length):
-                if not back(p + (done + t)*width + v*V, plane, init, strip + 4*t*V):
-                    mend(job, g, &run, t, m, lanes, init, strip + 4*t*V)
-            y = (job.y + run.n*nest.yn + g*nest.yg + m*nest.ym + run.o0*nest.axis[0].ys + 4*run.t1*nest.axis[1].ys
-                 + 4*run.t2*nest.axis[2].ys)
+                bad += back(job, p + (done + t)*width + v*V, plane, init, strip + outs*t*V)
+            if v_spoiled(bad):
+                for t in range(run.length):
+                    if v_spoiled(back(job, p + (done + t)*width + v*V, plane, init, strip + outs*t*V)):
+                        mend(job, g, &run, t, m, lanes, init, strip + outs*t*V)
+            y = (job.y + run.n*nest.yn + g*nest.yg + m*nest.ym + run.o0*nest.axis[0].ys + run.o1*nest.axis[1].ys
+                 + run.o2*nest.axis[2].ys)
             for i in range(run.rows):
                 put_row(job, strip + i*WIDE*V, run.columns, lanes, y + i*nest.axis[1].ys)
         done += run.length
@@ -209,16 +237,17 @@ cdef void transform_output(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssi
 # ---- tasks
 
 ctypedef struct Sizes:
-    # Of a thread's scratch, in values: V of a block, U of a panel's slice, P of a block and panel, strips.
-    Py_ssize_t v, u, p, strip, plane, each
+    # Of a thread's scratch, in values: V of a block, U of a panel's slice, P of a block and panel, strips; panels at a time.
+    Py_ssize_t v, u, p, strip, plane, each, panels
 
 
-cdef void measure(const Job* job, bint own_v, bint own_u, Py_ssize_t tiles, Sizes* to) noexcept nogil:
-    to.v = job.slices*Q*job.plane if own_v else 0
-    to.u = Q*u_plane(job, NV*V) if own_u else 0
+cdef void measure(const Job* job, bint own_v, bint own_u, Py_ssize_t tiles, Py_ssize_t most, Sizes* to) noexcept nogil:
+    to.v = job.slices*job.q*job.plane if own_v else 0
+    to.u = job.q*u_plane(job, NV*V) if own_u else 0
     to.plane = odd_lines((tiles + MR - 1) // MR*MR*NV*V)
-    to.p = Q*to.plane
-    to.strip = 6*WIDE*V + V*V + 9*CHUNK*V
+    to.panels = min(most, max(<Py_ssize_t>1, PRODUCTS // (job.q*to.plane*<Py_ssize_t>sizeof(real))))
+    to.p = to.panels*job.q*to.plane
+    to.strip = TALL*WIDE*V + CHUNK*V
     to.each = odd_lines(to.v + to.u + to.p + to.strip)
 
 
@@ -228,42 +257,47 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
     cdef real* p = scratch + sizes.v + sizes.u
     cdef real* strip = p + sizes.p
     cdef const real* u
-    cdef Py_ssize_t s, panel, width, kc
+    cdef Py_ssize_t s, panel, each, kc, number
     cdef Slice part
     if v == NULL:
         for s in range(job.slices):
-            transform_input(job, g, tile, count, s, strip, scratch + s*Q*job.plane)
+            transform_input(job, g, tile, count, s, strip, scratch + s*job.q*job.plane)
         v = scratch
-    for panel in range(p0, p1):
-        width = panel_width(job, panel)
+    while p0 < p1:
+        number = min(p1 - p0, sizes.panels)
         for s in range(job.slices):
             kc = slice_at(job, s, &part)
             if job.u == NULL:
-                transform_weights(job, g, panel, s, strip, scratch + sizes.v)
-                u = scratch + sizes.v
+                for panel in range(p0, p0 + number):
+                    transform_weights(job, g, panel, s, strip, scratch + sizes.v)
+                    multiply(job, kc, v + s*job.q*job.plane, count, scratch + sizes.v, panel, 1, 0,
+                             p + (panel - p0)*job.q*sizes.plane, sizes.plane, s > 0)
             else:
-                u = job.u + u_start(job, g, panel) + s*Q*u_plane(job, width)
-            multiply(job, kc, v + s*Q*job.plane, count, u, width, p, sizes.plane, s > 0)
-        transform_output(job, g, tile, count, panel, p, sizes.plane, strip)
+                u = job.u + u_start(job, g, p0) + s*job.q*u_plane(job, NV*V)
+                multiply(job, kc, v + s*job.q*job.plane, count, u, p0, number, u_start(job, g, 1) - u_start(job, g, 0),
+                         p, sizes.plane, s > 0)
+        for panel in range(number):
+            transform_output(job, g, tile, count, p0 + panel, p + panel*job.q*sizes.plane, sizes.plane, strip)
+        p0 += number
 
 
 cdef void transform_all(const Job* job, real* to, int threads) noexcept nogil:
     """U of all groups, panels and slices."""
-    cdef Py_ssize_t each = panels(job.nest.m), t
+    cdef Py_ssize_t each = panel_count(job.nest.m), t
     for t in prange(job.nest.g*each*job.slices, num_threads=threads, schedule='guided'):
         transform_some(job, to, t // job.slices // each, t // job.slices % each, t % job.slices)
 
 
 cdef void transform_some(const Job* job, real* to, Py_ssize_t g, Py_ssize_t panel, Py_ssize_t number) noexcept nogil:
-    cdef real taps[9*CHUNK*V]
+    cdef real taps[CHUNK*V]
     transform_weights(job, g, panel, number, taps,
-                      to + u_start(job, g, panel) + number*Q*u_plane(job, panel_width(job, panel)))
+                      to + u_start(job, g, panel) + number*job.q*u_plane(job, NV*V))
 
 
 cdef int many(Job* job, int threads) noexcept nogil:
     """Blocks of tiles that stay in L2, with U made before; 1 if there was no memory."""
-    cdef Py_ssize_t each = Q*job.row*job.slices*<Py_ssize_t>sizeof(real), units = (job.tiles + MR - 1) // MR
-    cdef Py_ssize_t block, blocks, splits = 1, channels = panels(job.nest.m), t, g, b, s, t0, t1
+    cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), units = (job.tiles + MR - 1) // MR
+    cdef Py_ssize_t block, blocks, splits = 1, channels = panel_count(job.nest.m), t, g, b, s, t0, t1
     cdef Sizes sizes
     block = min(max(ROOM // each, <Py_ssize_t>LEAST), <Py_ssize_t>MOST)
     blocks = (job.tiles + block - 1) // block
@@ -274,7 +308,7 @@ cdef int many(Job* job, int threads) noexcept nogil:
         splits = min(<Py_ssize_t>threads, channels)
     job.grain = (units + blocks - 1) // blocks*MR
     job.plane = odd_lines(job.grain*job.row)
-    measure(job, True, False, job.grain, &sizes)
+    measure(job, True, False, job.grain, 1, &sizes)
     cdef char* memory = <char*>malloc(sizes.each*sizeof(real)*threads + 64)
     if memory == NULL:
         return 1
@@ -292,29 +326,31 @@ cdef int many(Job* job, int threads) noexcept nogil:
 
 cdef int few(Job* job, int threads) noexcept nogil:
     """All tiles meet a panel before the next: V is made before, U (unless given) by the panel's task."""
-    cdef Py_ssize_t each = Q*job.row*job.slices*<Py_ssize_t>sizeof(real), blocks, parts, channels = panels(job.nest.m)
-    cdef Py_ssize_t t, g, b, t0, count
+    cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), blocks, parts, channels = panel_count(job.nest.m)
+    cdef Py_ssize_t t, g, b, t0, count, tasks, unit = max(MR // job.across, <Py_ssize_t>1)*job.across  # whole rows of tiles
     cdef Sizes sizes
     blocks = max((job.tiles*each + LIMIT - 1) // LIMIT, (job.tiles + MOST - 1) // MOST)
     job.grain = ((job.tiles + blocks - 1) // blocks + MR - 1) // MR*MR
     job.plane = odd_lines(job.grain*job.row)
-    measure(job, False, job.u == NULL, job.grain, &sizes)
-    cdef char* memory = <char*>malloc((sizes.each*threads + job.slices*Q*job.plane)*sizeof(real) + 64)
+    measure(job, False, job.u == NULL, job.grain, (channels + threads - 1) // threads, &sizes)
+    tasks = min(channels, (channels + sizes.panels*threads - 1) // (sizes.panels*threads)*threads)
+    cdef char* memory = <char*>malloc((sizes.each*threads + job.slices*job.q*job.plane)*sizeof(real) + 64)
     if memory == NULL:
         return 1
     cdef real* v = aligned(memory)
-    cdef real* scratch = v + job.slices*Q*job.plane
+    cdef real* scratch = v + job.slices*job.q*job.plane
     for g in range(job.nest.g):
         t0 = 0
         while t0 < job.tiles:
             count = min(job.grain, job.tiles - t0)
-            parts = (count + MR - 1) // MR
+            parts = (count + unit - 1) // unit
             for t in prange(parts*job.slices, num_threads=threads, schedule='static'):
-                b = t % parts*MR
-                transform_input(job, g, t0 + b, min(<Py_ssize_t>MR, count - b), t // parts,
-                                scratch + threadid()*sizes.each, v + t // parts*Q*job.plane + b*job.row)
-            for t in prange(channels, num_threads=threads, schedule='dynamic'):
-                task(job, &sizes, g, t0, count, t, t + 1, v, scratch + threadid()*sizes.each)
+                b = t % parts*unit
+                transform_input(job, g, t0 + b, min(unit, count - b), t // parts,
+                                scratch + threadid()*sizes.each, v + t // parts*job.q*job.plane + b*job.row)
+            for t in prange(tasks, num_threads=threads, schedule='dynamic'):
+                task(job, &sizes, g, t0, count, t*channels // tasks, (t + 1)*channels // tasks, v,
+                     scratch + threadid()*sizes.each)
             t0 += count
     free(memory)
     return 0
@@ -322,32 +358,41 @@ cdef int few(Job* job, int threads) noexcept nogil:
 
 # ---- entries
 
-def packed_size(nest_bytes):
+cdef void begin(Job* job, nest_bytes, Py_ssize_t down, Py_ssize_t across):
+    cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    cdef Line line[2]
+    line_of(&line[0], down, nest.axis[1].taps)
+    line_of(&line[1], across, nest.axis[2].taps)
+    survey(job, nest, line, KC)
+
+
+def packed_size(nest_bytes, Py_ssize_t down, Py_ssize_t across):
     """Elements that `pack` writes."""
     cdef Job job
-    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
+    begin(&job, nest_bytes, down, across)
     return u_start(&job, job.nest.g, 0)
 
 
-def pack(w_array, to_array, nest_bytes, int threads):
+def pack(w_array, to_array, nest_bytes, Py_ssize_t down, Py_ssize_t across, int threads):
     """The transformed weights of a nest."""
     cdef Job job
     cdef real* to = address(to_array)
-    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
+    begin(&job, nest_bytes, down, across)
     job.w = address(w_array) + job.nest.w0
     with nogil:
         transform_all(&job, to, threads)
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, packed_array, int threads):
-    """y of one nest; packed_array: what `pack` wrote, or None."""
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, packed_array, Py_ssize_t down,
+        Py_ssize_t across, int threads):
+    """y of one nest; packed_array: what `pack` wrote, or None; down, across: the points along the last two windows."""
     cdef Job job
     cdef Py_ssize_t size
     cdef real* u = NULL
     cdef char* memory = NULL
     cdef int failed = 0
     cdef bint by_panels
-    survey(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes), KC)
+    begin(&job, nest_bytes, down, across)
     job.x = address(x_array) + job.nest.x0
     job.w = address(w_array) + job.nest.w0
     job.y = address(y_array) + job.nest.y0
@@ -358,7 +403,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     if packed_array is not None:
         job.u = address(packed_array)
     size = u_start(&job, job.nest.g, 0)*<Py_ssize_t>sizeof(real)
-    by_panels = job.tiles < job.nest.m and panels(job.nest.m) >= 2*threads
+    by_panels = job.tiles < job.nest.m and panel_count(job.nest.m) >= 2*threads
     if by_panels or (job.u == NULL and size > LIMIT):
         with nogil:
             failed = few(&job, threads)

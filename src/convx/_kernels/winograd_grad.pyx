@@ -18,8 +18,9 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
-from _winograd cimport (Q, RUN, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
-                        taps_line, transform_tiles, order_taps, gather, scatter, products, aligned)
+from _points cimport Line, line_of, combine_lines
+from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at,
+                        odd_lines, transform_tiles, order_taps, gather, scatter, products, aligned)
 
 cdef enum:
     ROWS_AT_ONCE = 64   # rows and
@@ -32,6 +33,8 @@ ctypedef struct Gradient:
     const Nest* nest     # the caller's: its outputs are the taps
     Nest layer           # of x, and of w where dw has its place
     Nest above           # dy as an input of single taps
+    Line line[2]
+    Py_ssize_t q         # products of a tile, row and column
     Job x
     Job dy
     Order order
@@ -58,7 +61,7 @@ ctypedef struct Shared:
     real* room
 
 
-cdef void survey_layer(Gradient* job, const Nest* nest) noexcept nogil:
+cdef void survey_layer(Gradient* job, const Nest* nest, Py_ssize_t down, Py_ssize_t across) noexcept nogil:
     """The layer whose weight gradient the nest is."""
     cdef Nest* to = &job.layer
     cdef Nest* dy = &job.above
@@ -78,50 +81,55 @@ cdef void survey_layer(Gradient* job, const Nest* nest) noexcept nogil:
     dy.n, dy.g, dy.c = nest.c, nest.g, nest.m
     dy.xn, dy.xg, dy.xc = nest.wc, nest.wg, nest.wm
     order_taps(to, &job.order)
-    survey(&job.dy, dy, dy.c)
+    line_of(&job.line[0], down, to.axis[1].taps)
+    line_of(&job.line[1], across, to.axis[2].taps)
+    job.q = down*across
+    survey(&job.dy, dy, job.line, dy.c)
     job.rows, job.vectors = to.axis[0].taps*to.c, (to.m + V - 1) // V
 
 
 cdef void transform_x(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number, real* strip,
                       real* to) noexcept nogil:
-    transform_tiles(job, g, tile, count, number, strip, to, 2)
+    transform_tiles(job, g, tile, count, number, strip, to, True)
 
 
 cdef void transform_dy(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, real* strip,
                        real* to) noexcept nogil:
-    transform_tiles(job, g, tile, count, 0, strip, to, 0)
+    transform_tiles(job, g, tile, count, 0, strip, to, False)
 
 
 # ---- products
 
 cdef inline Py_ssize_t p_plane(Py_ssize_t rows) noexcept nogil:
-    """Step of the products of a panel from one of the 36 to the next."""
+    """Step of the products of a panel from one point to the next."""
     return odd_lines((rows + MR - 1) // MR*MR*NV*V)
 
 
 cdef void multiply(const Gradient* job, const Part* part, const real* v, const real* d, Py_ssize_t rows, real* p,
                    bint add) noexcept nogil:
-    """p (panel, 36, row, lane) = or += the sum over tiles of V (36, tile, row) times D (36, tile, column)."""
+    """p (panel, point, row, lane) = or += the sum over tiles of V (point, tile, row) times D (point, tile, column)."""
     cdef Py_ssize_t q, panel, plane = p_plane(rows), start
-    for q in range(Q):
+    for q in range(job.q):
         for panel in range(part.p0, part.p1):
             start = panel_start(job.layer.m, panel)
             products(part.count, v + q*job.x.plane, job.x.row, rows, d + q*job.dy.plane + start, job.dy.row,
-                     panel_start(job.layer.m, panel + 1) - start, p + (Q*(panel - part.p0) + q)*plane, add, True)
+                     panel_start(job.layer.m, panel + 1) - start, p + (job.q*(panel - part.p0) + q)*plane, add, 0, True)
 
 
 # ---- taps
 
-cdef inline bint back(const Order* order, const real* p, Py_ssize_t plane, real* to) noexcept nogil:
-    """One row and V columns: (36, lane) -> (9, lane); whether all is finite."""
-    cdef real middle[18*V]
+cdef inline bint back(const Gradient* job, const real* p, Py_ssize_t plane, real* to) noexcept nogil:
+    """One row and V columns: (point, lane) -> (tap, lane); whether all is finite."""
+    cdef const Line* down = &job.line[0]
+    cdef const Line* across = &job.line[1]
+    cdef const Order* order = &job.order
+    cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0)
     cdef Py_ssize_t i
-    for i in range(6):
-        taps_line(p + i*plane, 6*plane, middle + i*V, 6*V)
-    for i in range(3):
-        taps_line(middle + 6*i*V, V, to + (order.first + i*order.s1)*V, order.s2*V)
-    for i in range(9):
+    combine_lines(down.points, down.taps, p, across.points*plane, plane, middle, across.points*V, V, across.points, True)
+    combine_lines(across.points, across.taps, middle, V, across.points*V, to + order.first*V, order.s2*V, order.s1*V,
+                  down.taps, True)
+    for i in range(order.taps):
         bad += v_load(to + i*V)*0
     return not v_spoiled(bad)
 
@@ -140,8 +148,8 @@ cdef real defined(const Gradient* job, const Part* part, Py_ssize_t k0, Py_ssize
         run_at(&job.dy, part.tile + done, part.count - done, &run)
         box.c0, box.c1 = run.n, run.n + 1
         box.k0[0], box.k1[0] = run.o0, run.o0 + 1
-        box.k0[1], box.k1[1] = 4*run.t1, 4*run.t1 + run.rows
-        box.k0[2], box.k1[2] = 4*run.t2, 4*run.t2 + run.columns
+        box.k0[1], box.k1[1] = run.o1, run.o1 + run.rows
+        box.k0[2], box.k1[2] = run.o2, run.o2 + run.columns
         total = exact(nest, &box, x, dy, k0, k1, k2, total, job.x.cval)
         done += run.length
     return total
@@ -149,10 +157,10 @@ cdef real defined(const Gradient* job, const Part* part, Py_ssize_t k0, Py_ssize
 
 cdef void mend(const Gradient* job, const Part* part, Py_ssize_t k0, Py_ssize_t c, Py_ssize_t m,
                real* taps) noexcept nogil:
-    """The sums among nine taps and V columns that are not finite, by the definition."""
+    """The sums among the taps and V columns that are not finite, by the definition."""
     cdef Py_ssize_t lane, k1, k2, at
-    for k1 in range(3):
-        for k2 in range(3):
+    for k1 in range(job.order.t1):
+        for k2 in range(job.order.t2):
             for lane in range(min(<Py_ssize_t>V, job.layer.m - m)):
                 at = (job.order.first + k1*job.order.s1 + k2*job.order.s2)*V + lane
                 if spoiled(taps[at]):
@@ -161,7 +169,7 @@ cdef void mend(const Gradient* job, const Part* part, Py_ssize_t k0, Py_ssize_t 
 
 cdef void deliver(const Gradient* job, Py_ssize_t g, Py_ssize_t k0, Py_ssize_t c, Py_ssize_t channels, Py_ssize_t m,
                   bint add, real* taps, real* room) noexcept nogil:
-    """(channel, 9, lane) into dw, or added to what is there."""
+    """(channel, tap, lane) into dw, or added to what is there."""
     cdef const Nest* nest = &job.layer
     cdef Py_ssize_t lanes = min(<Py_ssize_t>V, nest.m - m), i
     cdef real* dw = job.dw + g*nest.wg + k0*nest.axis[0].ws + c*nest.wc + m*nest.wm
@@ -170,34 +178,34 @@ cdef void deliver(const Gradient* job, Py_ssize_t g, Py_ssize_t k0, Py_ssize_t c
     elif job.bias != NULL:
         for i in range(lanes):
             room[i] = job.bias[g*nest.m + m + i]
-        for i in range(1, 9*channels):
+        for i in range(1, job.order.taps*channels):
             v_store(room + i*V, v_load(room))
     if add or job.bias != NULL:
-        for i in range(9*channels):
+        for i in range(job.order.taps*channels):
             v_store(taps + i*V, v_load(room + i*V) + v_load(taps + i*V))
     scatter(nest, &job.order, taps, lanes, channels, dw)
 
 
 cdef void finish(const Gradient* job, const Part* part, Py_ssize_t r0, Py_ssize_t r1, const real* p, bint add,
                  real* sums, real* room) noexcept nogil:
-    """The products of rows r0 .. r1 become taps: kept in `sums` (vector, row, 9, lane), or without it put into dw."""
-    cdef Py_ssize_t plane = p_plane(r1 - r0), c = job.layer.c, panel, width, m, v, r, i, channels
+    """The products of rows r0 .. r1 become taps: kept in `sums` (vector, row, tap, lane), or without it put into dw."""
+    cdef Py_ssize_t plane = p_plane(r1 - r0), taps = job.order.taps, c = job.layer.c, panel, width, m, v, r, i, channels
     cdef const real* from_
     cdef real* to
     for panel in range(part.p0, part.p1):
         width = panel_start(job.layer.m, panel + 1) - panel_start(job.layer.m, panel)
         for v in range(width // V):
             m = panel_start(job.layer.m, panel) + v*V
-            from_ = p + (panel - part.p0)*Q*plane + v*V
+            from_ = p + (panel - part.p0)*job.q*plane + v*V
             r = r0
             while r < r1:
-                channels = min(min(<Py_ssize_t>CHUNK, c - r % c), r1 - r)
-                to = room if sums == NULL else sums + (m // V*job.rows + r)*9*V
+                channels = min(min(job.x.chunk, c - r % c), r1 - r)
+                to = room if sums == NULL else sums + (m // V*job.rows + r)*taps*V
                 for i in range(channels):
-                    if not back(&job.order, from_ + (r - r0 + i)*width, plane, to + 9*i*V):
-                        mend(job, part, r // c, r % c + i, m, to + 9*i*V)
+                    if not back(job, from_ + (r - r0 + i)*width, plane, to + taps*i*V):
+                        mend(job, part, r // c, r % c + i, m, to + taps*i*V)
                 if sums == NULL:
-                    deliver(job, part.g, r // c, r % c, channels, m, add, to, room + 9*CHUNK*V)
+                    deliver(job, part.g, r // c, r % c, channels, m, add, to, room + CHUNK*V)
                 r += channels
 
 
@@ -212,17 +220,17 @@ cdef inline Py_ssize_t first_row(const Job* job, Py_ssize_t number, Py_ssize_t* 
 
 cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noexcept nogil:
     """Threads have parts, and slices of rows where there are more threads than parts; 1 if there was no memory."""
-    cdef Py_ssize_t each = 9*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, size, groups = job.layer.g
+    cdef Py_ssize_t each = job.order.taps*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, size, groups = job.layer.g
     cdef char* memory
     cdef real* sums
     cdef real* scratch
-    most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors)*threads)
+    most = LIMIT // (job.q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors)*threads)
     if groups*parts < threads:
         most = min(most, job.rows*groups*parts // threads)
-    survey(&job.x, &job.layer, max(most, <Py_ssize_t>MR))
+    survey(&job.x, &job.layer, job.line, max(most, <Py_ssize_t>MR))
     block = min(block, (job.x.tiles + parts - 1) // parts)
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
-    size = odd_lines(Q*(job.x.plane + job.dy.plane + channels*p_plane(job.x.depth)) + 6*WIDE*V + 2*9*CHUNK*V)
+    size = odd_lines(job.q*(job.x.plane + job.dy.plane + channels*p_plane(job.x.depth)) + TALL*WIDE*V + 2*CHUNK*V)
     memory = <char*>malloc((size*threads + groups*parts*each)*sizeof(real) + 64)
     if memory == NULL:
         return 1
@@ -242,9 +250,9 @@ cdef void own_task(const Gradient* job, Py_ssize_t parts, Py_ssize_t block, Py_s
     cdef Py_ssize_t of = number // job.x.slices % parts, start = of*job.x.tiles // parts, rows, r0, blocks, b
     cdef Py_ssize_t count = (of + 1)*job.x.tiles // parts - start
     cdef real* v = scratch
-    cdef real* d = v + Q*job.x.plane
-    cdef real* strip = d + Q*job.dy.plane
-    cdef real* p = strip + 6*WIDE*V + 2*9*CHUNK*V
+    cdef real* d = v + job.q*job.x.plane
+    cdef real* strip = d + job.q*job.dy.plane
+    cdef real* p = strip + TALL*WIDE*V + 2*CHUNK*V
     cdef Part part
     part.g, part.number = number // job.x.slices // parts, number % job.x.slices
     part.p0, part.p1 = 0, panels(job.layer.m)
@@ -257,25 +265,25 @@ cdef void own_task(const Gradient* job, Py_ssize_t parts, Py_ssize_t block, Py_s
         transform_dy(&job.dy, part.g, part.tile, part.count, strip, d)
         multiply(job, &part, v, d, rows, p, b > 0)
     part.tile, part.count = start, count
-    finish(job, &part, r0, r0 + rows, p, False, sums + (part.g*parts + of)*9*V*job.rows*job.vectors, strip)
+    finish(job, &part, r0, r0 + rows, p, False, sums + (part.g*parts + of)*job.order.taps*V*job.rows*job.vectors, strip)
 
 
 cdef void add_parts(const Gradient* job, Py_ssize_t parts, Py_ssize_t number, const real* sums,
                     real* room) noexcept nogil:
     """The parts of V columns and all channels of a tap k0, in their order, into dw."""
-    cdef Py_ssize_t planes = job.layer.axis[0].taps, c = 0, channels, part, i, each = 9*V*job.rows*job.vectors
+    cdef Py_ssize_t planes = job.layer.axis[0].taps, c = 0, channels, part, i, each = job.order.taps*V*job.rows*job.vectors
     cdef Py_ssize_t k0 = number % planes, v = number // planes % job.vectors, g = number // planes // job.vectors
     cdef const real* p
     cdef vreal total
     while c < job.layer.c:
-        channels = min(<Py_ssize_t>CHUNK, job.layer.c - c)
-        p = sums + g*parts*each + (v*job.rows + k0*job.layer.c + c)*9*V
-        for i in range(9*channels):
+        channels = min(job.x.chunk, job.layer.c - c)
+        p = sums + g*parts*each + (v*job.rows + k0*job.layer.c + c)*job.order.taps*V
+        for i in range(job.order.taps*channels):
             total = v_load(p + i*V)
             for part in range(1, parts):
                 total = total + v_load(p + part*each + i*V)
             v_store(room + i*V, total)
-        deliver(job, g, k0, c, channels, v*V, not job.first, room, room + 9*CHUNK*V)
+        deliver(job, g, k0, c, channels, v*V, not job.first, room, room + CHUNK*V)
         c += channels
 
 
@@ -286,8 +294,8 @@ cdef int shared(Gradient* job, bint keep, Py_ssize_t block, int threads) noexcep
     cdef char* memory
     cdef Shared to
     block = (job.dy.tiles + blocks - 1) // blocks
-    most = LIMIT // (Q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors if keep else <Py_ssize_t>1))
-    survey(&job.x, &job.layer, max(most, <Py_ssize_t>MR))
+    most = LIMIT // (job.q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors if keep else <Py_ssize_t>1))
+    survey(&job.x, &job.layer, job.line, max(most, <Py_ssize_t>MR))
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
     if keep:
         tall, wide = (job.x.depth + MR - 1) // MR*MR, channels
@@ -296,15 +304,15 @@ cdef int shared(Gradient* job, bint keep, Py_ssize_t block, int threads) noexcep
         tall = (tall // 2 + MR - 1) // MR*MR
     tasks = (job.x.depth + tall - 1) // tall*across
     to.tall, to.wide, to.across, to.keep, to.blocks = tall, wide, across, keep, blocks
-    to.each = Q*wide*p_plane(tall)
-    size = 6*WIDE*V + 2*9*CHUNK*V
-    memory = <char*>malloc((Q*(job.x.plane + job.dy.plane) + threads*size
+    to.each = job.q*wide*p_plane(tall)
+    size = TALL*WIDE*V + 2*CHUNK*V
+    memory = <char*>malloc((job.q*(job.x.plane + job.dy.plane) + threads*size
                             + (tasks if keep else threads)*to.each)*sizeof(real) + 64)
     if memory == NULL:
         return 1
     to.v = aligned(memory)
-    to.d = to.v + Q*job.x.plane
-    to.p = to.d + Q*job.dy.plane
+    to.d = to.v + job.q*job.x.plane
+    to.p = to.d + job.q*job.dy.plane
     to.room = to.p + (tasks if keep else threads)*to.each
     for s in range(job.layer.g*job.x.slices):
         to.part.g, to.part.number = s // job.x.slices, s % job.x.slices
@@ -312,8 +320,8 @@ cdef int shared(Gradient* job, bint keep, Py_ssize_t block, int threads) noexcep
         for b in range(blocks):
             to.number, to.part.tile = b, b*job.dy.tiles // blocks
             to.part.count = (b + 1)*job.dy.tiles // blocks - to.part.tile
-            for t in prange((to.part.count + RUN - 1) // RUN*2, num_threads=threads, schedule='static'):
-                shared_transform(job, &to, t // 2*RUN, t % 2, to.room + threadid()*size)
+            for t in prange((to.part.count + job.x.run - 1) // job.x.run*2, num_threads=threads, schedule='static'):
+                shared_transform(job, &to, t // 2*job.x.run, t % 2, to.room + threadid()*size)
             for t in prange((rows + tall - 1) // tall*across, num_threads=threads, schedule='dynamic'):
                 shared_task(job, &to, t, rows, to.p + (t if keep else threadid())*to.each,
                             to.room + threadid()*size)
@@ -325,7 +333,7 @@ cdef void shared_transform(const Gradient* job, const Shared* to, Py_ssize_t sta
                            real* strip) noexcept nogil:
     """A run of tiles of the block."""
     cdef const Part* part = &to.part
-    cdef Py_ssize_t count = min(<Py_ssize_t>RUN, part.count - start)
+    cdef Py_ssize_t count = min(job.x.run, part.count - start)
     if dy:
         transform_dy(&job.dy, part.g, part.tile + start, count, strip, to.d + start*job.dy.row)
     else:
@@ -351,22 +359,22 @@ cdef void shared_task(const Gradient* job, const Shared* to, Py_ssize_t task, Py
 # ---- entry
 
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, Py_ssize_t parts, Py_ssize_t block,
-        int threads):
+        Py_ssize_t down, Py_ssize_t across, int threads):
     """y of one nest; block: tiles whose products are summed at a time; parts: the sums that the blocks go into before
-    they become taps, 0: each block by itself."""
+    they become taps, 0: each block by itself; down, across: the points along the last two windows."""
     cdef Gradient job
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
     cdef Py_ssize_t sums
     cdef int failed
     if not nest.n*nest.g*nest.m*nest.axis[0].out:
         return
-    survey_layer(&job, nest)
+    survey_layer(&job, nest, down, across)
     job.x.x, job.x.cval = address(x_array) + nest.x0, address(cval_array)[0]
     job.dy.x, job.dy.cval = address(w_array) + nest.w0, 0
     job.dw, job.first, job.bias = address(y_array) + nest.y0, first, NULL
     if bias_array is not None and first:
         job.bias = address(bias_array)
-    sums = job.layer.g*9*V*job.rows*job.vectors*<Py_ssize_t>sizeof(real)
+    sums = job.layer.g*job.order.taps*V*job.rows*job.vectors*<Py_ssize_t>sizeof(real)
     with nogil:
         if parts > 1 or (parts == 1 and job.layer.g >= max(threads, 2) and sums <= LIMIT):  # the same bits either way
             failed = own(&job, parts, block, threads)

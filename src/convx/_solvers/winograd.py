@@ -1,4 +1,4 @@
-"""3x3 layers and the gradients of their weights by Winograd's F(4x4, 3x3) and F(3x3, 4x4) (floor 3).
+"""Layers of 2 to 5 taps along one or two axes, and the gradients of their weights, by Winograd's tiles (floor 3).
 
 The heads of the two kernels describe the transforms and the schedules.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from math import log2
-
-import numpy as np
+from itertools import product
+from math import inf, prod
 
 from .. import _kernels
+from .._geometry import Axis
+from .._kernels.ready import empty
 from .._nest import peel, undilated
 from ._base import not_dense
 
@@ -28,46 +29,98 @@ KEEP = 5500000  # bytes of products that are kept from block to block
 LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time, as in the kernels
 
 
+# Taps of a line -> its points, by choice (the table of `_kernels/_points.pxd`); points + 1 - taps outputs.
+POINTS = {1: (1,), 2: (4, 6), 3: (4, 6), 4: (6,), 5: (6,)}
+NONE = Axis(1, 1, 1)
+LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with so many points
+AGAIN = 11.5  # products that take as long as a block's reading of a vector of weights again
+# Cycles of each of `_work`: one core of an Emerald Rapids server, fitted to the 200 lines that
+# `python benchmarks/crossover.py --lines --points` prints of this solver (a spread of 12 %).
+COSTS = 0.66, 13, 0.49, 0.05, 0.33
+
+
 def refuse(nest, kind):
     reason = not_dense(nest, kind)
     if reason:
         return reason
-    if len(nest.windows) < 2:
-        return f"{len(nest.windows)} axes with taps (3x3 are needed)"
-    last = [v.axis for v in nest.windows[-2:]]
-    gradient = _is_gradient(nest)
-    for a in last:
-        if a.taps != 3 and not gradient:
-            return f"{a.taps} taps along one of the last two axes (only 3, or 3 outputs along both)"
-        step, lattice = (a.dilation, a.stride) if gradient else (a.stride, a.dilation)
-        if lattice % step:
-            return (f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only "
-                    f"{'strides that the dilation' if gradient else 'dilations that the stride'} divides)")
-        if lattice > 1 and a.boundary != "constant" and a.is_padded():
-            return f"lattices of step {lattice} beside a boundary that is {a.boundary} (only constant)"
+    axes = _plane(_arranged(nest))
+    said = _unfit(axes)
+    return said if said and _unfit([a.swap_wy() for a in axes]) else None
+
+
+def _arranged(nest):
+    """The nest with a middle window of one tap before one of several, so that the last two have what there is.
+
+    A view may keep apart what is one window of a contiguous array: 3x1x1 taps are 3x1 in the model.
+    """
+    windows = tuple(replace(v, axis=_plain(v.axis)) for v in nest.windows)
+    nest = replace(nest, windows=windows)
+    if len(windows) < 3:
+        return nest
+    a, b, d = windows[-3:]
+    swapped = replace(nest, windows=(*windows[:-3], b, a, d))
+    if b.axis.taps == 1 < a.axis.taps and not _unfit(_plane(swapped)):
+        return swapped
+    if b.axis.out == 1 < a.axis.out and not _unfit([v.swap_wy() for v in _plane(swapped)]):
+        return swapped
+    return nest
+
+
+def _plain(axis):
+    """The axis without a step that nothing takes."""
+    return replace(axis, dilation=1 if axis.taps == 1 else axis.dilation, stride=1 if axis.out == 1 else axis.stride)
+
+
+def _plane(nest):
+    """The last two axes."""
+    return [NONE] * (2 - len(nest.windows)) + [v.axis for v in nest.windows[-2:]]
+
+
+def _unfit(axes):
+    """Why a layer with these last two axes is refused."""
+    for a in axes:
+        if a.taps not in POINTS:
+            return f"{a.taps} taps along one of the last two axes (only 2 to 5, or so many outputs along both)"
+        if a.dilation % a.stride:
+            return (f"stride {a.stride} and dilation {a.dilation} along one of the last two axes (only dilations that "
+                    "the stride divides; strides that the dilation divides where the outputs are few)")
+        if a.dilation > 1 and a.boundary != "constant" and a.is_padded():
+            return f"lattices of step {a.dilation} beside a boundary that is {a.boundary} (only constant)"
+    if all(a.taps == 1 for a in axes):
+        return "a single tap along the last two axes (2 to 5 are needed)"
     return None
 
 
 @lru_cache(maxsize=1024)
-def _parts(nest) -> list:
-    """Nests in steps of one along the last two windows, as the kernels want them, that together are this one.
+def _split(nest):
+    """Whether this is the gradient of weights (only the outputs are few), and nests in steps of one along the last two
+    windows, as the kernels want them, that together are this one.
 
     A layer with dilation is a dense layer on each lattice of pixels, with the same weights; the gradient of the
     weights of such a layer is the sum of those of its lattices.
     """
-    if not _is_gradient(nest):
-        return peel(undilated(nest))[0]
+    nest = _arranged(nest)
+    if not _unfit(_plane(nest)):
+        return False, peel(undilated(nest))[0]
     parts = [part.swap_wy() for part in undilated(nest.swap_wy())]
-    return peel([replace(part, first=nest.first and not number) for number, part in enumerate(parts)])[0]
+    return True, peel([replace(part, first=nest.first and not number) for number, part in enumerate(parts)])[0]
+
+
+def _variants(axes):
+    """Points along both axes of a layer."""
+    return [pair for pair in product(*(POINTS[a.taps] for a in axes)) if pair != (1, 1)]
 
 
 # ---- layers
 
-def _tiles(nest):
-    """Tiles of a group."""
-    b, d = (-(-v.axis.out // 4) for v in nest.windows[-2:])
-    outer = nest.windows[0].axis.out if len(nest.windows) > 2 else 1
-    return nest.n * outer * b * d
+def _tiles(axes, points):
+    """Tiles of a plane with these outputs."""
+    return prod(-(-a.out // (p + 1 - a.taps)) for a, p in zip(axes, points, strict=True))
+
+
+def _lines(down, across):
+    """Cost of a tile's transform: (how many lines, points of each) down the columns and along the rows."""
+    return sum(n * LINE[p] for n, p in (down, across))
 
 
 def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: int) -> float:
@@ -81,51 +134,51 @@ def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: 
     return values * loose
 
 
-def _cycles(nest, kind) -> float:
-    """Cost in the units of gemm: a product of a vector 1 (3 where a panel has one vector only), 520 to transform a tile
-    of a vector of x, 450 of y, 350 of w (500 where neither its taps nor its channels adjoin), 12 around a vector's sum.
-
-    One core of a Zen 3 server (`python benchmarks/crossover.py --lines`), where a unit is about half a cycle.
-    """
+def _work(nest, kind, points):
+    """What a layer consists of, on vectors: products, sums of a slice (and their way back to y), lines of tiles of x,
+    cycles that carry x into strips, lines of weights."""
     kernel = _kernels.load("winograd", kind)
-    lanes, rows = kernel.LANES, kernel.ROWS
-    tiles, planes = _tiles(nest), nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
-    u, v = -(-nest.m // lanes), -(-nest.c // lanes)
-    last = nest.windows[-1]
-    groups = -(-tiles // rows)
-    adjoin = sorted(abs(w.ws) for w in nest.windows[-2:]) == [1, 3] or 1 in nest.w[1:]
-    work = groups * rows * 36.0 * (u if u > 1 else 3) * nest.c * planes
-    around = 36.0 * groups * rows * u * -(-nest.c * planes // kernel.SLICE) * 12
-    x_cost = tiles * planes * (520.0 * v + _moved(nest.x[2], last.xs, nest.c, lanes, 26))
-    y_cost = tiles * (450.0 * u + _moved(nest.y[2], last.ys, nest.m, lanes, 16))
-    w_cost = nest.c * planes * u * (350.0 if adjoin else 500.0)
-    return (work + around + x_cost + y_cost + w_cost) * nest.g
+    lanes, axes = kernel.LANES, _plane(nest)
+    planes, outer = (nest.windows[0].axis.taps, nest.windows[0].axis.out) if len(nest.windows) > 2 else (1, 1)
+    tiles, last = nest.n * outer * _tiles(axes, points), nest.windows[-1]
+    (p, q), outs = points, [n + 1 - a.taps for n, a in zip(points, axes, strict=True)]
+    u, v, depth = -(-nest.m // lanes), -(-nest.c // lanes), nest.c * planes
+    least, most = kernel.BLOCK
+    room = tiles if tiles < nest.m else kernel.BYTES // max((8 if kind == "f64" else 4) * p * q * (depth + lanes), 1)
+    block = max(min(max(room, least), most, tiles), 1)
+    sums = p * q * u * max(tiles, kernel.ROWS // 2)
+    return (sums * depth * (1 if u > 1 else 3) * (1 + AGAIN / block), sums * -(-depth // kernel.SLICE),
+            tiles * planes * v * _lines((outs[1], p), (p, q)),
+            tiles * planes * _moved(nest.x[2], last.xs, nest.c, lanes, (p + outs[0]) / 2 * (q + outs[1]) / 2),
+            depth * u * (1 if 1 in nest.w[1:] or abs(last.ws) == 1 else 1.4) * _lines((axes[1].taps, p), (p, q)))
+
+
+def _cycles(nest, kind, points) -> float:
+    return nest.g * sum(n * cost for n, cost in zip(_work(nest, kind, points), COSTS, strict=True))
+
+
+def _choice(nest, kind):
+    """The points along the last two axes that cost least."""
+    return min(_variants(_plane(nest)), key=lambda points: _cycles(nest, kind, points))
 
 
 # ---- weight gradients
 
-def _is_gradient(nest) -> bool:
-    """Whether the outputs are 3x3, as those of a weight gradient."""
-    last = [v.axis for v in nest.windows[-2:]]
-    return any(a.taps != 3 for a in last) and all(a.out == 3 for a in last)
-
-
-def _layer_of(nest):
+def _layer_of(nest, points):
     """(rows, columns, tiles) of the products: taps k0 and channels of x, channels of dy, pieces of dy."""
     outer = nest.windows[0].axis if len(nest.windows) > 2 else None
-    tiles = nest.c * (outer.taps if outer else 1)
-    for v in nest.windows[-2:]:
-        tiles *= -(-v.axis.taps // 4)
+    tiles = nest.c * (outer.taps if outer else 1) * _tiles([a.swap_wy() for a in _plane(nest)], points)
     return nest.n * (outer.out if outer else 1), nest.m, tiles
 
 
-def _cut(nest, kind):
+def _cut(nest, kind, points):
     """(parts, block) of the tiles: the order of the sums; the head of the kernel says what becomes of them."""
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
-    rows, m, tiles = _layer_of(nest)
+    rows, m, tiles = _layer_of(nest, points)
     columns = -(-m // lanes) * lanes
-    products, each = 36 * size * rows * columns, 36 * size * (rows + columns)
-    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(9 * size * nest.g * rows * columns, 1)), ROOM
+    q, taps = prod(points), prod(a.out for a in _plane(nest))
+    products, each = q * size * rows * columns, q * size * (rows + columns)
+    parts, room = min(tiles // LEAST, PARTS, LIMIT // max(taps * size * nest.g * rows * columns, 1)), ROOM
     if products > KEEP:
         parts, room = 0, LIMIT // 2
     elif products > OWN or parts < 2:
@@ -136,98 +189,109 @@ def _cut(nest, kind):
     return parts, max(1, -(-tiles // max(-(-tiles * each // room), 1)))
 
 
-def _gradient_cycles(nest, kind) -> float:
-    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), 280 to transform a
-    tile of a vector of x, 410 of dy, 480 for the taps of a row and a vector (720 where they do not adjoin), 0.8 for a
-    sum that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
+def _gradient_cycles(nest, kind, points) -> float:
+    """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), LINE to transform a
+    line of vectors (0.6 of it for x, where columns serve two tiles; 1.5 for taps that do not adjoin), 0.8 for a sum
+    that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
     """
     kernel = _kernels.load("winograd_grad", kind)
-    lanes, mr = kernel.LANES, kernel.ROWS
-    rows, m, tiles = _layer_of(nest)
+    lanes, mr, axes = kernel.LANES, kernel.ROWS, [a.swap_wy() for a in _plane(nest)]
+    rows, m, tiles = _layer_of(nest, points)
+    (p, q), outs = points, [n + 1 - a.taps for n, a in zip(points, axes, strict=True)]
     u, v = -(-m // lanes), -(-nest.n // lanes)
     last, planes = nest.windows[-1], rows // max(nest.n, 1)
-    parts, block = _cut(nest, kind)
+    parts, block = _cut(nest, kind, points)
     blocks = -(-tiles // block)
-    adjoin = sorted(abs(w.ys) for w in nest.windows[-2:]) == [1, 3] or nest.y[2] == 1
-    work = 36.0 * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
-    x_cost = tiles * planes * (280.0 * v + 0.25 * _moved(nest.x[0], last.xs, nest.n, lanes, 26))
-    dy_cost = tiles * (410.0 * u + 0.5 * _moved(nest.w[1], last.ws, m, lanes, 16))
-    y_cost = rows * u * ((480.0 if adjoin else 720.0) * (parts or blocks) + 29.0 * blocks)
+    adjoin = abs(last.ys) == 1 or nest.y[2] == 1
+    work = p * q * tiles * -(-rows // mr) * mr * (u if u > 1 else 1.2)
+    x_cost = tiles * planes * (0.6 * v * _lines((outs[1], p), (p, q)) + 0.25 * _moved(
+        nest.x[0], last.xs, nest.n, lanes, (p + outs[0]) / 2 * (q + outs[1]) / 2))
+    dy_cost = tiles * (u * _lines((outs[1], p), (p, q)) + 0.5 * _moved(nest.w[1], last.ws, m, lanes, prod(outs)))
+    y_cost = rows * u * ((1 if adjoin else 1.5) * (parts or blocks) * _lines((q, p), (axes[0].taps, q))
+                         + 0.8 * p * q * blocks)
     return (work + x_cost + dy_cost + y_cost) * nest.g
+
+
+def _gradient_choice(nest, kind):
+    return min(_variants([a.swap_wy() for a in _plane(nest)]), key=lambda points: _gradient_cycles(nest, kind, points))
 
 
 def _gradient_scratch(nest, kind, threads):
     """V and D of a block, the products of a task, and the taps of the parts."""
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
-    rows, m, _ = _layer_of(nest)
-    columns = -(-m // lanes) * lanes
-    parts, block = _cut(nest, kind)
-    block *= 36 * size * (rows + columns + 2 * lanes)
+    points = _gradient_choice(nest, kind)
+    rows, m, _ = _layer_of(nest, points)
+    columns, q, taps = -(-m // lanes) * lanes, prod(points), prod(a.out for a in _plane(nest))
+    parts, block = _cut(nest, kind, points)
+    block *= q * size * (rows + columns + 2 * lanes)
     if parts > 1:
-        return threads * (block + 36 * size * rows * columns) + parts * 9 * size * nest.g * rows * columns
-    task = 36 * size * (rows * columns if parts else threads * 64 * 6 * lanes)
+        return threads * (block + q * size * rows * columns) + parts * taps * size * nest.g * rows * columns
+    task = q * size * (rows * columns if parts else threads * 64 * 6 * lanes)
     return block + task + threads * 1600 * size * lanes
 
 
 # ---- what is asked of a solver
 
 def seconds(nest, kind, threads):
-    """Cycles at 3.5 GHz, 5 us for the scratch and the regions.
-
-    AVX-512 cores take 0.55 of the cycles of `_cycles` with 8 channels and 1.1 with 512, 0.7 with fewer: an Emerald
-    Rapids server, `benchmarks/crossover.py`.
-    """
-    if _is_gradient(nest):
-        return sum(5e-6 + _gradient_cycles(part, kind) / 3.5e9 / threads for part in _parts(nest))
-    share = 0.7 if nest.c < 8 else 0.55 + 0.1 * log2(min(nest.c, 512) / 8)
-    return sum(5e-6 + share * _cycles(part, kind) / 3.5e9 / threads for part in _parts(nest))
+    """Cycles at 3.5 GHz, 3 us (weight gradients 5 us) for the scratch and the regions."""
+    if refuse(nest, kind):  # the model of a view that is not refused
+        return inf
+    gradient, parts = _split(nest)
+    cycles, choice, around = (_gradient_cycles, _gradient_choice, 5e-6) if gradient else (_cycles, _choice, 3e-6)
+    return sum(around + cycles(part, kind, choice(part, kind)) / 3.5e9 / threads for part in parts)
 
 
 def scratch(nest, kind, threads):
-    return max((_gradient_scratch if _is_gradient(nest) else _scratch)(part, kind, threads) for part in _parts(nest))
+    gradient, parts = _split(nest)
+    return max((_gradient_scratch if gradient else _scratch)(part, kind, threads) for part in parts)
 
 
 def _scratch(nest, kind, threads):
     """Transformed weights or transformed input, and a thread's block of the other and of the products."""
     kernel, size = _kernels.load("winograd", kind), 8 if kind == "f64" else 4
     planes = nest.windows[0].axis.taps if len(nest.windows) > 2 else 1
-    depth, width = nest.c * planes, 3 * kernel.LANES
-    weights = 36 * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
-    block = 36 * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
+    depth, width, q = nest.c * planes, 3 * kernel.LANES, prod(_choice(nest, kind))
+    weights = q * nest.g * depth * -(-nest.m // kernel.LANES) * kernel.LANES * size
+    block = q * size * (16 * depth + 256 * width + min(depth, kernel.SLICE) * width) + 327680
     return min(weights, LIMIT) + threads * block
 
 
 def way(nest, model, kind, bound):
-    """(packed, first, how the sums are cut if it is a weight gradient) of each part."""
-    parts, models = _parts(nest), _parts(model)
-    if not _is_gradient(nest):
-        return [(part.pack(), part.first, ()) for part in parts]
-    if len(models) != len(parts):
-        models = parts  # a view whose axes lie in another order, at rank 3 and more
-    return [(part.pack(), part.first, _cut(alike, kind)) for part, alike in zip(parts, models, strict=True)]
+    """(kernel, its calls): of each part its nest, whether it stores, its points and how a weight gradient is cut."""
+    gradient, parts = _split(nest)
+    models = _split(model)[1]
+    if [_plane(part) for part in parts] != [_plane(alike) for alike in models]:
+        models = parts  # a view whose axes lie in another order
+    calls = []
+    for part, alike in zip(parts, models, strict=True):
+        points = (_gradient_choice if gradient else _choice)(alike, kind)
+        calls.append((part.pack(), part.first, (*_cut(alike, kind, points), *points) if gradient else points))
+    return "winograd_grad" if gradient else "winograd", calls
 
 
 def prepare(nest, call, w):
     """The transformed weights of each part (once where parts share them), or None where w is the y of a layer."""
-    if _is_gradient(nest):
+    name, calls = call.way
+    if name == "winograd_grad":
         return None
-    kernel, known, found = _kernels.load("winograd", call.kind), {}, []
-    for part, (packed_nest, *_) in zip(_parts(nest), call.way, strict=True):
-        form = part.origin[1], tuple((v.axis.taps, v.ws) for v in part.windows if v.axis.taps > 1)
+    kernel, known, found = _kernels.load(name, call.kind), {}, []
+    for part, (packed_nest, _, points) in zip(_split(nest)[1], calls, strict=True):
+        form = points, part.origin[1], tuple((v.axis.taps, v.ws) for v in part.windows if v.axis.taps > 1)
         if form not in known:
-            known[form] = np.empty(kernel.packed_size(packed_nest), call.dtype)
-            kernel.pack(w, known[form], packed_nest, call.threads)
+            known[form] = empty((kernel.packed_size(packed_nest, *points),), call.dtype, False)
+            kernel.pack(w, known[form], packed_nest, *points, call.threads)
         found.append(known[form])
     return found
 
 
 def ready(nest, call):
-    if _is_gradient(nest):
-        kernel = _kernels.load("winograd_grad", call.kind).run
-        return [(kernel, None, packed_nest, first, call.cval, *cut) for packed_nest, first, cut in call.way]
-    kernel, weights = _kernels.load("winograd", call.kind).run, call.weights or [None] * len(call.way)
-    return [(kernel, None, packed_nest, first, call.cval, transformed)
-            for (packed_nest, first, _), transformed in zip(call.way, weights, strict=True)]
+    name, calls = call.way
+    kernel = _kernels.load(name, call.kind).run
+    if name == "winograd_grad":
+        return [(kernel, None, packed_nest, first, call.cval, *options) for packed_nest, first, options in calls]
+    weights = call.weights or [None] * len(calls)
+    return [(kernel, None, packed_nest, first, call.cval, transformed, *points)
+            for (packed_nest, first, points), transformed in zip(calls, weights, strict=True)]
 
 
 def run(nest, call, x, w, y):

@@ -1,0 +1,220 @@
+"""Winograd's transforms of a line, for each row of one table.
+
+    points  at              outputs of 2, 3, 4, 5 taps
+    1       (no transform)  1 output of 1 tap
+    4       0, +-1          3, 2
+    6       0, +-5/8, +-3/2 5, 4, 3, 2
+
+The last point is infinity. `outs` outputs of `taps` taps take points = outs + taps - 1 products,
+y = AT ((G w) * (BT x)); the same trilinear form read for the taps is dw = GT ((A dy) * (BT x)). BT depends on the points
+alone (`interpolate`). A row of A has the powers of a point, and G has them divided by N = the product of its distances
+to the others: `evaluate` and `combine` are these two and their transposes, N is left out of A (`weighted` = False).
+
+With 6 points, +-1 and +-2 in the place of +-5/8 and +-3/2 have four times the error in float32.
+"""
+
+from _real cimport real, vreal, v_load, v_store
+
+
+ctypedef struct Line:
+    # One axis of a tile.
+    Py_ssize_t points, taps, outs
+
+
+cdef inline void line_of(Line* to, Py_ssize_t points, Py_ssize_t taps) noexcept nogil:
+    to.points, to.taps, to.outs = points, taps, points + 1 - taps
+
+
+# ---- one line of vectors, `step` apart; p and to may be the same
+
+cdef inline void interpolate(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step,
+                             const int points) noexcept nogil:
+    """to = BT p: as many vectors as points."""
+    cdef real a = 0.625, b = 1.5, aa = 0.390625, bb = 2.25, product = 0.87890625, total = 2.640625
+    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), z4, z5
+    cdef vreal even, odd
+    if points == 4:
+        v_store(to, z0 - z2)
+        v_store(to + to_step, z2 + z1)
+        v_store(to + 2*to_step, z2 - z1)
+        v_store(to + 3*to_step, z3 - z1)
+        return
+    z4 = v_load(p + 4*step)
+    z5 = v_load(p + 5*step)
+    even = z4 - z2*bb
+    odd = z3 - z1*bb
+    v_store(to, z4 + z0*product - z2*total)
+    v_store(to + to_step, even + odd*a)
+    v_store(to + 2*to_step, even - odd*a)
+    even = z4 - z2*aa
+    odd = z3 - z1*aa
+    v_store(to + 3*to_step, even + odd*b)
+    v_store(to + 4*to_step, even - odd*b)
+    v_store(to + 5*to_step, z5 + z1*product - z3*total)
+
+
+cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step, const int points,
+                          const int terms, const bint weighted) noexcept nogil:
+    """to = G p or A p: `terms` vectors, the coefficients of a polynomial, become as many as points."""
+    cdef double a = 0.625 if points == 6 else 1, b = 1.5, aa = a*a, bb = b*b
+    cdef double na = 1 if not weighted else 1/(2*aa*(aa - bb)) if points == 6 else 0.5
+    cdef double nb = 1 if not weighted else 1/(2*bb*(bb - aa)), n0 = 1/(aa*bb) if weighted and points == 6 else 1
+    cdef real a1 = a*na, a2 = aa*na, a3 = a*aa*na, a4 = aa*aa*na, a0 = na
+    cdef real b1 = b*nb, b2 = bb*nb, b3 = b*bb*nb, b4 = bb*bb*nb, b0 = nb, one = n0
+    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = z0, z3 = z0, z4 = z0, even, odd
+    if terms > 2:
+        z2 = v_load(p + 2*step)
+    if terms > 3:
+        z3 = v_load(p + 3*step)
+    if terms > 4:
+        z4 = v_load(p + 4*step)
+    even = z0*a0
+    odd = z1*a1
+    if terms > 2:
+        even = even + z2*a2
+    if terms > 3:
+        odd = odd + z3*a3
+    if terms > 4:
+        even = even + z4*a4
+    v_store(to, z0*one)
+    v_store(to + to_step, even + odd)
+    v_store(to + 2*to_step, even - odd)
+    if points == 6:
+        even = z0*b0
+        odd = z1*b1
+        if terms > 2:
+            even = even + z2*b2
+        if terms > 3:
+            odd = odd + z3*b3
+        if terms > 4:
+            even = even + z4*b4
+        v_store(to + 3*to_step, even + odd)
+        v_store(to + 4*to_step, even - odd)
+    if terms == 2:
+        v_store(to + (points - 1)*to_step, z1)
+    elif terms == 3:
+        v_store(to + (points - 1)*to_step, z2)
+    elif terms == 4:
+        v_store(to + (points - 1)*to_step, z3)
+    else:
+        v_store(to + (points - 1)*to_step, z4)
+
+
+cdef inline void combine(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step, const int points,
+                         const int terms, const bint weighted) noexcept nogil:
+    """to = AT p or GT p: as many vectors as points become `terms`."""
+    cdef double a = 0.625 if points == 6 else 1, b = 1.5, aa = a*a, bb = b*b
+    cdef double na = 1 if not weighted else 1/(2*aa*(aa - bb)) if points == 6 else 0.5
+    cdef double nb = 1 if not weighted else 1/(2*bb*(bb - aa)), n0 = 1/(aa*bb) if weighted and points == 6 else 1
+    cdef real a1 = a*na, a2 = aa*na, a3 = a*aa*na, a4 = aa*aa*na, a0 = na
+    cdef real b1 = b*nb, b2 = bb*nb, b3 = b*bb*nb, b4 = bb*bb*nb, b0 = nb, one = n0
+    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), z4, z5
+    cdef vreal pa = z1 + z2, ma = z1 - z2, pb, mb, even, odd
+    if points == 4:
+        v_store(to, z0*one + pa*a0)
+        if terms == 2:
+            v_store(to + to_step, ma*a1 + z3)
+        else:
+            v_store(to + to_step, ma*a1)
+            v_store(to + 2*to_step, pa*a2 + z3)
+        return
+    z4 = v_load(p + 4*step)
+    z5 = v_load(p + 5*step)
+    pb = z3 + z4
+    mb = z3 - z4
+    v_store(to, z0*one + pa*a0 + pb*b0)
+    odd = ma*a1 + mb*b1
+    if terms == 2:
+        odd = odd + z5
+    v_store(to + to_step, odd)
+    if terms > 2:
+        even = pa*a2 + pb*b2
+        if terms == 3:
+            even = even + z5
+        v_store(to + 2*to_step, even)
+    if terms > 3:
+        odd = ma*a3 + mb*b3
+        if terms == 4:
+            odd = odd + z5
+        v_store(to + 3*to_step, odd)
+    if terms > 4:
+        v_store(to + 4*to_step, pa*a4 + pb*b4 + z5)
+
+
+# ---- `count` lines: the first vectors of neighbours lie `next` apart, and `to_next` in what is written
+
+cdef inline void copy_lines(const real* p, Py_ssize_t next, real* to, Py_ssize_t to_next,
+                            Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(count):
+        v_store(to + j*to_next, v_load(p + j*next))
+
+
+cdef inline void interpolate_lines(const Line* line, const real* p, Py_ssize_t step, Py_ssize_t next, real* to,
+                                   Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count) noexcept nogil:
+    """BT of the values of x under a tile."""
+    cdef Py_ssize_t j
+    if line.points == 6:
+        for j in range(count):
+            interpolate(p + j*next, step, to + j*to_next, to_step, 6)
+    elif line.points == 4:
+        for j in range(count):
+            interpolate(p + j*next, step, to + j*to_next, to_step, 4)
+    else:
+        copy_lines(p, next, to, to_next, count)
+
+
+cdef inline void evaluate_lines(Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step, Py_ssize_t next,
+                                real* to, Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
+                                const bint weighted) noexcept nogil:
+    """G of taps (weighted), A of outputs."""
+    cdef Py_ssize_t j
+    if points == 1:
+        copy_lines(p, next, to, to_next, count)
+    elif points == 4:
+        if terms == 3:
+            for j in range(count):
+                evaluate(p + j*next, step, to + j*to_next, to_step, 4, 3, weighted)
+        else:
+            for j in range(count):
+                evaluate(p + j*next, step, to + j*to_next, to_step, 4, 2, weighted)
+    elif terms == 3:
+        for j in range(count):
+            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 3, weighted)
+    elif terms == 4:
+        for j in range(count):
+            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 4, weighted)
+    elif terms == 5:
+        for j in range(count):
+            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 5, weighted)
+    else:
+        for j in range(count):
+            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 2, weighted)
+
+
+cdef inline void combine_lines(Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step, Py_ssize_t next,
+                               real* to, Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
+                               const bint weighted) noexcept nogil:
+    """GT for taps (weighted), AT for outputs."""
+    cdef Py_ssize_t j
+    if points == 1:
+        copy_lines(p, next, to, to_next, count)
+    elif points == 4:
+        if terms == 3:
+            for j in range(count):
+                combine(p + j*next, step, to + j*to_next, to_step, 4, 3, weighted)
+        else:
+            for j in range(count):
+                combine(p + j*next, step, to + j*to_next, to_step, 4, 2, weighted)
+    elif terms == 3:
+        for j in range(count):
+            combine(p + j*next, step, to + j*to_next, to_step, 6, 3, weighted)
+    elif terms == 4:
+        for j in range(count):
+            combine(p + j*next, step, to + j*to_next, to_step, 6, 4, weighted)
+    elif terms == 5:
+        for j in range(count):
+            combine(p + j*next, step, to + j*to_next, to_step, 6, 5, weighted)
+    else:
+        for j in range(count):
+            combine(p + j*next, step, to + j*to_next, to_step, 6, 2, weighted)

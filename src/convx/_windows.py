@@ -104,7 +104,7 @@ def _order(axes, last: int | None, lanes: int) -> list[int]:
     """The turn of every axis, -1 for those along which nothing is combined (but one has a turn in any case).
 
     From the last axis outwards: what follows reads what a stage leaves. Along a row (`last`) a vector holds V outputs,
-    if there are as many; where windows are long and outputs few the others go first.
+    if there are as many, and costs about twice: where outputs are few the others go first.
     """
     turns = [a for a in reversed(range(len(axes))) if not _is_identity(axes[a])] or [len(axes) - 1]
     if last in turns and len(turns) > 1:
@@ -112,7 +112,7 @@ def _order(axes, last: int | None, lanes: int) -> list[int]:
         before, after = prod(axes[a].size for a in turns[1:]), prod(axes[a].out for a in turns[1:])
         taps, others = row.taps // row.base + 1, sum(axes[a].taps // axes[a].base + 1 for a in turns[1:])
         narrow, wide = -(-row.out // lanes), -(-row.size // lanes)
-        if before * narrow * taps + after * narrow * others > after * wide * others + after * narrow * taps:
+        if 2 * before * narrow * taps + after * narrow * others > after * wide * others + 2 * after * narrow * taps:
             turns.append(turns.pop(0))
     return [turns.index(a) if a in turns else -1 for a in range(len(axes))]
 

@@ -184,12 +184,10 @@ cdef inline void combine_lanes(const Stage* s, real* y, place* key, const real* 
 
 
 cdef inline void combine(const Stage* s, real* y, place* key, const real* x, const place* mark, const Run* run,
-                         Py_ssize_t id, real times, const int op) noexcept nogil:
+                         Py_ssize_t id, vplace line, vmask m, real times, const int op) noexcept nogil:
     """All lanes of one output. What is left behind whole vectors is done with the last whole one again."""
     cdef Py_ssize_t j = 0, n = s.n
-    cdef vplace line = p_line(<place>s.id_hop) if op == FIRST or op == ROUTE else p_set(0)
     cdef vreal by = v_set(times), inverse = v_set(1/times) if op == SUM and s.varied else v_set(s.over)
-    cdef vmask m = m_between(0, n)
     cdef const real* across = s.across
     while j < n:
         if n < V:
@@ -212,6 +210,8 @@ cdef inline void lane_stage(const Stage* s, const int op) noexcept nogil:
     cdef const Run* run
     cdef real times
     cdef bint left = True
+    cdef vplace line = p_line(<place>s.id_hop)
+    cdef vmask m = m_between(0, s.n)
     begin(s, &c)
     while left:
         times = times_at(s, &c) if op == SUM and s.varied else s.times
@@ -219,5 +219,6 @@ cdef inline void lane_stage(const Stage* s, const int op) noexcept nogil:
             run = s.table + o
             combine(s, s.y + c.at[Y] + o*s.hop[Y], s.key + c.at[KEY] + o*s.hop[KEY],
                     s.x + c.at[X] + run.i*s.hop[X], s.mark + c.at[MARK] + run.i*s.hop[MARK], run,
-                    c.at[ID] + (o if op == ROUTE else run.i)*s.hop[ID], times*s.own[o] if s.own != NULL else times, op)
+                    c.at[ID] + (o if op == ROUTE else run.i)*s.hop[ID], line, m,
+                    times*s.own[o] if s.own != NULL else times, op)
         left = advance(&s.loops, &c)

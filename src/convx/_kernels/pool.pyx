@@ -25,7 +25,7 @@ from _along cimport along_stage
 LANES = V
 
 cdef enum:
-    ROOM = 1 << 15  # values of scratch of a thread, if it can be: with what it reads and writes in the second cache
+    ROOM = 1 << 13  # values of scratch of a thread, if it can be: with what it reads and writes in the second cache
 
 ctypedef struct Field:
     # Where the cells of an array lie: strides of planes and axes, and how far before the array index 0 of axis 0 is.

@@ -19,6 +19,7 @@ from ._kernels import ready
 from ._plan import Plan, Problem, compute, is_fortran, native
 
 KINDS = {np.dtype("f"): "f32", np.dtype("d"): "f64", np.dtype("u8"): "i64"}
+FEW = 12  # cells of a window that are combined in one go
 MANY = 16  # phases of a row that are worth vectors
 SMALL = 2**17  # cells below which one thread is faster: 30 us at 4 cells a nanosecond
 SIGN = np.uint64(2**63)
@@ -100,24 +101,31 @@ def _is_identity(axis: Axis) -> bool:
             and (axis.stride == 1 or axis.out == 1))
 
 
-def _order(axes, last: int | None, lanes: int) -> list[int]:
+def _turns(axes, last: int | None, lanes: int, single: bool) -> list[int]:
     """The turn of every axis, -1 for those along which nothing is combined (but one has a turn in any case).
 
     From the last axis outwards: what follows reads what a stage leaves. Along a row (`last`) a vector holds V outputs,
-    if there are as many, and costs about twice: where outputs are few the others go first.
+    if there are as many, and costs about twice: where outputs are few the others go first. Small windows are combined
+    along the last two at once, unless the axes must be `single`: what a stage leaves costs as much as some more cells.
     """
     turns = [a for a in reversed(range(len(axes))) if not _is_identity(axes[a])] or [len(axes) - 1]
-    if last in turns and len(turns) > 1:
-        row = axes[last]
+    reads = [-(-a.taps // a.base) for a in axes]
+    found = [turns.index(a) if a in turns else -1 for a in range(len(axes))]
+    if len(turns) == 1 or (last is not None and last not in turns):
+        return found
+    if not single and turns[:2] == [len(axes) - 1, len(axes) - 2] and reads[turns[0]] * reads[turns[1]] <= FEW:
+        return [max(turn - 1, 0) if turn >= 0 else -1 for turn in found]
+    if last is not None:
         before, after = prod(axes[a].size for a in turns[1:]), prod(axes[a].out for a in turns[1:])
-        taps, others = row.taps // row.base + 1, sum(axes[a].taps // axes[a].base + 1 for a in turns[1:])
-        narrow, wide = -(-row.out // lanes), -(-row.size // lanes)
-        if 2 * before * narrow * taps + after * narrow * others > after * wide * others + 2 * after * narrow * taps:
+        others = sum(reads[a] for a in turns[1:])
+        narrow, wide = -(-axes[last].out // lanes), -(-axes[last].size // lanes)
+        if (2 * before * narrow * reads[last] + after * narrow * others
+                > after * wide * others + 2 * after * narrow * reads[last]):
             turns.append(turns.pop(0))
     return [turns.index(a) if a in turns else -1 for a in range(len(axes))]
 
 
-def _pack(p: Pooling, x, y, memory: str, turns=None):
+def _pack(p: Pooling, x, y, memory: str, single=False, turns=None):
     """The numbers of the pooling for these arrays, which lie in memory alike ("C" or "F"), as the struct of _pool.h; the
     order of the axes; their turns (given: those of the pooling that this one is the swap of)."""
     size = x.itemsize
@@ -137,12 +145,11 @@ def _pack(p: Pooling, x, y, memory: str, turns=None):
     if xn == g * xg and yn == g * yg:
         n, g = 1, n * g
     axes = [p.axes[a] for a in order]
-    swap_of = turns
+    ids = p.place_steps(p.x_shape if turns is None else p.y_shape)  # of a swap, y is the array that was pooled
     if turns is None:
-        turns = _order(axes, rank - 1 if phases else None, _kernels.load("pool", KINDS[x.dtype]).LANES)
+        turns = _turns(axes, rank - 1 if phases else None, _kernels.load("pool", KINDS[x.dtype]).LANES, single)
     counts = 0 if not p.counts else 1 if all((many == many[:1]).all() for many in p.counts) else 2
     numbers = [n, g, xn, xg, yn, yg, lanes, rank, max(turns) + 1, phases is not None, len(phases or [0]), counts, p.inverse]
-    ids = p.place_steps(p.x_shape if swap_of is None else p.y_shape)  # of a swap y is the array that was pooled
     for axis, at, a, turn in zip(axes, (p.s_at[a] for a in order), order, turns, strict=True):
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
                     axis.offset, axis.base // gcd(axis.base, axis.dilation), xs[at], ys[at], ids[a], turn]
@@ -162,17 +169,18 @@ def _counts(p: Pooling, order, dtype):
     return 1 / counts if p.inverse else counts
 
 
-def _numbers(p: Pooling, x, y, back=False):
-    """(kernel, packed, counts), remembered for arrays of these strides; back: and the numbers of the gradient."""
+def _numbers(p: Pooling, x, y, single=False, back=False):
+    """(kernel, packed, counts), remembered for arrays of these strides. single: axis by axis; back: the numbers of the
+    gradient instead of counts."""
     memory = "F" if is_fortran(x) else "C"
-    key = x.strides, y.strides, x.dtype, back, memory
+    key = x.strides, y.strides, x.dtype, single, back, memory
     found = p.packed.get(key)
     if found is None:
-        packed, order, turns = _pack(p, x, y, memory)
+        packed, order, turns = _pack(p, x, y, memory, single)
         last = _counts(p, order, x.dtype)
         if back:
             reverse = [max(turns) - turn if turn >= 0 else -1 for turn in turns]
-            last = _pack(p.swapped, y, x, memory, reverse)[0]
+            last = _pack(p.swapped, y, x, memory, turns=reverse)[0]
         found = p.packed[key] = _kernels.load("pool", KINDS[x.dtype]), packed, last
     return found
 
@@ -212,7 +220,7 @@ def located(p: Pooling, x, y, threads: int):
     """y = largest values; where they are, as flat indices into the spatial axes."""
     places = np.empty_like(y, np.int32 if y.itemsize == 4 else np.int64)
     if y.size:
-        kernel, packed, _ = _numbers(p, x, y)
+        kernel, packed, _ = _numbers(p, x, y, single=True)
         kernel.places(x, y, places, packed, _team(threads, x, y))
     return places
 
@@ -220,7 +228,7 @@ def located(p: Pooling, x, y, threads: int):
 def routing(p: Pooling, x, dy, ties_all: bool, threads):
     """What computes dx = dy where x, which lies in memory alike, is the largest value of its window, as a function of x,
     dy and dx: it, and its further arguments."""
-    kernel, packed, back = _numbers(p, x, dy, back=True)
+    kernel, packed, back = _numbers(p, x, dy, single=True, back=True)
     return kernel.gradient, packed, back, ties_all, _team(threads, x, x)
 
 

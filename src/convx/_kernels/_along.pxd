@@ -6,14 +6,15 @@ The cells of a vector's windows that the row does not have are left out by masks
 from _real cimport real, vreal, V, v_set
 from _order cimport (
     place, vplace, NOWHERE, LOWEST, p_load, p_set, p_line, v_low, v_high, v_evens, v_odds, p_bits, v_bits, vmask, m_between,
-    v_where, v_some, v_at, v_strided, v_scatter, p_where,
+    v_where, v_some, v_at, v_strided, v_scatter, p_where, v_max,
 )
 from _stage cimport (
-    SUM, MAX, FIRST, PLACED, ROUTE, X, MARK, Y, KEY, ID, PoolPhase, Stage, Cursor, begin, advance, times_at, quotient, fold,
+    SUM, MAX, FIRST, PLACED, ROUTE, X, MARK, Y, KEY, ID, PoolPhase, Run, Stage, Cursor, begin, advance, times_at, quotient, fold,
 )
 
 cdef enum:
-    FEW = 16  # taps at a time
+    FEW = 8     # taps at a time
+    STRIPS = 8  # vectors of a row at a time
 
 ctypedef struct Reads:
     # Where V outputs of a phase read a row: taps at i + stride*lane, as far as there is something. Where the stride is 2
@@ -51,29 +52,43 @@ cdef inline bint survey(Reads* r, const PoolPhase* f, Py_ssize_t i0, Py_ssize_t 
     return k < end
 
 
-cdef inline vreal taken(const real* p, vmask m, vreal absent, const int op) noexcept nogil:
-    return v_some(p, m) if op == SUM or op >= ROUTE else v_where(p, m, absent)
+cdef inline vreal taken(const real* p, Py_ssize_t rows, Py_ssize_t step, vmask m, vreal absent,
+                        const int op) noexcept nogil:
+    """The lanes of m, of SUM and MAX those of so many rows combined; in the others what combines to nothing."""
+    cdef vreal a = v_some(p, m) if op == SUM or op >= ROUTE else v_where(p, m, absent)
+    cdef Py_ssize_t r
+    if op < FIRST:
+        for r in range(1, rows):
+            p += step
+            a = a + v_some(p, m) if op == SUM else v_max(a, v_where(p, m, absent))
+    return a
 
 
-cdef inline vreal window(const Reads* r, const real* x, const place* mark, vplace ids, vplace next_id, place id_hop,
-                         vreal acc, vplace* at, vplace key, bint empty, Py_ssize_t far, const int op,
-                         const int stride) noexcept nogil:
+cdef inline vreal window(const Reads* r, const real* x, const place* mark, Py_ssize_t rows, Py_ssize_t step,
+                         vplace ids, vplace next_id, place id_hop, vreal acc, vplace* at, vplace key, bint empty,
+                         Py_ssize_t far, const int op, const int stride, const int square) noexcept nogil:
     """The taps of `r` in a row, combined with acc, in which nothing is yet if `empty`. ids: of position 0 and those a
-    stride apart; next_id: an id_hop in all lanes; far: the stride, if it is none of the known ones."""
+    stride apart; next_id: an id_hop in all lanes; far: the stride, if it is none of the known ones. square: so many rows
+    and taps next to each other, if that is known when this is compiled."""
     cdef vreal a, b, odd = v_set(0), absent = v_set(0) if op == SUM or op >= ROUTE else v_set(LOWEST)
     cdef vplace here = key, other = key, qa, qb
-    cdef Py_ssize_t t, i
-    for t in range(r.count):
+    cdef Py_ssize_t t, i, k, count = r.count
+    cdef bint both
+    if square > 0:
+        rows, count = square, square if stride == 1 else (square + 1) // 2
+    for t in range(count):
         i = r.i[t]
+        both = 2*t + 1 < square if square > 0 else r.both[t]
         if op == FIRST:
             here = ids + p_set(<place>i*id_hop)
             other = here + next_id
         if stride == 1:
-            b = taken(x + i, r.here[t], absent, op)
+            b = taken(x + i, rows, step, r.here[t], absent, op)
             if op >= PLACED:
                 here = p_where(mark + i, r.here[t])
         elif stride == 2:
-            a, b = taken(x + i, r.here[t], absent, op), taken(x + i + V, r.there[t], absent, op)
+            a = taken(x + i, rows, step, r.here[t], absent, op)
+            b = taken(x + i + V, rows, step, r.there[t], absent, op)
             if op >= PLACED:
                 qa, qb = p_where(mark + i, r.here[t]), p_where(mark + i + V, r.there[t])
                 here, other = v_bits(v_evens(p_bits(qa), p_bits(qb))), v_bits(v_odds(p_bits(qa), p_bits(qb)))
@@ -81,13 +96,17 @@ cdef inline vreal window(const Reads* r, const real* x, const place* mark, vplac
             b = v_evens(a, b)
         else:
             b = v_strided(x + i, far, r.start[t], r.stop[t], absent)
+            if op < FIRST:
+                for k in range(1, rows):
+                    a = v_strided(x + i + k*step, far, r.start[t], r.stop[t], absent)
+                    b = b + a if op == SUM else v_max(b, a)
             if op >= PLACED:
                 here = v_bits(v_strided(<const real*>mark + i, far, r.start[t], r.stop[t], p_bits(p_set(NOWHERE))))
         if empty and t == 0 and (op == SUM or op == MAX):
             acc = b
         else:
             fold(&acc, at, b, here, key, op)
-        if stride == 2 and r.both[t]:
+        if stride == 2 and both:
             fold(&acc, at, odd, other, key, op)
     return acc
 
@@ -113,106 +132,132 @@ cdef inline void put(real* p, vreal a, vreal b, Py_ssize_t phases, Py_ssize_t f,
         v_scatter(p + f, phases, a, up(count - f, phases))
 
 
-cdef inline void along_rows(const Stage* s, const Reads* reads, Py_ssize_t j, Py_ssize_t f, const vplace* first,
-                            bint empty, bint last, const int op, const int stride, const int known) noexcept nogil:
-    """What `reads` says, of outputs j + f + phases*lane (of both phases if there are two) of all rows. known: the phases,
-    if they are 1 or 2; empty: these are the first taps; last: no others follow."""
+ctypedef struct Strip:
+    # V outputs (of each phase): from output j on, and where every output starts.
+    Py_ssize_t j
+    Reads reads[2]
+    vplace first[2]
+
+
+cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many, Py_ssize_t f, bint empty, bint last,
+                            const int op, const int stride, const int known, const int square) noexcept nogil:
+    """What the `many` strips read, of phase f (of both if there are two), in all rows. known: the phases, if they are 1 or
+    2; empty: these are the first taps; last: no others follow; square: as in `window`."""
     cdef Cursor c
-    cdef Py_ssize_t r, e, phases = known if known > 0 else s.phases, count = s.high - j, rows = 1, d = s.loops.rank - 1
-    cdef Py_ssize_t far = s.phase[f].stride, x_hop = 0, mark_hop = 0, y_hop = 0, key_hop = 0, ids_hop = 0
-    cdef int many = 2 if phases == 2 else 1
+    cdef const Strip* strip
+    cdef const Run* run
+    cdef Py_ssize_t r, e, count, phases = known if known > 0 else s.phases, rows = 1, d = s.loops.rank - 1
+    cdef Py_ssize_t far = s.phase[f].stride, beside = 1, step = 0
+    cdef Py_ssize_t hop[5]
+    cdef int two = 2 if phases == 2 else 1
     cdef vreal acc[2]
     cdef vplace at[2]
-    cdef vplace keys[2]
-    cdef place id_hop = <place>s.hop[ID]
-    cdef vplace line = p_line(<place>far*id_hop), next_id = p_set(id_hop), ids, own
-    cdef vreal by = v_set(s.times), over = v_set(s.over), across = v_set(1)
-    cdef bint left = True, varied = s.varied, divided = s.divided and last
+    cdef vplace key
+    cdef place id_hop = <place>s.hop[ID], id
+    cdef vplace line = p_line(<place>far*id_hop), next_id = p_set(id_hop), own = p_line(<place>phases*id_hop)
+    cdef vreal by = v_set(s.times), over = v_set(s.over)
+    cdef bint left = True, varied = s.varied, divided = s.divided and last, paired = op < FIRST and s.partner != NULL
     cdef const real* x
     cdef const place* mark
     cdef real* y
-    cdef place* key
-    own = p_line(<place>phases*id_hop) + p_set(<place>(j + f)*id_hop)
-    if op == SUM and varied:
-        across = v_some(s.across + j, m_between(0, count))
+    cdef place* keys
     acc[1], at[1] = v_set(0), p_set(0)
-    begin(s, &c)
+    for e in range(5):
+        hop[e] = s.loops.hop[d][e] if d >= 0 else 0
     if d >= 0:
-        rows, x_hop, mark_hop = s.loops.count[d], s.loops.hop[d][X], s.loops.hop[d][MARK]
-        y_hop, key_hop, ids_hop = s.loops.hop[d][Y], s.loops.hop[d][KEY], s.loops.hop[d][ID]
+        rows = s.loops.count[d]
+    begin(s, &c)
     while left:
-        x, mark, y, key = s.x + c.at[X], s.mark + c.at[MARK], s.y + c.at[Y] + j, s.key + c.at[KEY] + j
-        ids = line + p_set(<place>c.at[ID])
         for r in range(rows):
-            for e in range(many):
-                at[e], keys[e] = p_set(NOWHERE), p_set(0)
-                acc[e] = v_set(LOWEST) if op == FIRST or op == PLACED or op == MAX else v_set(0)
-                if not empty:
-                    acc[e] = picked(y, phases, f + e, count)
-                if op == FIRST and empty:
-                    at[e] = first[e] + p_set(<place>(c.at[ID] + r*ids_hop))
-                elif (op == FIRST or op == PLACED) and not empty:
-                    at[e] = v_bits(picked(<const real*>key, phases, f + e, count))
-                if op == ROUTE:
-                    keys[e] = own + p_set(<place>(c.at[ID] + r*ids_hop + e*id_hop))
-                elif op > ROUTE:
-                    keys[e] = v_bits(picked(<const real*>key, phases, f + e, count))
-                acc[e] = window(reads + e, x, mark, ids, next_id, id_hop, acc[e], &at[e], keys[e], empty, far, op, stride)
-                if op == SUM and divided:
-                    if varied:
-                        c.k[d] = r
-                        by = across*v_set(times_at(s, &c))
-                        over = v_set(1)/by
-                    acc[e] = quotient(s, acc[e], by, over)
-            put(y, acc[0], acc[1], phases, f, count)
-            if op == FIRST or op == PLACED:
-                put(<real*>key, p_bits(at[0]), p_bits(at[1]), phases, f, count)
-            x += x_hop
-            mark += mark_hop
-            y += y_hop
-            key += key_hop
-            if op == FIRST:
-                ids = ids + p_set(<place>ids_hop)
+            x, mark = s.x + c.at[X] + r*hop[X], s.mark + c.at[MARK] + r*hop[MARK]
+            id = <place>(c.at[ID] + r*hop[ID])
+            if paired:
+                run = s.partner + r
+                x, beside, step = x + run.i*s.partner_hop, run.count, run.step*s.partner_hop
+            if op == SUM and varied:
+                c.k[d] = r
+                by = v_set(times_at(s, &c))
+            for strip in strips[:many]:
+                y, keys = s.y + c.at[Y] + r*hop[Y] + strip.j, s.key + c.at[KEY] + r*hop[KEY] + strip.j
+                count = s.high - strip.j
+                for e in range(two):
+                    key, at[e] = p_set(0), p_set(NOWHERE)
+                    acc[e] = v_set(LOWEST) if op == FIRST or op == PLACED or op == MAX else v_set(0)
+                    if not empty:
+                        acc[e] = picked(y, phases, f + e, count)
+                    if op == FIRST and empty:
+                        at[e] = strip.first[e] + p_set(id)
+                    elif (op == FIRST or op == PLACED) and not empty:
+                        at[e] = v_bits(picked(<const real*>keys, phases, f + e, count))
+                    if op == ROUTE:
+                        key = own + p_set(id + <place>(strip.j + f + e)*id_hop)
+                    elif op > ROUTE:
+                        key = v_bits(picked(<const real*>keys, phases, f + e, count))
+                    if square > 0 and beside == square:
+                        acc[e] = window(&strip.reads[e], x, mark, beside, step, line, next_id, id_hop, acc[e], &at[e], key,
+                                        True, far, op, stride, square)
+                    elif beside > 0:
+                        acc[e] = window(&strip.reads[e], x, mark, beside, step, line + p_set(id), next_id, id_hop, acc[e],
+                                        &at[e], key, empty, far, op, stride, 0)
+                    if op == SUM and divided:
+                        if varied:
+                            over = by if s.across == NULL else by*v_some(s.across + strip.j, m_between(0, count))
+                            acc[e] = quotient(s, acc[e], over, v_set(1)/over)
+                        else:
+                            acc[e] = quotient(s, acc[e], by, over)
+                put(y, acc[0], acc[1], phases, f, count)
+                if op == FIRST or op == PLACED:
+                    put(<real*>keys, p_bits(at[0]), p_bits(at[1]), phases, f, count)
         left = False
         if d > 0:
             c.k[d] = rows - 1  # on to the next index of the loops outside
             for e in range(5):
-                c.at[e] += (rows - 1)*s.loops.hop[d][e]
+                c.at[e] += (rows - 1)*hop[e]
             left = advance(&s.loops, &c)
 
 
-cdef inline void along_outputs(const Stage* s, Py_ssize_t j, Py_ssize_t f, const int op, const int stride,
-                               const int known) noexcept nogil:
-    cdef Reads reads[2]
-    cdef Py_ssize_t e, l, o
-    cdef vplace first[2]
+cdef inline void along_strips(const Stage* s, Py_ssize_t j, Py_ssize_t f, const int op, const int stride,
+                              const int known) noexcept nogil:
+    """Some strips from output j on, of phase f (of both if there are two)."""
+    cdef Strip strips[STRIPS]
+    cdef Strip* p
+    cdef Reads* r
+    cdef const PoolPhase* phase
+    cdef Py_ssize_t e, l, o, many = 0, two = 2 if s.phases == 2 else 1
     cdef place lanes[V]
-    cdef bint empty = True, left = True
-    reads[0].next, reads[1].next, first[1] = 0, 0, p_set(0)
-    for e in range(2 if s.phases == 2 else 1):
-        for l in range(V):
-            o = min(j + f + e + s.phases*l, s.high - 1)
-            lanes[l] = <place>(s.table[o].i*s.hop[ID])
-        first[e] = p_load(lanes)
+    cdef bint empty = True, left = True, square
+    while many < STRIPS and j + many*V*s.phases < s.high:
+        p = &strips[many]
+        p.j = j + many*V*s.phases
+        for e in range(two):
+            p.reads[e].next = 0
+            for l in range(V if op == FIRST else 0):
+                o = min(p.j + f + e + s.phases*l, s.high - 1)
+                lanes[l] = <place>(s.table[o].i*s.hop[ID])
+            p.first[e] = p_load(lanes) if op == FIRST else p_set(0)
+        many += 1
     while left:
-        left = False
-        for e in range(2 if s.phases == 2 else 1):
-            if survey(&reads[e], s.phase + f + e, s.phase[f + e].start + s.phase[f + e].stride*(j // s.phases),
-                      reads[e].next, s.x_low, s.x_high):
-                left = True
-        if empty and not left:
-            along_rows(s, reads, j, f, first, True, True, op, stride, known)
+        left, square = False, op < FIRST and known == 1 and stride > 0 and s.partner != NULL and s.phase.dilation == 1
+        for l in range(many):
+            for e in range(two):
+                r, phase = &strips[l].reads[e], s.phase + f + e
+                if survey(r, phase, phase.start + phase.stride*(strips[l].j // s.phases), r.next, s.x_low, s.x_high):
+                    left = True
+                square = square and r.count == up(phase.taps, stride)
+        if left or not empty:
+            along_rows(s, strips, many, f, empty, not left, op, stride, known, 0)
+        elif square and s.phase.taps == 2:
+            along_rows(s, strips, many, f, True, True, op, stride, known, 2 if op < FIRST and known == 1 else 0)
+        elif square and s.phase.taps == 3:
+            along_rows(s, strips, many, f, True, True, op, stride, known, 3 if op < FIRST and known == 1 else 0)
         else:
-            along_rows(s, reads, j, f, first, empty, not left, op, stride, known)
+            along_rows(s, strips, many, f, True, True, op, stride, known, 0)
         empty = False
 
 
 cdef inline void along_stage(const Stage* s, const int op, const int stride, const int known) noexcept nogil:
     cdef Py_ssize_t j = s.low, f
     while j < s.high:
-        if s.phases <= 2:
-            along_outputs(s, j, 0, op, stride, known)
-        else:
-            for f in range(min(s.phases, s.high - j)):
-                along_outputs(s, j, f, op, stride, known)
-        j += V*s.phases
+        for f in range(1 if s.phases <= 2 else min(s.phases, s.high - j)):
+            along_strips(s, j, f, op, stride, known)
+        j += STRIPS*V*s.phases

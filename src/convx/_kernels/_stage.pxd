@@ -62,6 +62,9 @@ ctypedef struct Stage:
     const PoolPhase* phase
     Py_ssize_t phases
     Loops loops
+    # Another axis that is combined at the same time (the last of the loops; SUM and MAX only), or NULL.
+    const Run* partner
+    Py_ssize_t partner_hop
     # What sums are divided by: times (over is 1/times), and, if that varies, factors of the other indices, of the outputs
     # of this axis and of the lanes, where they are not NULL.
     bint divided, varied, inverse
@@ -131,41 +134,47 @@ cdef inline void fold(vreal* acc, vplace* at, vreal b, vplace mark, vplace key, 
 # Lanes ----------------------------------------------------------------------------------------------------------------
 
 cdef inline void combine_lanes(const Stage* s, real* y, place* key, const real* x, const place* mark, const Run* run,
-                               vplace id, const real* across, vreal by, vreal inverse, vmask m, const int op,
+                               const Run* rows, vplace id, const real* across, vreal by, vreal inverse, vmask m, const int op,
                                const int vectors) noexcept nogil:
     """`vectors` vectors (0: the lanes of m) of one output. id: of the first cell of its run, or (ROUTE) its own."""
     cdef vreal acc[4]
     cdef vplace at[4]
     cdef vplace keys[4]
     cdef vreal b
-    cdef vplace one = p_set(<place>(run.step*s.hop[ID])), ahead = p_set(<place>(V*s.id_hop)), here
-    cdef Py_ssize_t k, start = 0
+    cdef vplace one = p_set(<place>(run.step*s.hop[ID])), ahead = p_set(<place>(V*s.id_hop)), here = id
+    cdef Py_ssize_t k, r, step = run.step*s.hop[X], mark_step = run.step*s.hop[MARK], row_step = rows.step*s.partner_hop
     cdef int v, many = vectors if vectors > 0 else 1
+    cdef bint empty = op < ROUTE
+    cdef const real* p
     for v in range(many):
-        acc[v], at[v], keys[v] = v_set(0), id, id
-        if op == ROUTE:
+        acc[v] = v_set(0)
+        if op == ROUTE or op == FIRST:
+            keys[v] = id
             id = id + ahead
-        elif op == ROUTE_KEY or op == ROUTE_ALL:
+        elif op >= ROUTE:
             keys[v] = p_load(key + v*V) if vectors > 0 else p_where(key, m)
-        elif run.count > 0:
-            acc[v] = v_load(x + v*V) if vectors > 0 else v_some(x, m)
-            if op == FIRST:
-                keys[v] = id
-                id = id + ahead
-            elif op == PLACED:
-                at[v] = p_load(mark + v*V) if vectors > 0 else p_where(mark, m)
-            start = 1
-    for k in range(start, run.count):
-        x += run.step*s.hop[X] if k > 0 else 0
-        mark += run.step*s.hop[MARK] if k > 0 else 0
-        for v in range(many):
-            b = v_load(x + v*V) if vectors > 0 else v_some(x, m)
-            here = at[v]
-            if op == FIRST:
-                here = keys[v] = keys[v] + one
-            elif op != SUM and op != MAX:
-                here = p_load(mark + v*V) if vectors > 0 else p_where(mark, m)
-            fold(&acc[v], &at[v], b, here, keys[v], op)
+    for r in range(rows.count):
+        p = x + r*row_step
+        for k in range(run.count):
+            for v in range(many):
+                b = v_load(p + v*V) if vectors > 0 else v_some(p, m)
+                if op == FIRST:
+                    here = keys[v]
+                    keys[v] = here + one
+                elif op >= PLACED:
+                    here = p_load(mark + v*V) if vectors > 0 else p_where(mark, m)
+                if empty:
+                    acc[v] = b
+                    if op == FIRST or op == PLACED:
+                        at[v] = here
+                elif op < FIRST:
+                    acc[v] = acc[v] + b if op == SUM else v_max(acc[v], b)
+                else:
+                    fold(&acc[v], &at[v], b, here, keys[v], op)
+            empty = False
+            p += step
+            if op >= PLACED:
+                mark += mark_step
     for v in range(many):
         if op == SUM and s.divided:
             if across != NULL:
@@ -184,22 +193,22 @@ cdef inline void combine_lanes(const Stage* s, real* y, place* key, const real* 
 
 
 cdef inline void combine(const Stage* s, real* y, place* key, const real* x, const place* mark, const Run* run,
-                         Py_ssize_t id, vplace line, vmask m, real times, const int op) noexcept nogil:
+                         const Run* rows, Py_ssize_t id, vplace line, vmask m, real times, const int op) noexcept nogil:
     """All lanes of one output. What is left behind whole vectors is done with the last whole one again."""
     cdef Py_ssize_t j = 0, n = s.n
     cdef vreal by = v_set(times), inverse = v_set(1/times) if op == SUM and s.varied else v_set(s.over)
     cdef const real* across = s.across
     while j < n:
         if n < V:
-            combine_lanes(s, y, key, x, mark, run, line + p_set(<place>id), across, by, inverse, m, op, 0)
+            combine_lanes(s, y, key, x, mark, run, rows, line + p_set(<place>id), across, by, inverse, m, op, 0)
             return
         if j + 4*V <= n:
-            combine_lanes(s, y + j, key + j, x + j, mark + j, run, line + p_set(<place>(id + j*s.id_hop)),
+            combine_lanes(s, y + j, key + j, x + j, mark + j, run, rows, line + p_set(<place>(id + j*s.id_hop)),
                           across + j if across != NULL else NULL, by, inverse, m, op, 4)
             j += 4*V
             continue
         j = min(j, n - V)
-        combine_lanes(s, y + j, key + j, x + j, mark + j, run, line + p_set(<place>(id + j*s.id_hop)),
+        combine_lanes(s, y + j, key + j, x + j, mark + j, run, rows, line + p_set(<place>(id + j*s.id_hop)),
                       across + j if across != NULL else NULL, by, inverse, m, op, 1)
         j += V
 
@@ -208,17 +217,25 @@ cdef inline void lane_stage(const Stage* s, const int op) noexcept nogil:
     cdef Cursor c
     cdef Py_ssize_t o
     cdef const Run* run
+    cdef const Run* rows
+    cdef const real* x
+    cdef Run single
     cdef real times
     cdef bint left = True
     cdef vplace line = p_line(<place>s.id_hop)
     cdef vmask m = m_between(0, s.n)
+    single.i, single.count, single.step = 0, 1, 0
+    rows = &single
     begin(s, &c)
     while left:
         times = times_at(s, &c) if op == SUM and s.varied else s.times
+        if op < FIRST and s.partner != NULL:
+            rows = s.partner + c.k[s.loops.rank - 1]
+        x = s.x + c.at[X] + rows.i*s.partner_hop
         for o in range(s.low, s.high):
             run = s.table + o
             combine(s, s.y + c.at[Y] + o*s.hop[Y], s.key + c.at[KEY] + o*s.hop[KEY],
-                    s.x + c.at[X] + run.i*s.hop[X], s.mark + c.at[MARK] + run.i*s.hop[MARK], run,
+                    x + run.i*s.hop[X], s.mark + c.at[MARK] + run.i*s.hop[MARK], run, rows,
                     c.at[ID] + (o if op == ROUTE else run.i)*s.hop[ID], line, m,
                     times*s.own[o] if s.own != NULL else times, op)
         left = advance(&s.loops, &c)

@@ -25,6 +25,7 @@ from _along cimport along_stage
 LANES = V
 
 cdef enum:
+    NONE = -2  # no axis; -1 stands for the planes
     ROOM = 1 << 13  # values of scratch of a thread, if it can be: with what it reads and writes in the second cache
 
 ctypedef struct Field:
@@ -144,9 +145,9 @@ cdef inline Py_ssize_t hop_of(const Field* f, Py_ssize_t axis) noexcept nogil:
 # Stages ---------------------------------------------------------------------------------------------------------------
 
 cdef void nest(const Pool* pool, Stage* s, Py_ssize_t axis, Py_ssize_t turn, Py_ssize_t planes, const Band* band,
-               const Field** fields, const real** factors, bint counts_ids) noexcept nogil:
+               const Field** fields, const real** factors, bint counts_ids, Py_ssize_t partner) noexcept nogil:
     """The loops of a stage along `axis`: planes and the other axes, those that lie in one line in all arrays as one;
-    the last ones become lanes where they can."""
+    the last ones become lanes where they can. partner: the axis that is combined too, the last loop; or NONE."""
     cdef Py_ssize_t b, count, low, last = pool.rank - 1, d = -1
     cdef Py_ssize_t hop[5]
     cdef int role
@@ -156,7 +157,7 @@ cdef void nest(const Pool* pool, Stage* s, Py_ssize_t axis, Py_ssize_t turn, Py_
     for role in range(4):
         s.hop[role] = fields[role].step[axis]
     s.hop[ID] = pool.axis[axis].id
-    while last >= 0 and last != axis and not (pool.lanes > 1 and (counts_ids or s.varied)):
+    while last >= 0 and last != axis and last != partner and not (pool.lanes > 1 and (counts_ids or s.varied)):
         same = last > 0 and not (s.n > pool.lanes and (counts_ids or s.varied))
         for role in range(4):
             same = same and fields[role].step[last] == s.n
@@ -174,11 +175,12 @@ cdef void nest(const Pool* pool, Stage* s, Py_ssize_t axis, Py_ssize_t turn, Py_
             count, low = planes, 0
         else:
             done = 0 <= pool.axis[b].turn < turn
+            done = done or b == partner
             count, low = pool.axis[b].out if done else pool.axis[b].size, 0
             if b == 0:
                 low = band.y_low if done else band.x_low
                 count = (band.y_high if done else band.x_high) - low
-        same = d >= 0 and not s.varied
+        same = d >= 0 and not s.varied and b != partner
         for role in range(4):
             hop[role] = hop_of(fields[role], b)
             same = same and s.loops.hop[d][role] == count*hop[role]
@@ -190,6 +192,8 @@ cdef void nest(const Pool* pool, Stage* s, Py_ssize_t axis, Py_ssize_t turn, Py_
             d += 1
             s.loops.count[d] = count
             s.loops.factors[d] = factors[b] + low if b >= 0 and factors[b] != NULL else NULL
+        if b == partner:
+            s.partner, s.partner_hop, hop[X] = s.partner + low, hop[X], 0
         for role in range(5):
             s.loops.hop[d][role] = hop[role]
         if b == 0:  # the cursor starts at the band
@@ -231,12 +235,12 @@ cdef void work(const Stage* s, bint along, int op) noexcept nogil:
         by(s, along, ROUTE_ALL)
 
 
-cdef Py_ssize_t axis_of(const Pool* pool, Py_ssize_t turn) noexcept nogil:
-    cdef Py_ssize_t a
-    for a in range(pool.rank):
-        if pool.axis[a].turn == turn:
-            return a
-    return 0
+cdef Py_ssize_t axis_of(const Pool* pool, Py_ssize_t turn, Py_ssize_t before) noexcept nogil:
+    """The last axis of this turn before axis number `before`, or NONE."""
+    cdef Py_ssize_t a = before - 1
+    while a >= 0 and pool.axis[a].turn != turn:
+        a -= 1
+    return a if a >= 0 else NONE
 
 
 cdef void stage(const Pool* pool, const Run* const* tables, const Task* t, const Band* band, Py_ssize_t turn,
@@ -245,7 +249,7 @@ cdef void stage(const Pool* pool, const Run* const* tables, const Task* t, const
     cdef Stage s
     cdef const Field* fields[4]
     cdef const real* factors[MOST]
-    cdef Py_ssize_t axis = axis_of(pool, turn), a
+    cdef Py_ssize_t axis = axis_of(pool, turn, pool.rank), partner = axis_of(pool, turn, axis), a
     cdef const PoolAxis* d = &pool.axis[axis]
     cdef bint along = pool.along and axis == pool.rank - 1
     cdef bint marked = op >= PLACED, keyed = op in (FIRST, PLACED, ROUTE_KEY, ROUTE_ALL)
@@ -270,7 +274,8 @@ cdef void stage(const Pool* pool, const Run* const* tables, const Task* t, const
     s.low, s.high, s.x_low, s.x_high = 0, d.out, 0, d.size
     if axis == 0:
         s.low, s.high, s.x_low, s.x_high = band.y_low, band.y_high, band.x_low, band.x_high
-    nest(pool, &s, axis, turn, t.planes, band, fields, factors, op == FIRST or op == ROUTE)
+    s.partner, s.partner_hop = tables[partner] if partner >= 0 else NULL, 0
+    nest(pool, &s, axis, turn, t.planes, band, fields, factors, op == FIRST or op == ROUTE, partner)
     if along:
         s.across = s.own
     work(&s, along, op)

@@ -29,18 +29,20 @@ typedef uint64_t real; /* unsigned: sums modulo 2**64 are defined, for signed nu
 #endif
 
 /* Register tiles. gemm: MR rows x 3 vectors (32 registers hold 24 sums, 3 columns and a broadcast; 16 hold 12).
-   stencil: 4 rows x NS vectors, or 8 x 1. */
+   stencil: 4 rows x NS vectors, or 8 x 1. thin: TR pixels x TV vectors, or LR channels x LV vectors. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define CONVX_MR 8
 #define CONVX_NS 4
+#define CONVX_THIN TR = 6, TV = 4, LR = 3, LV = 7
 #else
 #define CONVX_MR 4
 #define CONVX_NS 2
+#define CONVX_THIN TR = 4, TV = 3, LR = 3, LV = 3
 #endif
 
 #if defined(__GNUC__)
 typedef real vreal __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(real)), may_alias));
-enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS };
+enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *(const vreal *)p; }
 static inline void v_store(real *p, vreal v) { *(vreal *)p = v; }
 static inline vreal v_set(real a) { vreal zero = {0}; return zero + a; }
@@ -176,7 +178,7 @@ static inline void v_copy_permuted(real *to, const real *p, ptrdiff_t step, ptrd
     ptrdiff_t j;
     for (j = 0; j < count; j++) to[j] = p[j * step + index[0]];
 }
-enum { V = 1, MR = CONVX_MR, NS = CONVX_NS };
+enum { V = 1, MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }

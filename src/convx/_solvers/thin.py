@@ -1,0 +1,168 @@
+"""Layers with few channels on one side, and the gradients of their weights (floor 3).
+
+The heads of the two kernels describe the schedules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from .. import _kernels
+from ._base import not_dense
+
+name = "thin"
+error_factor = 1.0
+normwise = False
+
+FLAT, ROWS, LOW = range(3)  # the kernel's tiles
+ROOM = 131072  # values of the strip of one row of outputs, and weights, at most
+PARTS, LEAST = 16, 4  # parts of the sum of a weight gradient at most, and rows of taps of each at least
+SUMS = 1 << 20  # values of all parts together
+
+
+def _is_gradient(nest) -> bool:
+    """Whether the outputs are the fewer ones, as those of a weight gradient."""
+    return prod(v.axis.taps for v in nest.windows) > prod(v.axis.out for v in nest.windows)
+
+
+def _swapped(nest):
+    """Taps as outputs, the batch as channels: how a weight gradient sees x."""
+    windows = tuple(replace(v, axis=v.axis.swap_wy()) for v in nest.windows)
+    return replace(nest, n=nest.c, c=nest.n, x=(nest.x[2], nest.x[1], nest.x[0]), windows=windows)
+
+
+def _line(nest, rows: int = 1) -> int:
+    """Values of the strip of some rows of outputs."""
+    height = 1
+    if len(nest.windows) > 1:
+        b = nest.windows[-2].axis
+        height = (rows - 1) * b.stride + (b.taps - 1) * b.dilation + 1
+    if len(nest.windows) > 2:
+        height *= nest.windows[0].axis.taps
+    d = nest.windows[-1].axis
+    span = (d.taps - 1) * d.dilation
+    return nest.c * height * (min(d.out, 480) + 16 + span // d.stride) * min(d.stride, span + 1)
+
+
+def refuse(nest, kind):
+    reason = not_dense(nest, kind)
+    if reason:
+        return reason
+    if not nest.windows:
+        return "no axis to run along"
+    if nest.products == 0:
+        return "nothing to compute"
+    if _is_gradient(nest):
+        values = _line(_swapped(nest), 8)
+        outputs = nest.outputs // nest.g
+        if values > 2 * ROOM or outputs > SUMS // 4:
+            return f"{values} values of x under eight rows of taps (at most {2 * ROOM}), {outputs} outputs of a group"
+        return None
+    if _line(nest) > ROOM:
+        return f"{_line(nest)} values of x under a row of outputs (at most {ROOM})"
+    if nest.g * nest.m * nest.depth > ROOM:
+        return f"{nest.g * nest.m * nest.depth} weights (at most {ROOM})"
+    return None
+
+
+def _kind(nest):
+    """Which tile: it does not change the order of any sum."""
+    if nest.y[2] == 1 and nest.windows[-1].ys != 1:
+        return FLAT
+    return LOW if nest.m <= 3 else ROWS
+
+
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _layer_seconds(nest, kind, threads):
+    """Vectors of whole tiles, 0.19 ns a product (0.4 where three channels share each vector of x) and 40 ns around a
+    tile; 30 ns for a copied run of x, 1.6 a vector of it, 0.8 a value where these are no neighbours, all of it 1.3
+    times since strips overlap; 1.5 ns a weight, 2 us for scratch.
+
+    One core of an Emerald Rapids server, first layers, stems and gradients of their inputs, each solver by its name
+    (`benchmarks/crossover.py --lines` shows the like).
+    """
+    kernel = _kernels.load("thin", kind)
+    lanes, last = kernel.LANES, nest.windows[-1]
+    height, most = kernel.SHAPES[_kind(nest)]
+    rows = nest.outputs // max(nest.m * last.axis.out, 1)
+    if _kind(nest) == FLAT:
+        vectors = -(-nest.m // lanes) * _up(last.axis.out, height) * rows
+    else:
+        columns = -(-last.axis.out // lanes)
+        if _kind(nest) == LOW:
+            columns = _up(columns, (most + 3) // 4)
+        vectors = _up(nest.m, height) * columns * rows
+    time = vectors * (nest.depth * (0.4 if _kind(nest) == LOW else 0.19) + 40.0 / (height * most))
+    if last.ys != 1 and _kind(nest) != FLAT:
+        time += nest.outputs * 0.3
+    time += 1.3 * _copies(nest, lanes)
+    return 2e-6 + 1e-9 * (1.5 * nest.g * nest.m * nest.depth + time / threads)
+
+
+def _copies(nest, lanes: int) -> float:
+    """Nanoseconds that bring every row of x into a strip once."""
+    last = nest.windows[-1]
+    a, runs = last.axis, nest.n * nest.g * nest.c
+    runs *= min(a.stride, (a.taps - 1) * a.dilation + 1)
+    for number, v in enumerate(nest.windows[-2::-1]):
+        runs *= v.axis.out * v.axis.taps if number else v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
+    step = {1: 1.6 / lanes, 2: 3.2 / lanes}.get(last.xs * a.stride, 0.8)
+    return runs * (30.0 + step * (a.out + (a.taps - 1) * a.dilation // a.stride))
+
+
+def _parts(nest) -> int:
+    """Parts of the sum of a weight gradient: the order of its additions."""
+    lines = nest.c * prod(v.axis.taps for v in nest.windows[:-1])
+    return max(1, min(PARTS, lines // LEAST, SUMS // max(nest.outputs, 1)))
+
+
+def _gradient_seconds(nest, kind, threads):
+    """Vectors of whole tiles at 0.19 ns a tap, 20 ns more a row of them in L1; 8 ns a vector of w that is turned, 2 for
+    one that is copied; copies of x as in layers; 1 ns a sum of each part, 5 us for scratch and two regions."""
+    kernel = _kernels.load("thin_grad", kind)
+    lanes, last = kernel.LANES, nest.windows[-1]
+    vectors = -(-nest.m // lanes)
+    outputs = nest.outputs // max(nest.g * nest.m, 1)
+    taps = nest.c * prod(v.axis.taps for v in nest.windows)
+    tiles = -(-outputs // kernel.ROWS) * -(-vectors // kernel.VECTORS)
+    pieces = taps / max(min(last.axis.taps, 6144 // (vectors * lanes)), 1)
+    time = _up(outputs, kernel.ROWS) * vectors * taps * 0.19 + tiles * pieces * 20
+    if last.ws == 1:
+        time += taps * vectors * 8.0
+    elif nest.w[1] != 1:
+        time += taps * nest.m
+    elif nest.m % lanes:
+        time += taps * vectors * 2.0
+    parts = _parts(nest)
+    time += 1.2 * _copies(_swapped(nest), lanes) / nest.g + parts * outputs * vectors * lanes
+    return 5e-6 + 1e-9 * nest.g * time / min(threads, parts)
+
+
+def seconds(nest, kind, threads):
+    return (_gradient_seconds if _is_gradient(nest) else _layer_seconds)(nest, kind, threads)
+
+
+def scratch(nest, kind, threads):
+    size = 8 if kind == "f64" else 4
+    if _is_gradient(nest):
+        return size * (_parts(nest) * nest.outputs + threads * (_line(_swapped(nest), 8) + 6144))
+    return size * (nest.g * nest.m * nest.depth + threads * max(65536, _line(nest)))
+
+
+def way(nest, model, kind, bound):
+    """(kernel, which of its tiles, or parts of a weight gradient)."""
+    return ("thin_grad", _parts(model)) if _is_gradient(nest) else ("thin", _kind(nest))
+
+
+def ready(nest, call):
+    kernel, choice = call.way
+    return [(_kernels.load(kernel, call.kind).run, None, call.packed, nest.first, call.cval, choice)]
+
+
+def run(nest, call, x, w, y):
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)

@@ -35,11 +35,12 @@ ctypedef struct Layer:
     Box box              # all outputs of all n
     const real* x
     const real* w
-    Py_ssize_t c, cx, cw  # the inner channels and their steps in x and w
-    Py_ssize_t m, wm, rows, lines          # rows of a tile's product, and lanes, whole vectors
+    Py_ssize_t c, cx, cw             # the inner channels and their steps in x and w
+    Py_ssize_t m, wm, rows, lines    # lanes; rows (n, o) of the product, and lanes up to whole vectors
     Py_ssize_t parts, columns, across, piece
-    Py_ssize_t values, size              # of a strip; bytes of a thread's scratch
-    bint placed                            # w is read where it lies
+    Py_ssize_t values, size          # of a strip; bytes of a thread's scratch
+    bint placed                      # w is read where it lies
+    int times                        # 1
 
 
 cdef inline void product(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
@@ -67,19 +68,19 @@ cdef inline void product(const real* x, const Py_ssize_t* where, const real* b, 
                 v_store(sums + i*step + j*V, acc[i*nv + j])
 
 
-cdef void product_4(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, TV)
+cdef void product_4(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, TV)
 
 
-cdef void product_2(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, 2)
+cdef void product_2(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, 2)
 
 
-cdef void product_1(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, 1)
+cdef void product_1(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, 1)
 
 
 cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
@@ -117,13 +118,13 @@ cdef void row(const Layer* job, const real* strip, const Py_ssize_t* where, cons
             while m < job.lines:
                 left = (job.lines - m)//V
                 if left >= TV:
-                    product_4(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_4(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += TV*V
                 elif left >= 2:
-                    product_2(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_2(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += 2*V
                 else:
-                    product_1(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_1(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += V
             r += TR
         k += count
@@ -179,7 +180,7 @@ cdef void swap(const Nest* nest, Layer* job) noexcept nogil:
         v.out, v.taps, v.stride, v.dilation = u.taps, u.out, u.dilation, u.stride
     job.c, job.cx, job.cw, job.m, job.wm = nest.c, nest.xc, nest.wc, nest.m, nest.wm
     job.rows = nest.n*nest.axis[0].out*nest.axis[1].out*nest.axis[2].out
-    job.lines = up(nest.m, V)
+    job.lines, job.times = up(nest.m, V), 1
     job.placed = nest.wm == 1 and nest.m % V == 0
 
 

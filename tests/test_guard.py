@@ -21,6 +21,7 @@ CASES = {  # x, w, options of the layer
     "groups": ((2, 6, 9, 14), (12, 2, 3, 3), {"groups": 3, "stride": (1, 2)}),
     "dilation": ((1, 3, 20, 37), (5, 3, 5, 5), {"padding": 2, "dilation": 2}),
     "lattices": ((1, 19, 14, 39), (23, 19, 3, 3), {"padding": 2, "dilation": (2, 3)}),
+    "first layer": ((1, 3, 10, 150), (70, 3, 3, 3), {"padding": 1}),
     "one by one": ((1, 35, 7, 9), (33, 35, 1, 1), {}),
     "filter": ((1, 1, 40, 83), (1, 1, 5, 5), {"padding": 2, "boundary": "reflect"}),
     "row": ((1, 1, 1, 301), (1, 1, 1, 9), {"padding": (0, 4)}),

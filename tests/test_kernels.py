@@ -61,6 +61,7 @@ def check_row(row):
                 check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
         check_weight_gradients(kind)
         check_lanes(kind)
+        check_thin(kind)
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -139,6 +140,28 @@ def check_lanes(kind):
                 aim = call(*operands, algorithm="reference", **options)
                 found = call(*operands, algorithm="direct", workers=2, **options)
                 assert np.array_equal(found, aim), (name, kind, layout, stride)
+
+
+def check_thin(kind):
+    """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts: the
+    reference's results of whole numbers. An infinite weight beside what is not there spoils the same outputs."""
+    for shape, w_shape, options in (((1, 3, 7, 250), (70, 3, 3, 3), {"padding": 1}),
+                                    ((2, 3, 37, 120), (9, 3, 3, 3), {"padding": 1, "stride": 2}),
+                                    ((1, 4, 70, 9), (34, 2, 5, 3), {"padding": 2, "dilation": 2, "groups": 2})):
+        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
+        dy = whole(convx.conv(x, w, **options).shape, 3, kind)
+        for layout in ("NCHW", "NHWC"):
+            options["layout"] = layout
+            if layout == "NHWC":
+                x, w, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w, dy))
+            for name, one, other, more in (("conv", x, w, ()), ("conv_grad_input", dy, w, (x.shape,)),
+                                           ("conv_grad_weight", x, dy, (w.shape,))):
+                spoiled = other.copy()
+                spoiled.flat[::7] = np.inf
+                for operand in (other, spoiled):
+                    aim, found = (getattr(convx, name)(one, operand, *more, algorithm=algorithm, **options)
+                                  for algorithm in ("reference", "thin"))
+                    assert np.array_equal(found, aim, equal_nan=True), (name, kind, layout, shape)
 
 
 def check_nan(geometry, x, w, algorithm):

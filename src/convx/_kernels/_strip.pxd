@@ -34,22 +34,30 @@ cdef inline Py_ssize_t box_taps(const Cut* cuts, bint channel_last, int axis) no
     return cuts.size[2 - axis + channel_last]
 
 
-cdef inline void shape(const Job* job, const Cut* cuts, Py_ssize_t rows, Py_ssize_t columns, Strip* to) noexcept nogil:
-    """The strip of a block."""
-    cdef const Window* b = &job.nest.axis[1]
-    cdef const Window* d = &job.nest.axis[2]
-    cdef Py_ssize_t down = b.dilation*(box_taps(cuts, job.channel_last, 1) - 1)
-    cdef Py_ssize_t right = d.dilation*(box_taps(cuts, job.channel_last, 2) - 1), kc = 1, closed
-    cdef int j
-    for j in range(4):
-        kc *= cuts.size[j]
-    to.rows, to.columns, to.pitch = rows, columns, columns + right // d.stride
+cdef inline void strip_of(const Nest* nest, Py_ssize_t taps1, Py_ssize_t taps2, Py_ssize_t rows, Py_ssize_t columns,
+                          Py_ssize_t width, Strip* to) noexcept nogil:
+    """The strip under rows x columns pixels for boxes of taps1 x taps2 taps; its rows have room for `width` pixels."""
+    cdef const Window* b = &nest.axis[1]
+    cdef const Window* d = &nest.axis[2]
+    cdef Py_ssize_t down = b.dilation*(taps1 - 1), right = d.dilation*(taps2 - 1)
+    to.rows, to.columns, to.pitch = rows, columns, width + right // d.stride
     to.downs, to.phases = min(b.stride, down + 1), min(d.stride, right + 1)
     to.high = rows + down // b.stride
     to.plane = to.downs*to.phases*to.high*to.pitch
+    to.open, to.across = False, columns
+
+
+cdef inline void shape(const Job* job, const Cut* cuts, Py_ssize_t rows, Py_ssize_t columns, Strip* to) noexcept nogil:
+    """The strip of a block of gemm."""
+    cdef Py_ssize_t kc = 1, closed
+    cdef int j
+    for j in range(4):
+        kc *= cuts.size[j]
+    strip_of(job.nest, box_taps(cuts, job.channel_last, 1), box_taps(cuts, job.channel_last, 2), rows, columns, columns, to)
     closed = (columns + V - 1) // V*(V if columns > V else V + V // 4)  # a panel of one vector is a quarter slower
     to.open = rows > 1 and (closed - to.pitch)*kc > ASIDE*to.pitch
-    to.across = to.pitch if to.open else columns
+    if to.open:
+        to.across = to.pitch
 
 
 cdef inline bint fill_phase(const Job* job, const real* plane, bint exists, Py_ssize_t top, Py_ssize_t rows,

@@ -18,7 +18,7 @@ from _real cimport (real, vreal, V, MR, TR, TV, LR, LV, v_load, v_store, v_set, 
                     spoiled)
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport Job
-from _strip cimport STRIP, Strip, shape, fill_strip, panel_absent
+from _strip cimport STRIP, Strip, strip_of, fill_strip, taps_absent
 
 cdef enum:
     WIDEST = 480     # columns of a strip, as in gemm
@@ -293,7 +293,7 @@ cdef void line(const Layer* job, const real* strip, const Py_ssize_t* where, con
             most = min(wide, columns - o)
             at[3] = first + o
             if m == 0:
-                lacks[number] = absent and panel_absent(job.nest, &job.box, at, most)
+                lacks[number] = absent and taps_absent(job.nest, &job.box, at, most)
             t.x = strip + o
             t.w, t.init = job.packed + (g*job.lines + m)*job.depth, job.init + g*job.lines + m
             t.to, t.step = y + m*job.nest.ym + o*job.nest.axis[2].ys, job.y_row
@@ -330,12 +330,12 @@ cdef void block(const Layer* job, Py_ssize_t number, char* memory) noexcept nogi
     at[1] = number % nest.axis[0].out
     number = number // nest.axis[0].out
     g, at[0] = number % nest.g, number // nest.g
-    shape(nest, b.taps, d.taps, last - at[2], min(job.columns, d.out - at[3]), &strip)
+    strip_of(nest, b.taps, d.taps, last - at[2], min(job.columns, d.out - at[3]), job.columns, &strip)
     x = job.x + at[0]*nest.xn + g*nest.xg
     absent = fill_strip(&job.packing, x, &job.box, &strip, at, values, where) and job.unsafe
     y = job.y + at[0]*nest.yn + g*nest.yg + at[1]*nest.axis[0].ys + at[3]*d.ys
     for r in range(strip.rows):
-        line(job, values + r*b.stride*strip.line, where, x, y + at[2]*b.ys, g, at, strip.columns, absent)
+        line(job, values + r*strip.pitch, where, x, y + at[2]*b.ys, g, at, strip.columns, absent)
         at[2] += 1
 
 
@@ -349,12 +349,12 @@ cdef double lay(Layer* job, Py_ssize_t across) noexcept nogil:
     job.columns = up((d.out + across - 1)//across, V)
     job.across = (d.out + job.columns - 1)//job.columns
     columns = min(job.columns, d.out)
-    shape(nest, b.taps, d.taps, 1, columns, &strip)
-    rows = (STRIP//(planes*strip.line) - strip.height)//b.stride + 1
+    strip_of(nest, b.taps, d.taps, 1, columns, job.columns, &strip)
+    rows = STRIP*strip.high//(planes*strip.plane) - strip.high + 1
     rows = max(<Py_ssize_t>1, min(min(rows, LONGEST//columns), b.out))
     job.down = (b.out + rows - 1)//rows
-    shape(nest, b.taps, d.taps, rows, columns, &strip)
-    return <double>(strip.height*strip.line)/(rows*columns)
+    strip_of(nest, b.taps, d.taps, rows, columns, job.columns, &strip)
+    return <double>strip.plane/(rows*columns)
 
 
 cdef void cut(Layer* job, int threads) noexcept nogil:
@@ -376,8 +376,8 @@ cdef void cut(Layer* job, int threads) noexcept nogil:
     if others*job.across*job.down < parts:  # the more blocks, the more rows are copied twice
         job.down = max(job.down, min((b.out + b.taps)//(b.taps + 1), (parts + others*job.across - 1)//(others*job.across)))
     rows = (b.out + job.down - 1)//job.down
-    shape(nest, b.taps, d.taps, rows, min(job.columns, d.out), &strip)
-    job.values = up(nest.c*nest.axis[0].taps*strip.height*strip.line + MOST*V, V)
+    strip_of(nest, b.taps, d.taps, rows, min(job.columns, d.out), job.columns, &strip)
+    job.values = up(nest.c*nest.axis[0].taps*strip.plane + MOST*V, V)
     job.size = up(job.values*<Py_ssize_t>sizeof(real) + job.depth*<Py_ssize_t>sizeof(Py_ssize_t), 64)
 
 

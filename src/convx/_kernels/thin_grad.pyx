@@ -19,7 +19,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, TR, TV, v_load, v_store, v_copy, spoiled
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport Job, turn
-from _strip cimport STRIP, Strip, shape, fill_strip
+from _strip cimport STRIP, Strip, strip_of, fill_strip
 
 cdef enum:
     WIDEST = 480  # columns of a strip
@@ -35,11 +35,12 @@ ctypedef struct Layer:
     Box box              # all outputs of all n
     const real* x
     const real* w
-    Py_ssize_t c, cx, cw  # the inner channels and their steps in x and w
-    Py_ssize_t m, wm, rows, lines          # rows of a tile's product, and lanes, whole vectors
+    Py_ssize_t c, cx, cw             # the inner channels and their steps in x and w
+    Py_ssize_t m, wm, rows, lines    # lanes; rows (n, o) of the product, and lanes up to whole vectors
     Py_ssize_t parts, columns, across, piece
-    Py_ssize_t values, size              # of a strip; bytes of a thread's scratch
-    bint placed                            # w is read where it lies
+    Py_ssize_t values, size          # of a strip; bytes of a thread's scratch
+    bint placed                      # w is read where it lies
+    int times                        # 1
 
 
 cdef inline void product(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
@@ -67,19 +68,19 @@ cdef inline void product(const real* x, const Py_ssize_t* where, const real* b, 
                 v_store(sums + i*step + j*V, acc[i*nv + j])
 
 
-cdef void product_4(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, TV)
+cdef void product_4(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, TV)
 
 
-cdef void product_2(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, 2)
+cdef void product_2(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, 2)
 
 
-cdef void product_1(const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step, Py_ssize_t count,
-                    real* sums, Py_ssize_t step) noexcept nogil:
-    product(x, where, b, b_step, count, sums, step, 1, 1)
+cdef void product_1(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                    Py_ssize_t count, real* sums) noexcept nogil:
+    product(x, where, b, b_step, count, sums, job.lines, job.times, 1)
 
 
 cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
@@ -117,13 +118,13 @@ cdef void row(const Layer* job, const real* strip, const Py_ssize_t* where, cons
             while m < job.lines:
                 left = (job.lines - m)//V
                 if left >= TV:
-                    product_4(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_4(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += TV*V
                 elif left >= 2:
-                    product_2(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_2(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += 2*V
                 else:
-                    product_1(strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m, job.lines)
+                    product_1(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
                     m += V
             r += TR
         k += count
@@ -155,14 +156,14 @@ cdef bint part(const Layer* job, Py_ssize_t g, Py_ssize_t number, real* sums, ch
         x = job.x + g*job.nest.xg + c*job.cx
         for q in range(job.across):
             at[3] = q*job.columns
-            shape(&job.nest, b.taps, d.taps, r, min(job.columns, d.out - at[3]), &strip)
+            strip_of(&job.nest, b.taps, d.taps, r, min(job.columns, d.out - at[3]), job.columns, &strip)
             absent |= fill_strip(&job.packing, x, &job.box, &strip, at, values, where)
             for c in range(job.rows, up(job.rows, TR)):
                 where[c] = where[0]
             c = first//b.out//a.out
             w = job.w + g*job.nest.wg + c*job.cw + at[1]*a.ws + at[2]*b.ws + at[3]*d.ws
             for c in range(r):
-                row(job, values + c*b.stride*strip.line, where, w + c*b.ws, strip.columns, piece, sums)
+                row(job, values + c*strip.pitch, where, w + c*b.ws, strip.columns, piece, sums)
         first += r
     return absent
 
@@ -179,7 +180,7 @@ cdef void swap(const Nest* nest, Layer* job) noexcept nogil:
         v.out, v.taps, v.stride, v.dilation = u.taps, u.out, u.dilation, u.stride
     job.c, job.cx, job.cw, job.m, job.wm = nest.c, nest.xc, nest.wc, nest.m, nest.wm
     job.rows = nest.n*nest.axis[0].out*nest.axis[1].out*nest.axis[2].out
-    job.lines = up(nest.m, V)
+    job.lines, job.times = up(nest.m, V), 1
     job.placed = nest.wm == 1 and nest.m % V == 0
 
 
@@ -192,8 +193,8 @@ cdef void cut(Layer* job) noexcept nogil:
     job.across = (d.out + WIDEST - 1)//WIDEST
     job.columns = up((d.out + job.across - 1)//job.across, V)
     job.across = (d.out + job.columns - 1)//job.columns
-    shape(&job.nest, b.taps, d.taps, HIGHEST, min(job.columns, d.out), &strip)
-    job.values = up(job.nest.c*job.nest.axis[0].taps*strip.height*strip.line + 2*V, V)
+    strip_of(&job.nest, b.taps, d.taps, HIGHEST, min(job.columns, d.out), job.columns, &strip)
+    job.values = up(job.nest.c*job.nest.axis[0].taps*strip.plane + 2*V, V)
     job.piece = max(<Py_ssize_t>V, PIECE//job.lines//V*V)
     job.size = (job.values + up(job.piece*job.lines, V))*<Py_ssize_t>sizeof(real)
     job.size = up(job.size + up(job.rows, TR)*<Py_ssize_t>sizeof(Py_ssize_t), 64)

@@ -121,8 +121,8 @@ def _parts(nest) -> int:
 
 
 def _gradient_seconds(nest, kind, threads):
-    """Vectors of whole tiles at 0.19 ns a tap, 20 ns more a row of them in L1; 8 ns a vector of w that is turned, 2 for
-    one that is copied; copies of x as in layers; 1 ns a sum of each part, 5 us for scratch and two regions."""
+    """Vectors of whole tiles at 0.19 ns a tap, 20 ns more a row of them in L1; 2 ns a vector of w that is turned or
+    copied; copies of x as in layers; 1 ns a sum of each part, 5 us for scratch and two regions."""
     kernel = _kernels.load("thin_grad", kind)
     lanes, last = kernel.LANES, nest.windows[-1]
     vectors = -(-nest.m // lanes)
@@ -131,11 +131,9 @@ def _gradient_seconds(nest, kind, threads):
     tiles = -(-outputs // kernel.ROWS) * -(-vectors // kernel.VECTORS)
     pieces = taps / max(min(last.axis.taps, 6144 // (vectors * lanes)), 1)
     time = _up(outputs, kernel.ROWS) * vectors * taps * 0.19 + tiles * pieces * 20
-    if last.ws == 1:
-        time += taps * vectors * 8.0
-    elif nest.w[1] != 1:
+    if 1 not in (last.ws, nest.w[1]):
         time += taps * nest.m
-    elif nest.m % lanes:
+    elif last.ws == 1 or nest.m % lanes:
         time += taps * vectors * 2.0
     parts = _parts(nest)
     time += 1.2 * _copies(_swapped(nest), lanes) / nest.g + parts * outputs * vectors * lanes

@@ -13,7 +13,7 @@ from _pack cimport Job, Cut, steps, copy, constant, fill_ends
 
 cdef enum:
     STRIP = 65536  # values of a strip: 256 KB in float32, half of the smallest L2 in use (flat from 32 K to 96 K)
-    ASIDE = 12     # products that take as long as storing one of a panel's vectors which does not lie in one row
+    ASIDE = 12     # products that take as long as storing a vector which does not lie in one row (estimated, not swept)
 
 
 ctypedef struct Strip:
@@ -54,7 +54,8 @@ cdef inline void shape(const Job* job, const Cut* cuts, Py_ssize_t rows, Py_ssiz
     for j in range(4):
         kc *= cuts.size[j]
     strip_of(job.nest, box_taps(cuts, job.channel_last, 1), box_taps(cuts, job.channel_last, 2), rows, columns, columns, to)
-    closed = (columns + V - 1) // V*(V if columns > V else V + V // 4)  # a panel of one vector is a quarter slower
+    # Panels of one vector are slower, by about a quarter: 256 channels of 14 x 14 took 1.70 ms open and 2.11 closed.
+    closed = (columns + V - 1) // V*(V if columns > V else V + V // 4)
     to.open = rows > 1 and (closed - to.pitch)*kc > ASIDE*to.pitch
     if to.open:
         to.across = to.pitch

@@ -8,6 +8,8 @@ import pytest
 from layers import Case, attempt, axis_of, bound_of
 
 import convx
+from convx._plan import Plan
+from convx._solvers import stencil
 
 each_kernel = pytest.mark.parametrize("algorithm", ["depthwise", "stencil"])
 LAYOUTS = ("NCHW", "NHWC", "HWCN")
@@ -132,3 +134,56 @@ def test_auto_takes_them_where_they_are_fast():
         assert chosen("conv_grad_weight", 256, 1, 1, layout) == "depthwise"
         assert chosen("conv_grad_weight", 32, 4, 4, layout) == "depthwise"
         assert chosen("conv", 1, 64, 64, layout) in ("gemm", "winograd")
+
+
+PHASES = [  # groups, inputs and outputs of a group, x, taps, options
+    (20, 1, 1, (9, 13), (3, 3), {"stride": 2, "padding": 1}),
+    (3, 1, 2, (16, 530), (3, 4), {"stride": 2, "padding": 1}),  # several pieces of a row
+    (2, 4, 4, (14, 513), (5, 5), {"stride": 2, "padding": 2}),  # a last piece of one column, in one phase of two
+    (96, 1, 1, (57, 56), (3, 3), {"stride": 2, "padding": 1}),  # enough for threads
+    (4, 1, 1, (21, 70), (3, 3), {"stride": (2, 1), "padding": 1}),  # read and written in place
+    (4, 1, 1, (23, 40), (6, 7), {"stride": 5, "padding": 1}),  # more nests than a call takes
+    (5, 1, 1, (23, 40), (3, 3), {"stride": 2, "padding": 2, "dilation": 3}),
+    (6, 2, 1, (6, 7, 11), (3, 3, 3), {"stride": 2, "padding": 1}),
+    (3, 1, 1, (150,), (3,), {"stride": 2}),
+]
+
+
+@pytest.mark.parametrize("case", PHASES, ids=lambda case: "x".join(map(str, case[3])))
+def test_phases_joined_have_the_bits_of_phases_apart(monkeypatch, case):
+    g, c, m, sizes, taps, options = case
+    rng = np.random.default_rng(5)
+    x, w = rng.standard_normal((2, g * c, *sizes)).astype("f4"), rng.standard_normal((g * m, c, *taps)).astype("f4")
+    options = {"groups": g, **options}
+    dy = rng.standard_normal(convx.conv(x, w, **options).shape).astype("f4")
+    spoilt, bias = w.copy(), rng.standard_normal(g * c).astype("f4")
+    spoilt.flat[w.size // 2] = np.inf
+
+    def fresh(operator, array, **more):
+        plan = convx.plan(operator, array, w, **options, algorithm="stencil", **more)
+        return Plan(plan.problem)  # convx.plan keeps those that it has made, with their calls
+
+    def results(workers):
+        yield fresh("conv_transpose", dy)(dy, w, bias, workers=workers)
+        for array, weights in ((dy, w), (dy, spoilt), (dy.astype("f2"), w)):
+            yield fresh("conv_grad_input", array, x_shape=x.shape)(array, weights, workers=workers)
+        plan = fresh("conv_grad_input", dy, x_shape=x.shape)
+        room = np.full((*x.shape[:-1], 2 * x.shape[-1]), 7, "f4")
+        yield plan(dy, w, out=room[..., ::2], workers=workers)
+        assert (room[..., 1::2] == 7).all()
+        yield plan.bind(w)(dy, workers=workers)
+        part = fresh("conv_grad_input", dy[:1], x_shape=(1, *x.shape[1:]))
+        yield np.concatenate([part(one, w, workers=workers) for one in (dy[:1], dy[1:])])
+
+    joined = list(results(1))
+    wide = convx.conv_grad_input(dy.astype(float), w.astype(float), x.shape, algorithm="reference", **options)
+    size = convx.conv_grad_input(abs(dy).astype(float), abs(w).astype(float), x.shape, algorithm="reference", **options)
+    allowed = (w[:m].size + 2) * np.finfo("f4").eps * size
+    problems.assert_close(joined[1], wide, allowed)
+    for again in 4, 5, 6:
+        assert np.array_equal(joined[again], joined[1])
+    for found, other in zip(joined, results(3), strict=True):
+        assert np.array_equal(found, other, equal_nan=True)
+    monkeypatch.delattr(stencil, "joined")
+    for found, other in zip(joined, results(1), strict=True):
+        assert np.array_equal(found, other, equal_nan=True)

@@ -299,7 +299,8 @@ def _calls(problem: Problem, found: Schedule, bias, threads: int, bound: bool) -
     for number, step in enumerate(found.steps):
         call = _call(problem, found, step, bias, threads, bound)
         before = found.steps[last]
-        alike = step.nest.first and before.nest.first and not bound and problem.y_dtype.kind != "c" and all(
+        packs = bound and hasattr(step.solver, "prepare")
+        alike = step.nest.first and before.nest.first and not packs and problem.y_dtype.kind != "c" and all(
             getattr(step, name) == getattr(before, name) for name in ("solver", "threads_useful"))
         both = step.solver.joined(calls[last], call) if number and alike and hasattr(step.solver, "joined") else None
         if both is None:

@@ -153,6 +153,11 @@ static inline void v_store_second(real *p, vreal v, ptrdiff_t count) {
     for (j = 0; j < count; j++) p[2 * j] = values[j];
 #endif
 }
+/* p[0], p[1], ... = a[0], b[0], a[1], b[1], ... */
+static inline void v_store_pair(real *p, vreal a, vreal b) {
+    v_store(p, CONVX_MIX(a, b, CONVX_LOW));
+    v_store(p + V, CONVX_MIX(a, b, CONVX_HIGH));
+}
 /* The value, from now on in a register: GCC would rather load an unaligned vector again for each of its uses. */
 #if defined(__x86_64__)
 #define CONVX_REGISTER "+v"
@@ -182,6 +187,7 @@ enum { V = 1, MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }
+static inline void v_store_pair(real *p, vreal a, vreal b) { p[0] = a; p[1] = b; }
 #endif
 
 /* The address, from now on in a register of its own: GCC would rather keep many sums of one address and some strides,

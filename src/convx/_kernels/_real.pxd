@@ -22,6 +22,7 @@ cdef extern from "_real.h" nogil:
     void v_transpose_rows(real*, const real*, const Py_ssize_t*)
     void v_copy_permuted(real*, const real*, Py_ssize_t, Py_ssize_t, const Py_ssize_t*)
     void v_copy(real*, const real*, Py_ssize_t)
+    void v_store_pair(real*, vreal, vreal)
     void v_store_second(real*, vreal, Py_ssize_t)
     void v_copy_even(real*, const real*, Py_ssize_t)
     real muladd(real, real, real)

@@ -9,6 +9,8 @@ Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by
                the stride, channels-last arrays turned, several groups at a time. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
+Phases:        nests that read the same rows of x (_family.pxd) share the copy, piece by piece; of two whose columns
+               lie in turn in y both are computed in scratch and written together, as whole vectors.
 Types:         x may be stored in another type than `real`: it becomes real on its way into planes. y may be, too, or may
                be sums / divisor + offset: then it is written from planes in scratch (_stored.h).
 Assumes:       weights shared by all outputs.
@@ -17,17 +19,20 @@ Assumes:       weights shared by all outputs.
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, spoiled
+from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair, spoiled
 from _nest cimport Nest, Window, Box, address, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
+from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, Chunk, Sum, Target, tile
 from _stored cimport Stored, STORES_HALF, bytes_of, write_run
 
 cdef enum:
+    MOST_NESTS = 16  # of a call
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
 
 LANES = V
+MOST = MOST_NESTS
 HALF = STORES_HALF  # whether x and y may be stored as float16
 
 
@@ -46,12 +51,23 @@ ctypedef struct Job:
     bint near, aside                    # x may be read in place; y is computed in scratch
     bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
-    Py_ssize_t y_row, y_plane, x_size, y_size, size
+    Py_ssize_t y_row, y_plane
+    Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the taps of the outermost window read
     Py_ssize_t chunks
     Chunk* chunk
     char* unsafe_of                     # output channels whose weights are not finite
     bint unsafe                         # there are some
     Py_ssize_t* at                      # of taps in planes; and in place
+    bint even                           # the columns of the next job lie between those of this one
+
+
+ctypedef struct Family:
+    # Jobs that read the same rows of x.
+    Nest nest             # what they read together
+    Job whole             # how that is cut
+    Job* jobs
+    int count
+    Py_ssize_t tasks, parts
 
 
 cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
@@ -193,6 +209,28 @@ cdef void put(const Job* job, const real* planes, char* y, Py_ssize_t g, Py_ssiz
                     to[j*b.ys] += part[j]
 
 
+cdef void put_pair(const Job* even, const real* planes, const real* odd_planes, char* y, Py_ssize_t g,
+                   Py_ssize_t groups, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t odd_columns) noexcept nogil:
+    """`put` for columns of two jobs in turn, as many of them or one more of `even`."""
+    cdef const Nest* nest = even.nest
+    cdef Py_ssize_t c, i, j, at
+    cdef real both[2*V]
+    cdef real add
+    cdef real* to
+    for c in range(groups*nest.m):
+        add = 0 if even.bias == NULL else even.bias[g*nest.m + c]
+        for i in range(rows):
+            to = <real*>y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*nest.axis[1].ys
+            at = c*even.y_plane + i*even.y_row
+            j = 0
+            while j + V <= odd_columns:
+                v_store_pair(to + 2*j, v_load(planes + at + j) + v_set(add), v_load(odd_planes + at + j) + v_set(add))
+                j += V
+            if j < columns:
+                v_store_pair(both, v_load(planes + at + j) + v_set(add), v_load(odd_planes + at + j) + v_set(add))
+                v_copy(to + 2*j, both, columns + odd_columns - 2*j)
+
+
 cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2,
                    Py_ssize_t columns) noexcept nogil:
     """Whether whole tiles over these outputs read nothing outside x but planes that are left out."""
@@ -233,44 +271,73 @@ cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ss
     return absent
 
 
-cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
-                Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
-    """Some rows and columns of some groups, in place or through a copy."""
-    cdef const Nest* nest = job.nest
+cdef void piece(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
+                Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
+    """Some rows and columns of some groups of all jobs, in place or through one copy."""
+    cdef const Job* whole = &family.whole
+    cdef const Job* job
+    cdef const Nest* nest = whole.nest
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t k, i0, j, m, step = nest.xg
-    cdef Py_ssize_t y_at = n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys
-    cdef const char* origin = job.x + (n*nest.xn + g*nest.xg)*bytes_of(job.stored.x)
+    cdef Py_ssize_t k, i0, high, wide, odd_wide = 0, step = nest.xg
+    cdef const char* origin = whole.x + (n*nest.xn + g*nest.xg)*bytes_of(whole.stored.x)
     cdef const real* from_x = <const real*>origin
-    cdef const real* w
-    cdef bint absent = False
-    cdef char* y = job.y + y_at*bytes_of(job.stored.y)
-    cdef Target to
+    cdef bint absent = False, near = in_place(whole, o0, o1, rows, o2, columns)
+    cdef real* planes = scratch + whole.x_size
+    cdef char* y
     s.present = 0
-    to.times = 1
-    if in_place(job, o0, o1, rows, o2, columns):
+    if near:
         for k in range(p.taps):
             i0 = locate(p, p.stride*o0 + p.dilation*k - p.offset)
             if i0 >= 0:
                 s.x_at[s.present], s.w_at[s.present] = i0*p.xs, k*p.ws
                 s.present += 1
         from_x += (a.stride*o1 - a.offset)*a.xs + (o2 - b.offset)*b.xs
-        s.xc, s.pitch, s.at = nest.xc, job.jump*a.xs, job.at + b.taps
+        s.xc, s.pitch = nest.xc, whole.jump*a.xs
     else:
-        absent = gather(job, s, origin, groups, o0, o1, rows, o2, scratch) and job.cval == 0
+        absent = gather(whole, s, origin, groups, o0, o1, rows, o2, scratch) and whole.cval == 0
         from_x = scratch
-        step = nest.c*job.planes.plane
-        s.xc, s.pitch, s.at = job.planes.plane, job.planes.row, job.at
-    s.row = job.stride*s.pitch
+        step = nest.c*whole.planes.plane
+        s.xc, s.pitch = whole.planes.plane, whole.planes.row
+    s.row = whole.stride*s.pitch
+    k = 0
+    while k < family.count:
+        job = family.jobs + k
+        high, wide = min(rows, job.nest.axis[1].out - o1), min(columns, job.nest.axis[2].out - o2)
+        y = job.y + (n*nest.yn + g*nest.yg + o0*p.ys + o1*a.ys + o2*b.ys)*bytes_of(job.stored.y)
+        k += 2 if job.even else 1
+        if high <= 0 or wide <= 0:
+            continue
+        sums(job, s, near, absent, origin, from_x, step, g, groups, o0, o1, high, o2, wide, <real*>y, planes)
+        if job.even:
+            odd_wide = min(columns, job[1].nest.axis[2].out - o2)
+            if odd_wide > 0:
+                sums(job + 1, s, near, absent, origin, from_x, step, g, groups, o0, o1, high, o2, odd_wide, NULL,
+                     planes + whole.y_size)
+            put_pair(job, planes, planes + whole.y_size, y, g, groups, high, wide, odd_wide)
+        elif job.aside:
+            put(job, planes, y, g, groups, high, wide)
+
+
+cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origin, const real* from_x,
+               Py_ssize_t step, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows,
+               Py_ssize_t o2, Py_ssize_t columns, real* y, real* planes) noexcept nogil:
+    """The outputs of one job in a piece, in y or in planes."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t j, m
+    cdef const real* w
+    cdef Target to
+    to.times = 1
+    s.chunk, s.chunks, s.w1, s.w2, s.taps = job.chunk, job.chunks, nest.axis[1].ws, nest.axis[2].ws, nest.axis[2].taps
+    s.c, s.wc, s.dilation, s.at = nest.c, nest.wc, job.dilation, job.at + (s.taps if near else 0)
     for j in range(groups):
         for m in range(nest.m):
             to.init, to.add = 0, False
             if job.aside:
-                to.y, to.row = scratch + job.x_size + (j*nest.m + m)*job.y_plane, job.y_row
+                to.y, to.row = planes + (j*nest.m + m)*job.y_plane, job.y_row
             else:
-                to.y, to.row, to.add = <real*>y + j*nest.yg + m*nest.ym, a.ys, not job.first
+                to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, nest.axis[1].ys, not job.first
                 if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
@@ -278,18 +345,17 @@ cdef void piece(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t g
                 by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
                 sweep(job, s, from_x + j*step, w, &to, rows, columns)
-    if job.aside:
-        put(job, scratch + job.x_size, y, g, groups, rows, columns)
 
 
-cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) noexcept nogil:
-    """`job.rows` rows of a few groups, or a part of their columns."""
+cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil:
+    """`rows` rows of a few groups, or a part of their columns."""
+    cdef const Job* job = &family.whole
     cdef const Nest* nest = job.nest
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t strips = (a.out + job.rows - 1) // job.rows, bundles = (nest.g + job.groups - 1) // job.groups
-    cdef Py_ssize_t pieces = (b.out + job.columns - 1) // job.columns, q, o0, o1, o2, g
+    cdef Py_ssize_t pieces = (b.out + job.columns - 1) // job.columns, q, o0, o1, o2, g, parts = family.parts
     cdef Sum s
     cdef Py_ssize_t part = t % parts
     t = t // parts
@@ -298,14 +364,22 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
     o0 = t % p.out
     t = t // p.out
     g = t % bundles*job.groups
-    s.x_at = <Py_ssize_t*>(scratch + job.x_size + job.y_size)
+    s.x_at = <Py_ssize_t*>(scratch + job.tables)
     s.w_at = s.x_at + p.taps
-    s.c, s.wc, s.w1, s.w2, s.taps, s.dilation = nest.c, nest.wc, a.ws, b.ws, b.taps, job.dilation
-    s.chunk, s.chunks = job.chunk, job.chunks
     for q in range(part*pieces // parts, (part + 1)*pieces // parts):
         o2 = q*job.columns
-        piece(job, &s, t // bundles, g, min(job.groups, nest.g - g), o0, o1, min(job.rows, a.out - o1), o2,
+        piece(family, &s, t // bundles, g, min(job.groups, nest.g - g), o0, o1, min(job.rows, a.out - o1), o2,
               min(job.columns, b.out - o2), scratch)
+
+
+cdef void task_of_each(const Family* families, int count, Py_ssize_t part, Py_ssize_t parts,
+                       real* scratch) noexcept nogil:
+    """A part of the tasks of every family."""
+    cdef Py_ssize_t t
+    cdef int i
+    for i in range(count):
+        for t in range(part*families[i].tasks // parts, (part + 1)*families[i].tasks // parts):
+            task(families + i, t, scratch)
 
 
 cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
@@ -357,7 +431,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.x_size = p.taps*job.groups*nest.c*planes.plane
     again = job.groups*nest.m  # planes of y; `put` turns V of them together
     job.y_size = (up(again, V) if job.beside else again)*job.y_plane if job.aside else 0
-    job.size = job.x_size + job.y_size + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
+    job.tables = job.x_size + job.y_size
+    job.size = job.tables + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
 
 
 cdef void plain(Stored* stored) noexcept nogil:
@@ -394,48 +469,133 @@ cdef Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t
     return found
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, stored, int threads):
-    """y of one nest; cval_array holds one value of the dtype; stored: None, or a `Stored` as bytes, with first only."""
-    cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+cdef void cut_tasks(Family* family, int threads) noexcept nogil:
+    """Enough tasks for the threads, even if more rows are copied then."""
+    cdef Job* whole = &family.whole
+    cdef const Nest* nest = whole.nest
+    cdef const Window* b = &nest.axis[2]
+    cdef Py_ssize_t bundles = (nest.g + whole.groups - 1) // whole.groups, out = nest.axis[1].out
+    cdef Py_ssize_t tasks = nest.n*bundles*nest.axis[0].out
+    if threads > 1 and out > 1:
+        while whole.rows > ROWS and tasks*((out + whole.rows - 1) // whole.rows) < 4*threads:
+            whole.rows = up(whole.rows // 2, ROWS)
+    tasks *= (out + whole.rows - 1) // whole.rows
+    family.parts = 1
+    if tasks < 4*threads:
+        family.parts = max(<Py_ssize_t>1, min((b.out + whole.columns - 1) // whole.columns, 4*threads // max(tasks, 1)))
+    family.tasks = tasks*family.parts
+
+
+cdef int gather_families(const Job* given, const Nest* nests, int count, int threads, Job* jobs,
+                         Family* families) noexcept nogil:
+    """The jobs of all nests, and how many families of neighbours they are."""
+    cdef const Nest* nest
+    cdef Family* family = families
+    cdef int i, k, number = 0
+    for i in range(count):
+        if number and alike(nests + i - 1, nests + i):
+            take_in(&family.nest, nests + i)
+            family.count += 1
+        else:
+            family = families + number
+            family.nest, family.whole, family.jobs, family.count = nests[i], given[0], jobs + i, 1
+            number += 1
+        jobs[i].nest = nests + i
+    for i in range(number):
+        family = families + i
+        shape(&family.whole, &family.nest)
+        cut_tasks(family, threads)
+        for k in range(family.count):
+            nest = family.jobs[k].nest
+            family.jobs[k] = family.whole
+            family.jobs[k].nest, family.jobs[k].even = nest, False
+        if pair(family):  # both in scratch
+            family.whole.tables += family.whole.y_size
+            family.whole.size += family.whole.y_size
+    return number
+
+
+cdef bint pair(Family* family) noexcept nogil:
+    """Find the jobs whose columns lie in turn in y, and put those first that begin; whether there are any."""
+    cdef Job* job
+    cdef const Nest* nest
+    cdef int k = 1
+    cdef bint found = False
+    while k < family.count and family.whole.first and family.whole.aside and not family.whole.finished \
+            and not family.whole.beside:
+        job = family.jobs + k
+        if between(job.nest, job[-1].nest):
+            nest = job.nest
+            job.nest, job[-1].nest = job[-1].nest, nest
+        job[-1].even = between(job[-1].nest, job.nest)
+        found = found or job[-1].even
+        k += 2 if job[-1].even else 1
+    return found
+
+
+cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept nogil:
+    """The job's own tables, in memory (NULL: none yet), and the bytes they take."""
+    cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Job job
-    cdef Py_ssize_t tasks, t, parts = 1, k
-    plain(&job.stored)
-    if stored is not None:
-        job.stored = (<const Stored*>PyBytes_AS_STRING(stored))[0]
-    shape(&job, nest)
-    job.x = <const char*>address(x_array) + nest.x0*bytes_of(job.stored.x)
-    job.w = address(w_array) + nest.w0
-    job.y = <char*>address(y_array) + nest.y0*bytes_of(job.stored.y)
-    job.bias = NULL if bias_array is None else address(bias_array)
-    job.first, job.cval = first, address(cval_array)[0]
-    tasks = nest.n*((nest.g + job.groups - 1) // job.groups)*nest.axis[0].out
-    if threads > 1 and a.out > 1:  # a few tasks for each thread, even if more rows are copied then
-        while job.rows > ROWS and tasks*((a.out + job.rows - 1) // job.rows) < 4*threads:
-            job.rows = up(job.rows // 2, ROWS)
-    tasks *= (a.out + job.rows - 1) // job.rows
-    if tasks < 4*threads:
-        parts = max(<Py_ssize_t>1, min((b.out + job.columns - 1) // job.columns, 4*threads // max(tasks, 1)))
-    job.at = <Py_ssize_t*>calloc(2*b.taps, sizeof(Py_ssize_t))
-    job.chunk = <Chunk*>calloc(a.taps, sizeof(Chunk))
-    cdef Py_ssize_t size = up(job.size, V)
+    cdef Py_ssize_t rows = family.nest.axis[1].offset - a.offset, columns = family.nest.axis[2].offset - b.offset, k
+    job.at = <Py_ssize_t*>memory
+    job.chunk = <Chunk*>(job.at + 2*b.taps)
+    job.unsafe_of = <char*>(job.chunk + a.taps)
+    if memory != NULL:
+        job.x += nest.x0*bytes_of(job.stored.x)
+        job.w += nest.w0
+        job.y += nest.y0*bytes_of(job.stored.y)
+        for k in range(b.taps):
+            job.at[k] = rows*job.planes.row + tap_at(&job.planes, columns + k)
+            job.at[b.taps + k] = rows*a.xs + columns + k*b.dilation
+        job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
+        job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
+    return 2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t) + a.taps*<Py_ssize_t>sizeof(Chunk) + up(nest.g*nest.m, 16)
+
+
+cdef int compute(const Job* given, const Nest* nests, int count, int threads) noexcept nogil:
+    """y of all nests in one region; 1 if there was no memory."""
+    cdef Job jobs[MOST_NESTS]
+    cdef Family families[MOST_NESTS]
+    cdef int i, k, number = gather_families(given, nests, count, threads, jobs, families)
+    cdef Py_ssize_t size = 0, parts = 0, tables = 0, t
+    for i in range(number):
+        size, parts = max(size, up(families[i].whole.size, V)), max(parts, families[i].tasks)
+        families[i].whole.x += families[i].nest.x0*bytes_of(given.stored.x)
+        for k in range(families[i].count):
+            tables += furnish(families[i].jobs + k, families + i, NULL)
     cdef real* scratch = <real*>calloc(size*threads + V, sizeof(real))
-    job.unsafe_of = <char*>calloc(nest.g*nest.m, 1)
-    if scratch == NULL or job.at == NULL or job.chunk == NULL or job.unsafe_of == NULL:
+    cdef char* memory = <char*>calloc(tables, 1)
+    if scratch == NULL or memory == NULL:
         free(scratch)
-        free(job.unsafe_of)
-        free(job.at)
-        free(job.chunk)
-        raise MemoryError("scratch of the stencil kernel")
-    for k in range(b.taps):
-        job.at[k], job.at[b.taps + k] = tap_at(&job.planes, k), k*b.dilation
-    job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
-    job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
+        free(memory)
+        return 1
+    tables = 0
+    for i in range(number):
+        for k in range(families[i].count):
+            tables += furnish(families[i].jobs + k, families + i, memory + tables)
     cdef real* aligned = <real*>((<uintptr_t>scratch + V*sizeof(real) - 1) // (V*sizeof(real))*(V*sizeof(real)))
-    for t in prange(tasks*parts, nogil=True, num_threads=threads, schedule='static'):
-        task(&job, t, parts, aligned + size*threadid())
+    for t in prange(parts, num_threads=threads, schedule='static'):
+        task_of_each(families, number, t, parts, aligned + size*threadid())
     free(scratch)
-    free(job.unsafe_of)
-    free(job.at)
-    free(job.chunk)
+    free(memory)
+    return 0
+
+
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, stored, int threads):
+    """y of one nest, or of some (at most MOST_NESTS) that share no output; cval_array holds one value of the dtype;
+    stored: None, or a `Stored` as bytes, with first only."""
+    cdef const Nest* nests = <const Nest*>PyBytes_AS_STRING(nest_bytes)
+    cdef int count = min(len(nest_bytes) // <Py_ssize_t>sizeof(Nest), <Py_ssize_t>MOST_NESTS), failed
+    cdef Job given
+    plain(&given.stored)
+    if stored is not None:
+        given.stored = (<const Stored*>PyBytes_AS_STRING(stored))[0]
+    given.x, given.w, given.y = <const char*>address(x_array), address(w_array), <char*>address(y_array)
+    given.bias = NULL if bias_array is None else address(bias_array)
+    given.first, given.cval = first, address(cval_array)[0]
+    with nogil:
+        failed = compute(&given, nests, count, threads)
+    if failed:
+        raise MemoryError("scratch of the stencil kernel")

@@ -43,6 +43,8 @@ class Solver(Protocol):
         `ready(nest, call)`: a list of functions, the weights that each reads (None: those of the call) and further
         arguments, so that function(x, weights, y, bias, *arguments, threads) one after the other do what `run` does;
         such calls can be remembered.
+        `joined(call, other)`: one call that does the nests of both, which store and share no output, or None; what it
+        computes has the bits of the two.
         `stores(nest, kind, x_dtype, y_dtype, divisor, offset)`: None, or the `call.stored` with which the kernel
         reads x and writes y = sum / divisor + offset in types that are not that of the sums.
         """

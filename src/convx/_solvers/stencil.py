@@ -99,6 +99,13 @@ def way(nest, model, kind, bound):
     return None
 
 
+def joined(call, other):
+    """One call for the nests of both, which share no output, or None: in one region, x copied once where it can be."""
+    if call.stored != other.stored or len(call.packed) >= _kernels.load("stencil", call.kind).MOST * len(other.packed):
+        return None
+    return call._replace(packed=call.packed + other.packed)
+
+
 def ready(nest, call):
     return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored)]
 

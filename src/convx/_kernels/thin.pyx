@@ -109,7 +109,7 @@ cdef inline void product(const Tile* t, const bint flat, const int rows, const i
 
 
 cdef void flat_4(const Tile* t) noexcept nogil:
-    product(t, True, TR, TV)
+    product(t, True, TR, TV)  # with fewer registers TV is 3
 
 
 cdef void flat_3(const Tile* t) noexcept nogil:
@@ -150,7 +150,7 @@ cdef void low_2(const Tile* t) noexcept nogil:
 
 cdef inline void multiply(const Tile* t, int kind, int nv) noexcept nogil:
     if kind == FLAT:
-        if nv == TV:
+        if nv > 3:
             flat_4(t)
         elif nv == 3:
             flat_3(t)

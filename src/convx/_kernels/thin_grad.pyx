@@ -18,8 +18,8 @@ from libc.string cimport memset
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, TR, TV, v_load, v_store, v_copy, spoiled
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
-from _pack cimport Job, turn
-from _strip cimport STRIP, Strip, strip_of, fill_strip
+from _pack cimport Job, turn, offset
+from _strip cimport Strip, strip_of, fill_strip
 
 cdef enum:
     WIDEST = 480  # columns of a strip
@@ -171,13 +171,13 @@ cdef bint part(const Layer* job, Py_ssize_t g, Py_ssize_t number, real* sums, ch
 cdef void swap(const Nest* nest, Layer* job) noexcept nogil:
     """The nest as a strip sees it: taps are pixels, outputs are taps, n are channels."""
     cdef Window* v
-    cdef const Window* u
     cdef int axis
     job.nest = nest[0]
     job.nest.c, job.nest.xc, job.nest.n, job.nest.xn = nest.n, nest.xn, 1, 0
     for axis in range(3):
-        u, v = &nest.axis[axis], &job.nest.axis[axis]
-        v.out, v.taps, v.stride, v.dilation = u.taps, u.out, u.dilation, u.stride
+        v = &job.nest.axis[axis]
+        v.out, v.taps = v.taps, v.out
+        v.stride, v.dilation = v.dilation, v.stride
     job.c, job.cx, job.cw, job.m, job.wm = nest.c, nest.xc, nest.wc, nest.m, nest.wm
     job.rows = nest.n*nest.axis[0].out*nest.axis[1].out*nest.axis[2].out
     job.lines, job.times = up(nest.m, V), 1
@@ -253,5 +253,5 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
         absent += part(&job, t//parts, t % parts, sums + t*each, memory + threadid()*job.size)
     for t in prange(nest.g, nogil=True, num_threads=threads, schedule='static'):
         gather(nest, &job, sums + t*parts*each, job.x + t*nest.xg, job.w + t*nest.wg, y + t*nest.yg,
-               NULL if bias == NULL else bias + t*nest.m, first, absent > 0 and job.packing.cval == 0)
+               offset(bias, t*nest.m), first, absent > 0 and job.packing.cval == 0)
     free(scratch)

@@ -6,8 +6,8 @@
     6       0, +-5/8, +-3/2 5, 4, 3, 2
 
 The last point is infinity. `outs` outputs of `taps` taps take points = outs + taps - 1 products,
-y = AT ((G w) * (BT x)); the same trilinear form read for the taps is dw = GT ((A dy) * (BT x)). BT depends on the points
-alone (`interpolate`). A row of A has the powers of a point, and G has them divided by N = the product of its distances
+y = AT ((G w) * (BT x)); the same trilinear form read for the taps is dw = GT ((A dy) * (BT x)). BT depends on the
+points alone (`interpolate`). A row of A has the powers of a point, and G has them divided by N = the product of its distances
 to the others: `evaluate` and `combine` are these two and their transposes, N is left out of A (`weighted` = False).
 
 With 6 points, +-1 and +-2 in the place of +-5/8 and +-3/2 have four times the error in float32.

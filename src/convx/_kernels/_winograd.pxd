@@ -355,21 +355,25 @@ cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_
     cdef Py_ssize_t parts = (count + MR - 1) // MR, t, start, here
     cdef const real* first
     cdef const real* second
+    cdef const real* from_
+    cdef real* to
     for t in range(parts):
         start = t*count // parts
         here = (t + 1)*count // parts - start
         first = u + ahead + min(t, <Py_ssize_t>nv - 1)*V
         second = u + ahead + (t + parts if t + parts < nv else min(t, <Py_ssize_t>nv - 1))*V
+        from_ = v + start*(1 if turned else row)
+        to = p + start*nv*V
         if here == MR:
-            tile(kc, v + start*(1 if turned else row), row, here, u, step, p + start*nv*V, add, first, second, MR, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, MR, nv, turned)
         elif here == MR - 1:
-            tile(kc, v + start*(1 if turned else row), row, here, u, step, p + start*nv*V, add, first, second, MR - 1, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, MR - 1, nv, turned)
         elif MR == 4 or here <= 4:
-            tile(kc, v + start*(1 if turned else row), row, here, u, step, p + start*nv*V, add, first, second, MR // 2, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, MR // 2, nv, turned)
         elif here == 6:
-            tile(kc, v + start*(1 if turned else row), row, here, u, step, p + start*nv*V, add, first, second, MR*3 // 4, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, MR*3 // 4, nv, turned)
         else:
-            tile(kc, v + start*(1 if turned else row), row, here, u, step, p + start*nv*V, add, first, second, MR*5 // 8, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, MR*5 // 8, nv, turned)
 
 
 cdef inline void products(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,

@@ -1,14 +1,16 @@
-"""F(4x4, 3x3) of Winograd: 36 products for 16 outputs and a channel, where the definition has 144.
+"""Winograd's tiles: 36 products for 4 x 4 outputs and a channel of 3 x 3 taps, where the definition has 144.
 
-The sum:       y[n, m, o0, o1, o2] = init + sum over c and k0, k1, k2 of x[n, c, i(o, k)] * w[m, c, k], where the last two
-               windows have 3 taps, stride 1 and dilation 1. A tile is 4 x 4 outputs (o1, o2); the taps k0 of a third
-               window are summed as input channels are. With interpolation points 0, +-a, +-b and infinity,
-               a = 5/8, b = 3/2:  y = AT ((G w GT) * (BT x B)) A, the inner product summed over (k0, c).
-The schedule:  for a block of tiles V = BT x B (vectors along c), then for each panel of output channels 36 matrix
-               products of V with U = G w GT (MR tiles x up to three vectors of m in registers) and the way back
+The sum:       y[n, m, o0, o1, o2] = init + sum over c and k0, k1, k2 of x[n, c, i(o, k)] * w[m, c, k], where the last
+               two windows have 1 to 5 taps, stride 1 and dilation 1. A tile has some outputs along both (`_points.pxd` has
+               the table), the caller says how many points: one along a window of a single tap, which is not
+               transformed. The taps k0 of a third window are summed as input channels are.
+               y = AT ((G w GT) * (BT x B)) A, the inner product summed over (k0, c).
+The schedule:  for a block of tiles V = BT x B (vectors along c), then for each panel of output channels a matrix
+               product of V with U = G w GT for each point (MR tiles x up to three vectors of m in registers) and the way back
                (vectors along m). The sum is cut into slices of at most KC products. With many tiles U is made once
                (`many`) and a thread makes V of a block that stays in L2; with few tiles V is made once (`few`) and a
-               thread makes U of a panel, so that U, four times the weights, never exists as a whole.
+               thread makes U of a panel, so that U never exists as a whole. U that is given (bound weights) is read
+               once, in order of points: a plane of V stays in L1 for several panels, whose products stay in L2.
 Layouts:       x is read straight where channels are contiguous, else turned into a strip of rows on its way; y alike.
 Edges:         boundary rules fill the strip. Tiles do not span rows or images, and every value takes the same path
                whatever its block: bits depend on neither.
@@ -92,8 +94,8 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
                 w = job.w + g*nest.wg + (m0 + v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
                 gather(nest, &order, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps)
                 for j in range(channels):
-                    evaluate_lines(down.points, down.taps, taps + (order.taps*j + order.first)*V, order.s1*V, order.s2*V,
-                                   middle, across.taps*V, V, across.taps, True)
+                    evaluate_lines(down.points, down.taps, taps + (order.taps*j + order.first)*V, order.s1*V,
+                                   order.s2*V, middle, across.taps*V, V, across.taps, True)
                     evaluate_lines(across.points, across.taps, middle, V, across.taps*V, line, plane,
                                    across.points*plane, down.points, True)
                     line += width
@@ -116,20 +118,22 @@ cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t coun
             ahead = u_step + q*(u_plane(job, panel_width(job, panel + i + 1)) - plane)
             if i == number - 1:
                 ahead = (q + 1)*u_plane(job, panel_width(job, panel)) - i*u_step - q*plane
-            products(kc, v + q*job.plane, job.row, count, u + i*u_step + q*plane, 0, width, p + (i*job.q + q)*p_plane, add,
-                     ahead if job.u != NULL else 0, False)
+            products(kc, v + q*job.plane, job.row, count, u + i*u_step + q*plane, 0, width,
+                     p + (i*job.q + q)*p_plane, add, ahead if job.u != NULL else 0, False)
 
 
 # ---- output
 
 cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const real* init, real* to) noexcept nogil:
-    """One tile and V channels: (point, lane) -> (row, column, lane) of the strip, init added; not finite if a sum is."""
+    """One tile and V channels: (point, lane) -> (row, column, lane) of the strip, init added; nan where a sum of the
+    lane is not finite."""
     cdef const Line* down = &job.line[0]
     cdef const Line* across = &job.line[1]
     cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0), start = v_load(init), z
     cdef Py_ssize_t i, j
-    combine_lines(down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V, across.points, False)
+    combine_lines(down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V, across.points,
+                  False)
     combine_lines(across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
     for i in range(down.outs):
         for j in range(across.outs):
@@ -237,7 +241,7 @@ cdef void transform_output(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssi
 # ---- tasks
 
 ctypedef struct Sizes:
-    # Of a thread's scratch, in values: V of a block, U of a panel's slice, P of a block and panel, strips; panels at a time.
+    # Of a thread's scratch, in values: V of a block, U of a panel's slice, P of a block and `panels` panels, strips.
     Py_ssize_t v, u, p, strip, plane, each, panels
 
 
@@ -326,8 +330,9 @@ cdef int many(Job* job, int threads) noexcept nogil:
 
 cdef int few(Job* job, int threads) noexcept nogil:
     """All tiles meet a panel before the next: V is made before, U (unless given) by the panel's task."""
-    cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), blocks, parts, channels = panel_count(job.nest.m)
-    cdef Py_ssize_t t, g, b, t0, count, tasks, unit = max(MR // job.across, <Py_ssize_t>1)*job.across  # whole rows of tiles
+    cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), channels = panel_count(job.nest.m)
+    cdef Py_ssize_t row = max(job.across, <Py_ssize_t>1), unit = max(MR // row, <Py_ssize_t>1)*row
+    cdef Py_ssize_t t, g, b, t0, count, blocks, parts, tasks
     cdef Sizes sizes
     blocks = max((job.tiles*each + LIMIT - 1) // LIMIT, (job.tiles + MOST - 1) // MOST)
     job.grain = ((job.tiles + blocks - 1) // blocks + MR - 1) // MR*MR

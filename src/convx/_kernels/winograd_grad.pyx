@@ -1,16 +1,17 @@
-"""F(3x3, 4x4) of Winograd: the gradient of 3x3 weights, 36 products for 9 outputs and a 4x4 piece of dy (not 144).
+"""The gradient of 3x3 weights by Winograd's tiles: 36 products for 9 outputs and a 4x4 piece of dy (not 144).
 
 The sum:       as the nest has it, y[n, m, o0, o1, o2] = init + sum over c and k of x[n, c, i(o, k)] * w[m, c, k], with
-               3 outputs along the last two windows, stride 1 and dilation 1. Its outputs are the taps of a layer, its
-               taps the layer's outputs: `survey_layer` exchanges them back; from then on x, w and dy are the layer's.
-               A tile is 4 x 4 of dy and the 6 x 6 of x under it:  dw = GT [sum over tiles of (A dy AT) * (BT x B)] G.
-The schedule:  for a block of tiles V = BT x B (rows: k0 and c) and D = A dy AT (vectors along m), then 36 products of V
+               1 to 5 outputs along the last two windows, stride 1 and dilation 1. Its outputs are the taps of a layer,
+               its taps the layer's outputs: `survey_layer` exchanges them back; from then on x, w and dy are the
+               layer's. A tile is a piece of dy and what it reads of x (the table in `_points.pxd`; 4 x 4 and 6 x 6 for
+               3 x 3 taps and 6 points):  dw = GT [sum over tiles of (A dy AT) * (BT x B)] G.
+The schedule:  for a block of tiles V = BT x B (rows: k0 and c) and D = A dy AT (vectors along m), then a product of V
                turned with D. `own`, for few channels: the tiles are cut into parts, a thread sums the blocks of a
                part that stay in L2 and keeps the nine taps of the part; all parts are added in their order.
                `shared`: V and D of a block are made once for all, threads take rows and columns. Either the products
                of all of them are kept from block to block (one part), or the taps of each block are added to dw.
 Bits:          parts and blocks are given by the caller, who knows neither threads nor the number of rows.
-Not finite:    what a part or a block adds to three by three taps and is not finite is done again by the definition.
+Not finite:    what a part or a block adds to a tap and is not finite is done again by the definition.
 """
 
 from libc.stdlib cimport malloc, free
@@ -126,7 +127,8 @@ cdef inline bint back(const Gradient* job, const real* p, Py_ssize_t plane, real
     cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0)
     cdef Py_ssize_t i
-    combine_lines(down.points, down.taps, p, across.points*plane, plane, middle, across.points*V, V, across.points, True)
+    combine_lines(down.points, down.taps, p, across.points*plane, plane, middle, across.points*V, V, across.points,
+                  True)
     combine_lines(across.points, across.taps, middle, V, across.points*V, to + order.first*V, order.s2*V, order.s1*V,
                   down.taps, True)
     for i in range(order.taps):
@@ -220,7 +222,8 @@ cdef inline Py_ssize_t first_row(const Job* job, Py_ssize_t number, Py_ssize_t* 
 
 cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noexcept nogil:
     """Threads have parts, and slices of rows where there are more threads than parts; 1 if there was no memory."""
-    cdef Py_ssize_t each = job.order.taps*V*job.rows*job.vectors, channels = panels(job.layer.m), most, t, size, groups = job.layer.g
+    cdef Py_ssize_t each = job.order.taps*V*job.rows*job.vectors, channels = panels(job.layer.m), groups = job.layer.g
+    cdef Py_ssize_t most, t, size
     cdef char* memory
     cdef real* sums
     cdef real* scratch
@@ -271,7 +274,8 @@ cdef void own_task(const Gradient* job, Py_ssize_t parts, Py_ssize_t block, Py_s
 cdef void add_parts(const Gradient* job, Py_ssize_t parts, Py_ssize_t number, const real* sums,
                     real* room) noexcept nogil:
     """The parts of V columns and all channels of a tap k0, in their order, into dw."""
-    cdef Py_ssize_t planes = job.layer.axis[0].taps, c = 0, channels, part, i, each = job.order.taps*V*job.rows*job.vectors
+    cdef Py_ssize_t each = job.order.taps*V*job.rows*job.vectors, planes = job.layer.axis[0].taps
+    cdef Py_ssize_t c = 0, channels, part, i
     cdef Py_ssize_t k0 = number % planes, v = number // planes % job.vectors, g = number // planes // job.vectors
     cdef const real* p
     cdef vreal total

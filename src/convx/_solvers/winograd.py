@@ -17,8 +17,8 @@ from .._nest import peel, undilated
 from ._base import not_dense
 
 name = "winograd"
-# benchmarks/winograd_error.py: 4.6 for one channel, 0.05 for 16 and more; weight gradients 3.1 where dy has 2x2 pixels,
-# 1.5 for 3x3, 0.05 for 16x16.
+# benchmarks/winograd_error.py: 4.6 for one channel of 3x3 taps, 0.05 for 16 and more; other taps up to 2.7, weight
+# gradients up to 1.6 where dy has 4x4 pixels, 0.05 for 16x16.
 error_factor = 8.0
 normwise = True
 
@@ -28,14 +28,13 @@ OWN, ROOM = 1300000, 640000  # bytes of the products, and of V and D of a block,
 KEEP = 5500000  # bytes of products that are kept from block to block
 LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time, as in the kernels
 
-
 # Taps of a line -> its points, by choice (the table of `_kernels/_points.pxd`); points + 1 - taps outputs.
 POINTS = {1: (1,), 2: (4, 6), 3: (4, 6), 4: (6,), 5: (6,)}
 NONE = Axis(1, 1, 1)
 LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with so many points
 AGAIN = 11.5  # products that take as long as a block's reading of a vector of weights again
-# Cycles of each of `_work`: one core of an Emerald Rapids server, fitted to the 200 lines that
-# `python benchmarks/crossover.py --lines --points` prints of this solver (a spread of 12 %).
+# Cycles of each of `_work`: one core of an Emerald Rapids server, least squares over all tiles of 52 layers in both
+# dtypes (a spread of 12 %); `python benchmarks/crossover.py --lines` sets predictions beside what was measured.
 COSTS = 0.66, 13, 0.49, 0.05, 0.33
 
 

@@ -43,7 +43,10 @@ def test_the_notebook():
 @pytest.mark.parametrize("dilations", [(0, 0), (1, 2), (2, 0)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (2, 3)])
 def test_against_the_formulas(strides, dilations, padding):
-    # Whole numbers: every sum is exact whatever its order.
+    # Whole numbers: every sum is exact whatever its order, but for what the transforms of Winograd's tiles round.
+    def same(a, b):
+        return a.shape == b.shape and np.abs(a - b).max() < 1e-11
+
     rng = np.random.default_rng(0)
     conv = nn.Convolution((2, 9, 8, 3), 4, (3, 2), strides, dilations, padding)
     conv.kernel = rng.integers(-4, 5, (4, 3, 2, 3)).astype(float)
@@ -57,18 +60,18 @@ def test_against_the_formulas(strides, dilations, padding):
         before = [max((o - 1) * s + w - n, 0) // 2 for n, w, s, o in zip((9, 8), span, strides, out, strict=True)]
     y, windows = by_definition(x, conv.kernel, strides, step, before, out)
     assert conv.output_shape() == y.shape
-    assert np.array_equal(conv(x), y)
+    assert same(conv(x), y)
     J = nn.ConvGrad(conv).gradient(x)
     assert J.shape == (2, *out, 4, 3, 2, 3)
     assert all(np.array_equal(J[:, :, :, f], windows) for f in range(4))
     delta = rng.integers(-4, 5, y.shape).astype(float)
     want = np.einsum("bijf,bijklc->fklc", delta, windows)
-    assert np.array_equal(nn.ConvGrad(conv).backrop(delta, x), want)
-    assert np.array_equal(conv.kernel_gradient(delta, x), want)
-    assert (conv.input_gradient(delta) * x).sum() == (delta * y).sum()
+    assert same(nn.ConvGrad(conv).backrop(delta, x), want)
+    assert same(conv.kernel_gradient(delta, x), want)
+    assert abs((conv.input_gradient(delta) * x).sum() - (delta * y).sum()) < 1e-9
     usual = nn.Convolution((2, 9, 8, 3), 4, (3, 2), strides, padding=padding, dilation=step)
     usual.kernel = conv.kernel
-    assert np.array_equal(usual(x), y)
+    assert same(usual(x), y)
 
 
 def test_other_ranks_padding_and_batches():

@@ -126,8 +126,8 @@ def _turns(axes, last: int | None, lanes: int, single: bool) -> list[int]:
 
 
 def _pack(p: Pooling, x, y, memory: str, single=False, turns=None):
-    """The numbers of the pooling for these arrays, which lie in memory alike ("C" or "F"), as the struct of _pool.h; the
-    order of the axes; their turns (given: those of the pooling that this one is the swap of)."""
+    """The numbers of the pooling for these arrays, which lie in memory alike ("C" or "F"), as the struct of _pool.h;
+    the order of the axes; their turns (given: those of the pooling that this one is the swap of)."""
     size = x.itemsize
     xs, ys = ([s // size for s in a.strides] for a in (x, y))
     role = _innermost(p, memory)
@@ -149,7 +149,8 @@ def _pack(p: Pooling, x, y, memory: str, single=False, turns=None):
     if turns is None:
         turns = _turns(axes, rank - 1 if phases else None, _kernels.load("pool", KINDS[x.dtype]).LANES, single)
     counts = 0 if not p.counts else 1 if all((many == many[:1]).all() for many in p.counts) else 2
-    numbers = [n, g, xn, xg, yn, yg, lanes, rank, max(turns) + 1, phases is not None, len(phases or [0]), counts, p.inverse]
+    numbers = [n, g, xn, xg, yn, yg, lanes, rank, max(turns) + 1, phases is not None, len(phases or [0]), counts,
+               p.inverse]
     for axis, at, a, turn in zip(axes, (p.s_at[a] for a in order), order, turns, strict=True):
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
                     axis.offset, axis.base // gcd(axis.base, axis.dilation), xs[at], ys[at], ids[a], turn]
@@ -226,8 +227,8 @@ def located(p: Pooling, x, y, threads: int):
 
 
 def routing(p: Pooling, x, dy, ties_all: bool, threads):
-    """What computes dx = dy where x, which lies in memory alike, is the largest value of its window, as a function of x,
-    dy and dx: it, and its further arguments."""
+    """What computes dx = dy where x, which lies in memory alike, is the largest value of its window, as a function of
+    x, dy and dx: it, and its further arguments."""
     kernel, packed, back = _numbers(p, x, dy, single=True, back=True)
     return kernel.gradient, packed, back, ties_all, _team(threads, x, x)
 

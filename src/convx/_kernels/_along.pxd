@@ -122,21 +122,23 @@ cdef inline vreal picked(const real* p, Py_ssize_t phases, Py_ssize_t f, Py_ssiz
     return v_strided(p + f, phases, 0, up(count - f, phases), v_set(0))
 
 
-cdef inline void put(real* p, vreal a, vreal b, Py_ssize_t phases, Py_ssize_t f, Py_ssize_t count) noexcept nogil:
-    if phases == 1:
-        v_at(p, a, m_between(0, count))
-    elif phases == 2:
-        v_at(p, v_low(a, b), m_between(0, count))
-        v_at(p + V, v_high(a, b), m_between(0, count - V))
-    else:
-        v_scatter(p + f, phases, a, up(count - f, phases))
-
-
 ctypedef struct Strip:
     # V outputs (of each phase): from output j on, and where every output starts.
     Py_ssize_t j
+    vmask out, far_out
     Reads reads[2]
     vplace first[2]
+
+
+cdef inline void put(real* p, vreal a, vreal b, Py_ssize_t phases, Py_ssize_t f, const Strip* strip,
+                     Py_ssize_t high) noexcept nogil:
+    if phases == 1:
+        v_at(p, a, strip.out)
+    elif phases == 2:
+        v_at(p, v_low(a, b), strip.out)
+        v_at(p + V, v_high(a, b), strip.far_out)
+    else:
+        v_scatter(p + f, phases, a, up(high - strip.j - f, phases))
 
 
 cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many, Py_ssize_t f, bint empty, bint last,
@@ -147,7 +149,7 @@ cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many
     cdef const Strip* strip
     cdef const Run* run
     cdef Py_ssize_t r, e, count, phases = known if known > 0 else s.phases, rows = 1, d = s.loops.rank - 1
-    cdef Py_ssize_t far = s.phase[f].stride, beside = 1, step = 0
+    cdef Py_ssize_t far = s.phase[f].stride, beside = 1, step = 0, high = s.high, partner_hop = s.partner_hop
     cdef Py_ssize_t hop[5]
     cdef int two = 2 if phases == 2 else 1
     cdef vreal acc[2]
@@ -161,6 +163,8 @@ cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many
     cdef const place* mark
     cdef real* y
     cdef place* keys
+    cdef real* y_row
+    cdef place* key_row
     acc[1], at[1] = v_set(0), p_set(0)
     for e in range(5):
         hop[e] = s.loops.hop[d][e] if d >= 0 else 0
@@ -170,16 +174,16 @@ cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many
     while left:
         for r in range(rows):
             x, mark = s.x + c.at[X] + r*hop[X], s.mark + c.at[MARK] + r*hop[MARK]
+            y_row, key_row = s.y + c.at[Y] + r*hop[Y], s.key + c.at[KEY] + r*hop[KEY]
             id = <place>(c.at[ID] + r*hop[ID])
             if paired:
                 run = s.partner + r
-                x, beside, step = x + run.i*s.partner_hop, run.count, run.step*s.partner_hop
+                x, beside, step = x + run.i*partner_hop, run.count, run.step*partner_hop
             if op == SUM and varied:
                 c.k[d] = r
                 by = v_set(times_at(s, &c))
             for strip in strips[:many]:
-                y, keys = s.y + c.at[Y] + r*hop[Y] + strip.j, s.key + c.at[KEY] + r*hop[KEY] + strip.j
-                count = s.high - strip.j
+                y, keys, count = y_row + strip.j, key_row + strip.j, high - strip.j
                 for e in range(two):
                     key, at[e] = p_set(0), p_set(NOWHERE)
                     acc[e] = v_set(LOWEST) if op == FIRST or op == PLACED or op == MAX else v_set(0)
@@ -205,9 +209,9 @@ cdef inline void along_rows(const Stage* s, const Strip* strips, Py_ssize_t many
                             acc[e] = quotient(s, acc[e], over, v_set(1)/over)
                         else:
                             acc[e] = quotient(s, acc[e], by, over)
-                put(y, acc[0], acc[1], phases, f, count)
+                put(y, acc[0], acc[1], phases, f, strip, high)
                 if op == FIRST or op == PLACED:
-                    put(<real*>keys, p_bits(at[0]), p_bits(at[1]), phases, f, count)
+                    put(<real*>keys, p_bits(at[0]), p_bits(at[1]), phases, f, strip, high)
         left = False
         if d > 0:
             c.k[d] = rows - 1  # on to the next index of the loops outside
@@ -229,6 +233,7 @@ cdef inline void along_strips(const Stage* s, Py_ssize_t j, Py_ssize_t f, const 
     while many < STRIPS and j + many*V*s.phases < s.high:
         p = &strips[many]
         p.j = j + many*V*s.phases
+        p.out, p.far_out = m_between(0, s.high - p.j), m_between(0, s.high - p.j - V)
         for e in range(two):
             p.reads[e].next = 0
             for l in range(V if op == FIRST else 0):
@@ -246,8 +251,12 @@ cdef inline void along_strips(const Stage* s, Py_ssize_t j, Py_ssize_t f, const 
                 square = square and r.count == up(phase.taps, stride)
         if left or not empty:
             along_rows(s, strips, many, f, empty, not left, op, stride, known, 0)
+        elif square and s.phase.taps == 2 and many == 1:
+            along_rows(s, strips, 1, f, True, True, op, stride, known, 2 if op < FIRST and known == 1 else 0)
         elif square and s.phase.taps == 2:
             along_rows(s, strips, many, f, True, True, op, stride, known, 2 if op < FIRST and known == 1 else 0)
+        elif square and s.phase.taps == 3 and many == 1:
+            along_rows(s, strips, 1, f, True, True, op, stride, known, 3 if op < FIRST and known == 1 else 0)
         elif square and s.phase.taps == 3:
             along_rows(s, strips, many, f, True, True, op, stride, known, 3 if op < FIRST and known == 1 else 0)
         else:

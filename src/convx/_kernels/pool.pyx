@@ -38,8 +38,8 @@ ctypedef struct Band:
     Py_ssize_t x_low, x_high, y_low, y_high
 
 ctypedef struct Cut:
-    # Tasks: `groups` times `planes` planes of an image, and `bands` times `rows` indices of the first axis of outputs.
-    Py_ssize_t planes, groups, rows, bands, tasks
+    # Tasks: `groups` times `planes` planes of an image, and `bands` of the first axis of outputs, in steps of `grain`.
+    Py_ssize_t planes, groups, bands, grain, tasks
 
 ctypedef struct Task:
     # Arrays before the first stage, between the stages, and after the last, with their marks.
@@ -307,17 +307,17 @@ cdef void cut(const Pool* pool, Py_ssize_t cells, int threads, Cut* c) noexcept 
     cdef const PoolAxis* d = &pool.axis[0]
     cdef Py_ssize_t spread = d.dilation if d.dilation > 0 else -d.dilation
     cdef Py_ssize_t reach = min(d.out, d.taps*spread//d.stride + 1) if d.turn >= 0 else 1
-    cdef Py_ssize_t grain = 64*pool.phases if pool.along and pool.rank == 1 else 1
+    cdef Py_ssize_t rows = d.out
+    c.grain = 64*pool.phases if pool.along and pool.rank == 1 else 1
     cells = max(cells, <Py_ssize_t>1)
-    c.planes = max(<Py_ssize_t>1, min(pool.g, min(ROOM // cells, pool.n*pool.g // (2*threads))))
+    c.planes = max(<Py_ssize_t>1, min(pool.g, min(ROOM // cells, pool.n*pool.g // (4*threads))))
     c.groups = (pool.g + c.planes - 1) // c.planes
-    c.rows = d.out
     if cells > ROOM:
-        c.rows = min(c.rows, max(d.out*ROOM // cells, 4*reach))
-    if threads > 1 and pool.n*c.groups < 2*threads:
-        c.rows = min(c.rows, max((d.out*pool.n*c.groups + 2*threads - 1) // (2*threads), reach))
-    c.rows = (c.rows + grain - 1) // grain * grain
-    c.bands = (d.out + c.rows - 1) // c.rows
+        rows = min(rows, max(rows*ROOM // cells, 4*reach))
+    if threads > 1 and pool.n*c.groups < 4*threads:
+        rows = min(rows, max(d.out*pool.n*c.groups // (4*threads), reach))
+    rows = (max(rows, <Py_ssize_t>1) + c.grain - 1) // c.grain * c.grain
+    c.bands = (d.out + rows - 1) // rows
     c.tasks = pool.n*c.groups*c.bands
 
 
@@ -328,8 +328,8 @@ cdef Band* make_bands(const Pool* pool, const Run* table, const Cut* c) except N
     if bands == NULL:
         raise MemoryError("bands of the pool kernel")
     for b in range(c.bands):
-        bands[b].y_low = b*c.rows
-        bands[b].y_high = min(bands[b].y_low + c.rows, pool.axis[0].out)
+        bands[b].y_low = bands[b - 1].y_high if b > 0 else 0
+        bands[b].y_high = min((pool.axis[0].out*(b + 1) // c.bands + c.grain - 1) // c.grain * c.grain, pool.axis[0].out)
         reads_of(pool, table, bands[b].y_low, bands[b].y_high, &bands[b].x_low, &bands[b].x_high)
     return bands
 

@@ -226,6 +226,31 @@ def test_overflow_on_the_way_is_no_overflow():
     assert convx.conv(np.array([[[2**63 - 1, 2**63 - 1]]]), np.array([[[2**62, -2**62]]])).tolist() == [[[0]]]
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8", "i2"])
+def test_uint64_with_signed_integers_is_exact_in_a_named_dtype(dtype):
+    x, w = extreme((2, 1, 9), "u8", 5), extreme((3, 1, 2), "i8", 6)
+    for rule in RULES:
+        check(x, w, exact(x, w), dtype, rule)
+        check(w, x[:, :, :2], exact(w, x[:, :, :2]), dtype, rule)
+    near = np.array([[[2**63 + 1, 2**63]]], np.uint64)
+    assert convx.conv(near, np.array([[[1, -1]]]), dtype="i8").tolist() == [[[1]]]
+
+
+def test_what_overflows_is_infinite_without_a_warning():
+    # Warnings are errors here. Kernels give infinities silently; so do the conversions around them.
+    big = np.full((1, 1, 4), 3e38, np.float32)
+    signalling = np.array([0x7FA00000], np.uint32).view(np.float32).reshape(1, 1, 1)
+    for x, w, options in ((big, np.full((1, 1, 2), 2, "f4"), {}),
+                          (big.astype("f8"), np.full((1, 1, 2), 2.0), {"dtype": "f4"}),
+                          (np.full((1, 1, 4), 60000, "f2"), np.full((1, 1, 2), 2, "f2"), {}),
+                          (big.astype("c16"), np.full((1, 1, 2), 2.0), {"dtype": "c8"})):
+        y = convx.conv(x, w, **options)
+        assert np.isinf(y.real).all()
+        assert np.array_equal(convx.conv(x, w, out=np.zeros_like(y), **options), y, equal_nan=True)
+    assert np.isnan(convx.conv(signalling, np.ones((1, 1, 1)))).all()
+    assert np.isinf(convx.conv(big, big[..., :1] * 0, np.array([1e300]))).all()
+
+
 def test_uint64():
     top = 2**64 - 1
     x = np.array([[[top, 0, 1, top - 1]]], np.uint64)

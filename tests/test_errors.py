@@ -151,6 +151,24 @@ def test_cval():
                 out=np.zeros((2, 4, 7, 7), int))
 
 
+def test_cval_beyond_the_result():
+    for bad, dtype in ((10**400, "f8"), (1e300, "f4"), (-1e300 + 1j, "c8"), (70000, "f2")):
+        x, w = X.astype(dtype), W.astype(dtype)
+        refused(ValueError, ["cval", "does not fit", x.dtype.name], x, w, groups=2, cval=bad,
+                out=np.zeros((2, 4, 7, 7), dtype))
+    # What is infinite already, or lies outside every float while the result is an integer, is a value like others.
+    assert not np.isfinite(convx.conv(X, W, groups=2, padding=1, cval=np.inf)[..., 0, 0]).any()
+    x, w = np.ones((1, 1, 1), int), np.ones((1, 1, 1), int)
+    assert convx.conv(x, w, padding=1, cval=10**400, overflow="saturate").tolist() == [[[2**63 - 1, 1, 2**63 - 1]]]
+
+
+def test_names_that_are_none():
+    refused(TypeError, ["dtype='fast'"], groups=2, dtype="fast")
+    for bad in (["conv"], None, 3, "max_pool"):
+        with pytest.raises(ValueError, match=r"operator=.* is none of conv, "):
+            convx.plan(bad, X, W)
+
+
 def test_workers():
     for bad in (0, -2, -(10**30)):
         refused(ValueError, [f"workers={bad}"], groups=2, workers=bad)

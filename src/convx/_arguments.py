@@ -104,17 +104,24 @@ def checked_shape(shape, itemsize: int):
 
 
 def numeric(dtype, name: str):
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{name}{dtype!r} is no dtype") from None
     if dtype.kind not in "biufc":
         raise TypeError(f"{name} has dtype {dtype}: only bool, integer, float and complex arrays can be convolved")
     return dtype
 
 
 def result_dtype(x, w, dtype, out_dtype):
-    """The dtype of y: NumPy's promotion; integers widen to int64 or uint64 unless dtype or out say otherwise."""
+    """The dtype of y: NumPy's promotion; integers widen to int64 or uint64 unless dtype or out say otherwise.
+
+    NumPy has no integer type for uint64 and signed integers, so their default is float64; an integer type that the
+    user names holds the exact result of these too.
+    """
     common = np.result_type(x, w)
-    exact = common.kind in "biu"
-    if exact:
+    exact = x.kind in "biu" and w.kind in "biu"
+    if common.kind in "biu":
         common = np.dtype(np.uint64 if common.kind == "u" else np.int64)
     if dtype is None:
         if out_dtype is None:
@@ -132,6 +139,18 @@ def result_dtype(x, w, dtype, out_dtype):
     return dtype
 
 
+def _accept_finite(value, dtype) -> None:
+    """A finite number must stay finite in this floating dtype."""
+    try:
+        with np.errstate(all="ignore"):
+            fits = np.isfinite(np.array(value).astype(dtype)) or not np.isfinite(value)
+        shown = f"={value}"
+    except (OverflowError, TypeError):  # an integer beyond every float
+        fits, shown = False, f": an integer of {value.bit_length()} bits"
+    if not fits:
+        raise ValueError(f"cval{shown} does not fit the result, which is {dtype}")
+
+
 def constant(cval, boundary, dtype):
     """cval as a Python number that the result's dtype can hold."""
     if not np.isscalar(cval) and np.ndim(cval):
@@ -143,8 +162,11 @@ def constant(cval, boundary, dtype):
         if value.imag:
             raise TypeError(f"cval={cval} is complex, the result is {dtype}")
         value = value.real
-    if dtype.kind in "iu" and not float(value).is_integer() and not isinstance(value, int):
-        raise TypeError(f"cval={cval} is no integer, the result is {dtype}")
+    if dtype.kind in "iu":
+        if not isinstance(value, int) and not float(value).is_integer():
+            raise TypeError(f"cval={cval} is no integer, the result is {dtype}")
+    else:
+        _accept_finite(value, dtype)
     if "constant" not in boundary:
         return 0
     return int(value) if dtype.kind in "iu" else value

@@ -52,7 +52,8 @@ _CONV_DOC = """{first}
         False (default) correlates, True convolves.
     dtype : dtype, optional
         Result dtype. Default: NumPy's promotion of x and w, computed in that type (float16 is computed in
-        float32); integers and bool give exact int64 or uint64 results.
+        float32); integers and bool give exact int64 or uint64 results. uint64 with signed integers has no common
+        integer type, hence float64; dtype=numpy.int64 makes that exact too.
     overflow : str, optional
         For integer results that do not fit: "raise" (default, OverflowError), "saturate" or "wrap".
     out : ndarray, optional
@@ -62,7 +63,8 @@ _CONV_DOC = """{first}
         first call tries what auto may take and the process remembers the fastest, whose bits may differ), "depthwise",
         "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
-        Threads of this call; default `get_num_threads()`. The result does not depend on it.
+        Threads of this call; default `get_num_threads()`, -1 for what `set_num_threads` says outside `threads`. The
+        result does not depend on it.
 
     Returns
     -------

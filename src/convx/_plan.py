@@ -239,12 +239,10 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
             child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=y.dtype, normwise=problem.normwise))
         part = np.empty(rim.problem.y_shape, y.dtype)
         compute(child, x, w, None, part, threads)
-        with np.errstate(all="ignore"):  # infinities and nan are values like others here
-            rim.fold(part, y)
+        rim.fold(part, y)
     if unit is not None:
         batch = problem.y_map[0][0]
-        with np.errstate(all="ignore"):
-            y += unit if batch is None else np.expand_dims(unit, batch)
+        y += unit if batch is None else np.expand_dims(unit, batch)
 
 
 def _converted(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
@@ -415,6 +413,9 @@ class Plan:
         """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
         return BoundPlan(self, np.asarray(w), bias)
 
+    def __reduce__(self):  # nests and functions of kernels belong to this process
+        return Plan, (self.problem,)
+
     def __str__(self):
         return str(explanation(self))
 
@@ -442,6 +443,12 @@ class BoundPlan:
         if y is not None:
             return y
         return answer(self.plan, x, self.w, self.bias, out, workers, self.front, weights=self.weights)
+
+    def __reduce__(self):
+        return BoundPlan, (self.plan, self.w, self.bias)
+
+    def __repr__(self):
+        return f"<BoundPlan {self.plan.problem.text()}>"
 
 
 def accept_operand(name, array, shape, dtype) -> None:
@@ -509,14 +516,15 @@ def run(plan: Plan, x, w, bias, out, threads: int, weights=None):
         accept_out(out, problem, x, w)
         if bias is not None and np.may_share_memory(out, bias):
             bias = bias.copy()
-    if problem.y_dtype.kind in "iu" and problem.sums is None:
-        y = _exact.integers(plan, x, w, bias, out, threads)
-    else:
-        y = floating(plan, x, w, bias, out, threads, weights)
-    if out is None:
-        return y
-    if y is not out:
-        out[...] = y
+    with np.errstate(all="ignore"):  # infinities and nan are values like others here, also those that casts make
+        if problem.y_dtype.kind in "iu" and problem.sums is None:
+            y = _exact.integers(plan, x, w, bias, out, threads)
+        else:
+            y = floating(plan, x, w, bias, out, threads, weights)
+        if out is None:
+            return y
+        if y is not out:
+            out[...] = y
     return out
 
 
@@ -594,7 +602,7 @@ def explanation(plan: Plan) -> Explanation:
     real = real_of(dtype)
     kind = KINDS.get(real, "other")
     nests = model(problem, kind, False)
-    if not nests:
+    if not nests or 0 in problem.y_shape or not problem.geometry.c:
         return Explanation(problem.text(), (), "nothing to compute", threads)
     nest = max(nests, key=lambda n: n.products)
     rows = tuple((s.name, reason, None if reason else time * len(nests))

@@ -53,7 +53,7 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     >>> p(np.ones((1, 4, 3)), np.ones((4, 2, 3)))[0, 0]
     array([ 4.,  8., 12.,  8.,  4.])
     """
-    if operator not in OPERATORS:
+    if not isinstance(operator, str) or operator not in OPERATORS:
         raise ValueError(f"operator={operator!r} is none of {', '.join(OPERATORS)}")
     build, options = builder(operator, options)
     return plan_of(build, _Described(x), _Described(w), None, options)

@@ -126,9 +126,7 @@ def team(workers) -> int:
     """The team size of a call with this `workers=`; None takes the current setting, -1 all of the default."""
     if workers is None:
         return get_num_threads()
-    if isinstance(workers, int) and workers == -1:
-        return 1 if _forked else _count
-    n = _checked(workers, "workers")
+    n = _count if hasattr(workers, "__index__") and index(workers) == -1 else _checked(workers, "workers")
     return 1 if _forked else n
 
 

@@ -161,7 +161,7 @@ _X, _DY, _, _Y, _TEAM = SLOTS
 _FRONTS = {name: Front(_threads.team) for name in ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")}
 
 
-def _kept(front, asked, used, out, options, y, result, made):
+def _kept(front, asked, used, out, options, y, result, made, zero=False):
     """The result of a call, remembered (see _kernels/ready.pyx) where the kernel read and wrote the caller's arrays
     themselves. made: the function of the kernel and its arguments behind the arrays."""
     if result is y and y.dtype in _windows.KINDS and all(a is b and b.size for a, b in zip(asked, used, strict=True)):
@@ -169,7 +169,7 @@ def _kept(front, asked, used, out, options, y, result, made):
         if not front.knows(x, dy, None, out, options):
             kernel, *numbers = made()
             arrays = (_X, _DY, _Y) if dy is not None else (_X, _Y)
-            front.keep(x, dy, None, out, options, y, [(kernel, *arrays, *numbers)])
+            front.keep(x, dy, None, out, options, y, [(kernel, *arrays, *numbers)], zero)
     return result
 
 
@@ -417,7 +417,7 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     dx = _windows.empty(p.x_shape, keys, keys.dtype, out)
     _windows.routed(p, keys, dy, dx, ties == "all", threads)
     return _kept(front, asked, (keys, dy), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
-                 lambda: _windows.routing(p, keys, dy, ties == "all", _TEAM))
+                 lambda: _windows.routing(p, keys, dy, ties == "all", _TEAM), zero=True)
 
 
 def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,

@@ -19,8 +19,7 @@ from ._kernels import ready
 from ._plan import Plan, Problem, compute, is_fortran, native
 
 KINDS = {np.dtype("f"): "f32", np.dtype("d"): "f64", np.dtype("u8"): "i64"}
-FEW = 12  # cells of a window that are combined in one go
-MANY = 16  # phases of a row that are worth vectors
+BLOCK = 2048  # outputs of a row at a time: two padded rows stay in the first cache
 SMALL = 2**17  # cells below which one thread is faster: 30 us at 4 cells a nanosecond
 SIGN = np.uint64(2**63)
 
@@ -61,9 +60,9 @@ class Pooling:
             total = total * many.astype(dtype).reshape([-1 if a == s else 1 for a in range(len(self.y_shape))])
         return total
 
-    def place_steps(self, shape) -> tuple[int, ...]:
-        """Row-major steps over the spatial axes of x or y: what a place counts."""
-        sizes = [shape[s] for s in self.s_at]
+    def place_steps(self) -> tuple[int, ...]:
+        """Row-major steps over the spatial axes: what a place counts."""
+        sizes = [self.x_shape[s] for s in self.s_at]
         return tuple(prod(sizes[a + 1:]) for a in range(len(sizes)))
 
 
@@ -81,108 +80,80 @@ def _innermost(p: Pooling, order: str):
 
 
 def _phases(axis: Axis):
-    """For every residue of the outputs along a row (taps, stride, dilation, start), walked upwards; one stride for all.
-    None where there are many."""
-    count = axis.base // gcd(axis.base, axis.stride)
-    if count > MANY:
-        return None
-    phases = [(0, 1, 1, 0)] * count
-    stride = 1
+    """For every residue of the outputs of the inner axis (taps, stride, dilation, start), walked upwards."""
+    phases = [(0, 1, 1, 0)] * (axis.base // gcd(axis.base, axis.stride))
     for part, _, outs in axis.phases():
         reach = min(part.dilation * (part.taps - 1), 0)
-        phases[outs.start] = part.taps, 1, abs(part.dilation), reach - part.offset
-        if part.out > 1:
-            stride = part.stride
-    return [(taps, stride, dilation, start) for taps, _, dilation, start in phases]
+        phases[outs.start] = part.taps, part.stride if part.out > 1 else 1, abs(part.dilation), reach - part.offset
+    return phases
 
 
-def _is_identity(axis: Axis) -> bool:
-    return (axis.taps == axis.base == 1 and axis.offset == 0 and axis.size == axis.out
-            and (axis.stride == 1 or axis.out == 1))
+def _row_numbers(axis: Axis, lanes: int):
+    """(step, block, width, low, phases) of rows along the inner axis; None where a padded row is out of proportion."""
+    phases = _phases(axis)
+    step = len(phases)
+    block = max(1, min(-(-axis.out // step), BLOCK // step))
+    full = [f for f in phases if f[0]] or phases[:1]
+    stride = max(f[1] for f in full)
+    low = min(start for *_, start in full)
+    high = max(start + dilation * max(taps - 1, 0) for taps, _, dilation, start in full) + stride * (block - 1)
+    width = -(-(high - low + 1 + lanes * (stride + 1)) // lanes) * lanes  # whole vectors, and room to read on
+    if width > 4 * (axis.size + axis.out) + 4096 or step > BLOCK:
+        return None
+    return step, block, width, low, [(*f[:3], f[3] - low if f[0] else 0) for f in phases]
 
 
-def _turns(axes, last: int | None, lanes: int, single: bool) -> list[int]:
-    """The turn of every axis, -1 for those along which nothing is combined (but one has a turn in any case).
-
-    From the last axis outwards: what follows reads what a stage leaves. Along a row (`last`) a vector holds V outputs,
-    if there are as many, and costs about twice: where outputs are few the others go first. Small windows are combined
-    along the last two at once, unless the axes must be `single`: what a stage leaves costs as much as some more cells.
-    """
-    turns = [a for a in reversed(range(len(axes))) if not _is_identity(axes[a])] or [len(axes) - 1]
-    reads = [-(-a.taps // a.base) for a in axes]
-    found = [turns.index(a) if a in turns else -1 for a in range(len(axes))]
-    if len(turns) == 1 or (last is not None and last not in turns):
-        return found
-    if not single and turns[:2] == [len(axes) - 1, len(axes) - 2] and reads[turns[0]] * reads[turns[1]] <= FEW:
-        return [max(turn - 1, 0) if turn >= 0 else -1 for turn in found]
-    if last is not None:
-        before, after = prod(axes[a].size for a in turns[1:]), prod(axes[a].out for a in turns[1:])
-        others = sum(reads[a] for a in turns[1:])
-        narrow, wide = -(-axes[last].out // lanes), -(-axes[last].size // lanes)
-        if (2 * before * narrow * reads[last] + after * narrow * others
-                > after * wide * others + 2 * after * narrow * reads[last]):
-            turns.append(turns.pop(0))
-    return [turns.index(a) if a in turns else -1 for a in range(len(axes))]
+def _tap_step(axis: Axis) -> int:
+    return axis.base // gcd(axis.base, axis.dilation)
 
 
-def _pack(p: Pooling, x, y, memory: str, single=False, turns=None):
-    """The numbers of the pooling for these arrays, which lie in memory alike ("C" or "F"), as the struct of _pool.h;
-    the order of the axes; their turns (given: those of the pooling that this one is the swap of)."""
+def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
+    """The numbers of the pooling for these arrays, which lie in memory alike, as the struct of _order.h; the lanes;
+    the order of the axes. single: one lane, for what rows cannot do."""
     size = x.itemsize
     xs, ys = ([s // size for s in a.strides] for a in (x, y))
-    role = _innermost(p, memory)
+    role = _innermost(p, "F" if is_fortran(x) else "C")
     rank = len(p.axes)
     order = list(range(rank))
+    row = None
+    if role not in ("n", "c") and not single:
+        row = _row_numbers(p.axes[role], _kernels.load("pool", kind).LANES)
+        if row is not None:
+            order = [a for a in order if a != role] + [role]
     loops = {"n": (1, 0, 0) if p.n_at is None else (p.x_shape[p.n_at], xs[p.n_at], ys[p.n_at]),
              "c": (p.x_shape[p.c_at], xs[p.c_at], ys[p.c_at])}
-    lanes, phases = 1, None
+    lanes = 1
     if role in loops:
         lanes, loops[role] = loops[role][0], (1, 0, 0)
-    elif max(len(_phases(a) or ()) or MANY + 1 for a in (p.axes[role], p.axes[role].swap_xy())) <= MANY:
-        phases = _phases(p.axes[role])
-        order = [a for a in order if a != role] + [role]
+    step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
-    if xn == g * xg and yn == g * yg:
-        n, g = 1, n * g
-    axes = [p.axes[a] for a in order]
-    ids = p.place_steps(p.x_shape if turns is None else p.y_shape)  # of a swap, y is the array that was pooled
-    if turns is None:
-        turns = _turns(axes, rank - 1 if phases else None, _kernels.load("pool", KINDS[x.dtype]).LANES, single)
-    counts = 0 if not p.counts else 1 if all((many == many[:1]).all() for many in p.counts) else 2
-    numbers = [n, g, xn, xg, yn, yg, lanes, rank, max(turns) + 1, phases is not None, len(phases or [0]), counts,
-               p.inverse]
-    for axis, at, a, turn in zip(axes, (p.s_at[a] for a in order), order, turns, strict=True):
+    by_place = row is not None and role == rank - 1
+    if row is None:  # nobody goes to a place by its number: the smaller ones
+        place_steps = p.place_steps()
+    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, p.inverse, step, block, width, low]
+    for a in order:
+        axis, at = p.axes[a], p.s_at[a]
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
-                    axis.offset, axis.base // gcd(axis.base, axis.dilation), xs[at], ys[at], ids[a], turn]
-    for phase in phases or [(0, 1, 1, 0)]:
+                    axis.offset, _tap_step(axis), xs[at], ys[at], place_steps[a] if place_steps else xs[at]]
+    for phase in phases:
         numbers += phase
-    return struct.pack(f"{len(numbers)}n", *numbers), order, turns
+    return struct.pack(f"{len(numbers)}n", *numbers), lanes, order
 
 
-def _counts(p: Pooling, order, dtype):
-    """What the kernel divides by: one number, or factors for every axis, of which whole vectors are read."""
-    if not p.counts:
-        return None
-    counts = np.concatenate([p.counts[a] for a in order])
-    if all((many == many[:1]).all() for many in p.counts):
-        counts = np.array([prod(float(many[0]) for many in p.counts)])
-    counts = counts.astype(dtype)
-    return 1 / counts if p.inverse else counts
-
-
-def _numbers(p: Pooling, x, y, single=False, back=False):
-    """(kernel, packed, counts), remembered for arrays of these strides. single: axis by axis; back: the numbers of the
-    gradient instead of counts."""
-    memory = "F" if is_fortran(x) else "C"
-    key = x.strides, y.strides, x.dtype, single, back, memory
+def _numbers(p: Pooling, x, y, flat=False, single=False):
+    """(kernel, packed, lanes, counts), remembered for arrays of these strides. flat: places count cells of a plane
+    row by row, else elements of x."""
+    key = x.strides, y.strides, x.dtype, flat, single, is_fortran(x)
     found = p.packed.get(key)
     if found is None:
-        packed, order, turns = _pack(p, x, y, memory, single)
-        last = _counts(p, order, x.dtype)
-        if back:
-            reverse = [max(turns) - turn if turn >= 0 else -1 for turn in turns]
-            last = _pack(p.swapped, y, x, memory, turns=reverse)[0]
-        found = p.packed[key] = _kernels.load("pool", KINDS[x.dtype]), packed, last
+        kind = KINDS[x.dtype]
+        packed, lanes, order = _pack(p, x, y, kind, p.place_steps() if flat else None, single)
+        counts = None
+        if p.counts:  # whole vectors are read from every position on
+            counts = np.concatenate([*(p.counts[a] for a in order), np.ones(64)]).astype(x.dtype)
+            if p.inverse:
+                counts = 1 / counts
+        found = p.packed[key] = _kernels.load("pool", kind), packed, lanes, counts
     return found
 
 
@@ -207,7 +178,7 @@ def _team(threads, *arrays):
 def combining(p: Pooling, x, y, largest: bool, threads):
     """What computes y = sums (divided by the counts) or largest values, as a function of x and y: it, and its further
     arguments. x and y of one compiled dtype, contiguous alike."""
-    kernel, packed, counts = _numbers(p, x, y)
+    kernel, packed, _, counts = _numbers(p, x, y)
     return kernel.values, packed, counts, largest, _team(threads, x, y)
 
 
@@ -221,24 +192,24 @@ def located(p: Pooling, x, y, threads: int):
     """y = largest values; where they are, as flat indices into the spatial axes."""
     places = np.empty_like(y, np.int32 if y.itemsize == 4 else np.int64)
     if y.size:
-        kernel, packed, _ = _numbers(p, x, y, single=True)
+        kernel, packed, _, _ = _numbers(p, x, y, flat=True)
         kernel.places(x, y, places, packed, _team(threads, x, y))
     return places
 
 
 def routing(p: Pooling, x, dy, ties_all: bool, threads):
-    """What computes dx = dy where x, which lies in memory alike, is the largest value of its window, as a function of
-    x, dy and dx: it, and its further arguments."""
-    kernel, packed, back = _numbers(p, x, dy, single=True, back=True)
-    return kernel.gradient, packed, back, ties_all, _team(threads, x, x)
+    """What adds dy to a dx of zeros where x, which lies in memory alike, is the largest value of its window, as a
+    function of x, dy and dx: it, and its further arguments."""
+    kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
+    part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
+    return kernel.gradient, packed, ties_all, part, _team(threads, x, x)
 
 
 def routed(p: Pooling, x, dy, dx, ties_all: bool, threads: int) -> None:
+    dx[...] = 0
     if dy.size and dx.size:
         gradient, *numbers = routing(p, x, dy, ties_all, threads)
         gradient(x, dy, dx, *numbers)
-    else:
-        dx[...] = 0
 
 
 def ordered(x, cells: int):

@@ -21,81 +21,14 @@ typedef int64_t place;
 #define CONVX_LOWEST (-(real)INFINITY)
 #endif
 
-/* Vectors of places; `vtruth` says yes or no for every lane. v_wins: whether b takes the place of a, which came earlier:
-   it is larger, or the first nan. v_same: equal, or nan both. v_pick, p_pick: b where m says so, else a. v_plus: a + b
-   there, else a. */
 #if defined(__GNUC__)
 typedef place vplace __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(place)), may_alias));
 static inline vplace p_load(const place *p) { return *(const vplace *)p; }
 static inline void p_store(place *p, vplace v) { *(vplace *)p = v; }
 static inline vplace p_set(place a) { vplace zero = {0}; return zero + a; }
-static inline vreal p_bits(vplace a) { return (vreal)a; }
-static inline vplace v_bits(vreal a) { return (vplace)a; }
-/* a[j], b[j] in turn: the first and the second half */
-static inline vreal v_low(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_LOW); }
-static inline vreal v_high(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_HIGH); }
-#else
-typedef place vplace;
-static inline vplace p_load(const place *p) { return *p; }
-static inline void p_store(place *p, vplace v) { *p = v; }
-static inline vplace p_set(place a) { return a; }
-static inline vreal p_bits(vplace a) { vreal v; memcpy(&v, &a, sizeof v); return v; }
-static inline vplace v_bits(vreal a) { vplace v; memcpy(&v, &a, sizeof v); return v; }
-static inline vreal v_low(vreal a, vreal b) { (void)b; return a; }
-static inline vreal v_high(vreal a, vreal b) { (void)a; return b; }
-#endif
-
-#if defined(__AVX512F__) && defined(__GNUC__)
-typedef uint32_t vtruth;
-#if defined(CONVX_F32)
-#define CONVX_512(name) _mm512_##name##_ps
-#define CONVX_512I(name, end) _mm512_##name##_epi32##end
-#define CONVX_BITS(a) ((__m512)(a))
-#define CONVX_MASK(m) ((__mmask16)(m))
-#else
-#define CONVX_512(name) _mm512_##name##_pd
-#define CONVX_512I(name, end) _mm512_##name##_epi64##end
-#define CONVX_BITS(a) ((__m512d)(a))
-#define CONVX_MASK(m) ((__mmask8)(m))
-#endif
-#define CONVX_INTS(a) ((__m512i)(a))
-static inline vreal v_pick(vtruth m, vreal a, vreal b) {
-    return (vreal)CONVX_512(mask_blend)(CONVX_MASK(m), CONVX_BITS(a), CONVX_BITS(b));
-}
-static inline vplace p_pick(vtruth m, vplace a, vplace b) {
-    return (vplace)CONVX_512I(mask_blend, )(CONVX_MASK(m), CONVX_INTS(a), CONVX_INTS(b));
-}
-static inline vtruth p_same(vplace a, vplace b) { return CONVX_512I(cmpeq, _mask)(CONVX_INTS(a), CONVX_INTS(b)); }
-static inline vtruth p_less(vplace a, vplace b) { return CONVX_512I(cmplt, _mask)(CONVX_INTS(a), CONVX_INTS(b)); }
-#if defined(CONVX_I64)
-static inline vtruth v_wins(vreal a, vreal b) { return _mm512_cmpgt_epu64_mask(CONVX_INTS(b), CONVX_INTS(a)); }
-static inline vtruth v_same(vreal a, vreal b) { return _mm512_cmpeq_epi64_mask(CONVX_INTS(a), CONVX_INTS(b)); }
-static inline vreal v_plus(vtruth m, vreal a, vreal b) { return a + v_pick(m, v_set(0), b); }
-#else
-#if defined(CONVX_F32)
-#define CONVX_COMPARE(a, b, how) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), how)
-#else
-#define CONVX_COMPARE(a, b, how) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), how)
-#endif
-static inline vtruth v_wins(vreal a, vreal b) {
-    return CONVX_COMPARE(b, a, _CMP_NLE_UQ) & CONVX_COMPARE(a, a, _CMP_ORD_Q);
-}
-static inline vtruth v_same(vreal a, vreal b) {
-    return CONVX_COMPARE(a, b, _CMP_EQ_OQ) | (CONVX_COMPARE(a, a, _CMP_UNORD_Q) & CONVX_COMPARE(b, b, _CMP_UNORD_Q));
-}
-static inline vreal v_plus(vtruth m, vreal a, vreal b) {
-    return (vreal)CONVX_512(mask_add)(CONVX_BITS(a), CONVX_MASK(m), CONVX_BITS(a), CONVX_BITS(b));
-}
-#endif
-#else
-typedef vplace vtruth;
-#if defined(__GNUC__)
-#define CONVX_TRUE(condition) ((vplace)(condition))
-#else
-#define CONVX_TRUE(condition) (-(place)(condition))
-#endif
-#if defined(__AVX__) && defined(__GNUC__)
-static inline vplace p_pick(vtruth m, vplace a, vplace b) {
+/* b where m says so, else a */
+#if defined(__AVX__) && !defined(__AVX512F__)
+static inline vplace p_pick(vplace m, vplace a, vplace b) {
 #if defined(CONVX_F32)
     return (vplace)_mm256_blendv_ps((__m256)a, (__m256)b, (__m256)m);
 #else
@@ -103,28 +36,53 @@ static inline vplace p_pick(vtruth m, vplace a, vplace b) {
 #endif
 }
 #else
-static inline vplace p_pick(vtruth m, vplace a, vplace b) { return (m & b) | (~m & a); }
+static inline vplace p_pick(vplace m, vplace a, vplace b) { return (m & b) | (~m & a); }
 #endif
-static inline vreal v_pick(vtruth m, vreal a, vreal b) { return p_bits(p_pick(m, v_bits(a), v_bits(b))); }
-static inline vtruth p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
-static inline vtruth p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
-#if defined(CONVX_I64)
-static inline vtruth v_wins(vreal a, vreal b) { return CONVX_TRUE(b > a); }
-static inline vtruth v_same(vreal a, vreal b) { return CONVX_TRUE(a == b); }
+static inline vreal v_pick(vplace m, vreal a, vreal b) { return (vreal)p_pick(m, (vplace)a, (vplace)b); }
+/* a where m says so, else 0 */
+static inline vreal v_only(vplace m, vreal a) { return (vreal)(m & (vplace)a); }
+#if !defined(CONVX_I64)
+#define CONVX_NAN(v) ((vplace)((v) != (v)))
 #else
-static inline vtruth v_wins(vreal a, vreal b) { return ~CONVX_TRUE(b <= a) & CONVX_TRUE(a == a); }
-static inline vtruth v_same(vreal a, vreal b) {
-    return CONVX_TRUE(a == b) | (CONVX_TRUE(a != a) & CONVX_TRUE(b != b));
-}
+#define CONVX_NAN(v) p_set(0)
 #endif
-static inline vreal v_plus(vtruth m, vreal a, vreal b) { return a + p_bits(m & v_bits(b)); }
+#define CONVX_TRUE(condition) ((vplace)(condition))
+/* a[j], b[j] in turn: the first and the second half */
+static inline vreal v_low(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_LOW); }
+static inline vreal v_high(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_HIGH); }
+/* to[2*j], to[2*j + 1] = a[j], b[j] for j < V */
+static inline void v_mix(real *to, vreal a, vreal b) {
+    v_store(to, v_low(a, b));
+    v_store(to + V, v_high(a, b));
+}
+#else
+typedef place vplace;
+static inline vplace p_load(const place *p) { return *p; }
+static inline void p_store(place *p, vplace v) { *p = v; }
+static inline vplace p_set(place a) { return a; }
+static inline vplace p_pick(vplace m, vplace a, vplace b) { return m ? b : a; }
+static inline vreal v_pick(vplace m, vreal a, vreal b) { return m ? b : a; }
+static inline vreal v_only(vplace m, vreal a) { return m ? a : 0; }
+#define CONVX_NAN(v) (-(place)((v) != (v)))
+#define CONVX_TRUE(condition) (-(place)(condition))
+static inline vreal v_low(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_high(vreal a, vreal b) { (void)a; return b; }
+static inline void v_mix(real *to, vreal a, vreal b) { to[0] = a; to[1] = b; }
 #endif
 
+/* Whether b, which comes later, takes the place of a: it is larger, or the first nan. */
+#if defined(CONVX_I64)
+static inline vplace v_wins(vreal a, vreal b) { return CONVX_TRUE(b > a); }
+#else
+static inline vplace v_wins(vreal a, vreal b) { return ~CONVX_TRUE(b <= a) & CONVX_TRUE(a == a); }
+#endif
 /* The larger of a and b: a nan wins. The instructions return their second operand where one is a nan: one of the two
    orders keeps it, and the bits of a nan or-ed with any others are a nan. */
 #if defined(__AVX__) && defined(__GNUC__) && !defined(CONVX_I64)
-#if defined(__AVX512F__)
-#define CONVX_MAX(a, b) (vplace)CONVX_512(max)(CONVX_BITS(a), CONVX_BITS(b))
+#if defined(__AVX512F__) && defined(CONVX_F32)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_ps((__m512)(a), (__m512)(b))
+#elif defined(__AVX512F__)
+#define CONVX_MAX(a, b) (vplace)_mm512_max_pd((__m512d)(a), (__m512d)(b))
 #elif defined(CONVX_F32)
 #define CONVX_MAX(a, b) (vplace)_mm256_max_ps((__m256)(a), (__m256)(b))
 #else
@@ -134,67 +92,57 @@ static inline vreal v_max(vreal a, vreal b) { return (vreal)(CONVX_MAX(a, b) | C
 #else
 static inline vreal v_max(vreal a, vreal b) { return v_pick(v_wins(a, b), a, b); }
 #endif
+/* Equal, or nan both. */
+static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CONVX_NAN(a) & CONVX_NAN(b)); }
+static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
+static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 
-/* The larger value and its place, b being later; then of values with any places: of equal ones the smaller place. */
-static inline void v_first(vreal *a, vplace *at, vreal b, vplace here) {
-    vtruth m = v_wins(*a, b);
-    *a = v_pick(m, *a, b);
-    *at = p_pick(m, *at, here);
-}
-static inline void v_placed(vreal *a, vplace *at, vreal b, vplace here) {
-    vtruth m = v_wins(*a, b) | (v_same(*a, b) & p_less(here, *at));
-    *a = v_pick(m, *a, b);
-    *at = p_pick(m, *at, here);
-}
-/* a + b where the marks agree: they are places, or the bits of values. */
-static inline vreal v_route(vreal a, vreal b, vplace mark, vplace key) { return v_plus(p_same(mark, key), a, b); }
-static inline vreal v_route_all(vreal a, vreal b, vplace mark, vplace key) {
-    return v_plus(v_same(p_bits(mark), p_bits(key)), a, b);
-}
-
-/* a / b, rounded once; r is 1 / b. One step of Newton corrects the product (Markstein: the result is the rounded quotient
-   if r is the rounded reciprocal, tiny remainders apart); where that is no number the product is the answer. */
-static inline vreal v_quotient(vreal a, vreal b, vreal r) {
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(CONVX_I64)
-    vreal q = a * r, rest = (vreal)CONVX_512(fnmadd)(CONVX_BITS(q), CONVX_BITS(b), CONVX_BITS(a));
-    vreal better = (vreal)CONVX_512(fmadd)(CONVX_BITS(rest), CONVX_BITS(r), CONVX_BITS(q));
-    return v_pick(CONVX_COMPARE(better, better, _CMP_ORD_Q), q, better);
-#else
-    (void)r;
-    return a / b;
-#endif
-}
-
+/* p[0], p[2], ...; p[2*V - 1] is read too */
 #if defined(__GNUC__)
 #if CONVX_VBYTES == 64
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15
+#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 7
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
 #define CONVX_ODDS_8 1, 3, 5, 7
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 7
+#define CONVX_NEXT_8 1, 2, 3, 3
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
 #define CONVX_ODDS_4 1, 3, 5, 7
 #define CONVX_ODDS_8 1, 3
+#define CONVX_NEXT_4 1, 2, 3, 3
+#define CONVX_NEXT_8 1, 1
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
 #define CONVX_ODDS CONVX_ODDS_4
+#define CONVX_NEXT CONVX_NEXT_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
 #define CONVX_ODDS CONVX_ODDS_8
+#define CONVX_NEXT CONVX_NEXT_8
 #endif
 /* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
 static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
 static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
+/* a[1], a[2], ..., and anything */
+static inline vreal v_next(vreal a) { return CONVX_MIX(a, a, CONVX_NEXT); }
+static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
+static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
 static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
 static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
+static inline vreal v_next(vreal a) { return a; }
+static inline vreal v_second(const real *p) { return *p; }
+static inline vplace p_second(const place *p) { return *p; }
 #endif
 
 /* 0, step, 2*step, ... */
@@ -202,6 +150,19 @@ static inline vplace p_line(place step) {
     place lanes[V];
     int i;
     for (i = 0; i < V; i++) lanes[i] = step * i;
+    return p_load(lanes);
+}
+/* p[0], p[step], ... */
+static inline vreal v_every(const real *p, ptrdiff_t step) {
+    real lanes[V];
+    int i;
+    for (i = 0; i < V; i++) lanes[i] = p[step * i];
+    return v_load(lanes);
+}
+static inline vplace p_every(const place *p, ptrdiff_t step) {
+    place lanes[V];
+    int i;
+    for (i = 0; i < V; i++) lanes[i] = p[step * i];
     return p_load(lanes);
 }
 /* Some lanes of a vector: m_between names low .. high - 1; v_where reads them (the others are those of fill), v_some
@@ -277,23 +238,35 @@ static inline void v_at(real *p, vreal v, vmask m) {
     if (m.low < m.high) v_copy(p + m.low, lanes + m.low, m.high - m.low);
 }
 #endif
-/* Lanes low .. high - 1 are p[step*lane], the others fill; and p[step*lane] = lane of v for the first count. */
-static inline vreal v_strided(const real *p, ptrdiff_t step, ptrdiff_t low, ptrdiff_t high, vreal fill) {
-    real lanes[V];
-    ptrdiff_t j;
-    v_store(lanes, fill);
-    for (j = low < 0 ? 0 : low; j < (high > V ? V : high); j++) lanes[j] = p[step * j];
-    return v_load(lanes);
+/* A vector of which only the first count values are in memory, 0 < count < V; zeros behind them. */
+static inline vreal v_part(const real *p, ptrdiff_t count) { return v_some(p, m_between(0, count)); }
+/* The first count values of v, to p. */
+static inline void v_put(real *p, vreal v, ptrdiff_t count) { v_at(p, v, m_between(0, count)); }
+static inline vplace p_part(const place *p, ptrdiff_t count) {
+    return (vplace)v_part((const real *)(const void *)p, count);
 }
-static inline void v_scatter(real *p, ptrdiff_t step, vreal v, ptrdiff_t count) {
-    real lanes[V];
-    ptrdiff_t j;
-    v_store(lanes, v);
-    for (j = 0; j < (count > V ? V : count); j++) p[step * j] = lanes[j];
+static inline void p_put(place *p, vplace v, ptrdiff_t count) { v_put((real *)(void *)p, (vreal)v, count); }
+
+/* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
+   y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
+   `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
+   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes.
+   inverse: what sums are divided by are powers of two, and given are the factors. */
+typedef struct {
+    ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
+} PoolAxis;
+typedef struct {
+    ptrdiff_t taps, stride, dilation, start;
+} PoolPhase;
+typedef struct {
+    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low;
+    PoolAxis axis[];
+} Pool;
+static inline const PoolPhase *phases_of(const Pool *pool) {
+    return (const PoolPhase *)(const void *)(pool->axis + pool->rank);
 }
-/* The same of places: NOWHERE in the others. */
-static inline vplace p_where(const place *p, vmask m) {
-    return v_bits(v_where((const real *)(const void *)p, m, p_bits(p_set(CONVX_NOWHERE))));
-}
-static inline void p_at(place *p, vplace v, vmask m) { v_at((real *)(void *)p, p_bits(v), m); }
+/* What one output reads along one axis: count positions from i on, step apart. */
+typedef struct {
+    ptrdiff_t i, count, step;
+} Run;
 #endif

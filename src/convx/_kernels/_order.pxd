@@ -1,4 +1,4 @@
-# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added.
+# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added and compared.
 from _real cimport real, vreal
 
 cdef extern from "_order.h" nogil:
@@ -9,26 +9,43 @@ cdef extern from "_order.h" nogil:
     vplace p_load(const place*)
     void p_store(place*, vplace)
     vplace p_set(place)
-    vplace p_line(place)
+    vplace p_pick(vplace, vplace, vplace)
+    vreal v_pick(vplace, vreal, vreal)
+    vreal v_only(vplace, vreal)
+    vreal v_second(const real*)
+    vplace p_second(const place*)
+    void v_mix(real*, vreal, vreal)
     vreal v_low(vreal, vreal)
     vreal v_high(vreal, vreal)
     vreal v_evens(vreal, vreal)
     vreal v_odds(vreal, vreal)
-    vreal p_bits(vplace)
-    vplace v_bits(vreal)
+    vreal v_next(vreal)
     ctypedef struct vmask:
         pass
     vmask m_between(Py_ssize_t, Py_ssize_t)
     vreal v_where(const real*, vmask, vreal)
     vreal v_some(const real*, vmask)
     void v_at(real*, vreal, vmask)
-    vreal v_strided(const real*, Py_ssize_t, Py_ssize_t, Py_ssize_t, vreal)
-    void v_scatter(real*, Py_ssize_t, vreal, Py_ssize_t)
-    vplace p_where(const place*, vmask)
-    void p_at(place*, vplace, vmask)
     vreal v_max(vreal, vreal)
-    void v_first(vreal*, vplace*, vreal, vplace)
-    void v_placed(vreal*, vplace*, vreal, vplace)
-    vreal v_route(vreal, vreal, vplace, vplace)
-    vreal v_route_all(vreal, vreal, vplace, vplace)
-    vreal v_quotient(vreal, vreal, vreal)
+    vplace v_wins(vreal, vreal)
+    vplace v_same(vreal, vreal)
+    vplace p_same(vplace, vplace)
+    vplace p_less(vplace, vplace)
+    vplace p_line(place)
+    vreal v_every(const real*, Py_ssize_t)
+    vplace p_every(const place*, Py_ssize_t)
+    vreal v_part(const real*, Py_ssize_t)
+    void v_put(real*, vreal, Py_ssize_t)
+    vplace p_part(const place*, Py_ssize_t)
+    void p_put(place*, vplace, Py_ssize_t)
+
+    ctypedef struct PoolAxis:
+        Py_ssize_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps
+    ctypedef struct PoolPhase:
+        Py_ssize_t taps, stride, dilation, start
+    ctypedef struct Pool:
+        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low
+        PoolAxis axis[1]
+    ctypedef struct Run:
+        Py_ssize_t i, count, step
+    const PoolPhase* phases_of(const Pool*)

@@ -461,6 +461,23 @@ def test_a_last_window_that_would_start_in_the_padding_is_dropped():
         assert y.shape == (1, 1, want) and (y == 1).all()
 
 
+@pytest.mark.parametrize("count_include_pad", [False, True])
+def test_it_is_dropped_however_wide_the_padding_and_whether_or_not_a_stride_leaves_cells_over(count_include_pad):
+    # ONNX's rule, which speaks of all windows; PyTorch, whose padding is at most half a window, never meets the case.
+    for size, k, s, before, after in product(range(1, 7), (1, 2, 3), (1, 2, 3), (0, 1), range(5)):
+        if size + before + after < k or before >= k:
+            continue
+        want = ceil((size + before + after - k) / s) + 1
+        if (want - 1) * s >= size + before:
+            want -= 1
+        if (want - 1) * s >= size + before:
+            continue  # a second window that holds padding alone stays, and is an error or an average of nothing
+        y = convx.avg_pool(np.ones((1, 1, size)), (k,), stride=s, padding=((before, after),), ceil_mode=True,
+                           count_include_pad=count_include_pad)
+        assert y.shape == (1, 1, want)
+        assert count_include_pad or (y == 1).all()
+
+
 def test_padding_wider_than_any_array():
     far = 10**9
     x = whole((1, 2, 5), 1)

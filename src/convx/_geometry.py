@@ -179,7 +179,8 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
                  ceil=False) -> Axis:
     """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after).
 
-    ceil: one more output where the last stride leaves cells over, unless it would start in the padding after them.
+    ceil: one more output where the last stride leaves cells over; a last one that starts in the padding after the
+    input is dropped.
     """
     span = dilation * (taps - 1) + 1
     before, after = margins(size, taps, stride, dilation, padding)
@@ -194,8 +195,9 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
     if size == 0 and boundary != "constant":
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
     out = room // stride + 1
-    if ceil and room % stride and out * stride < size + before:
-        out += 1
+    if ceil:
+        out += room % stride > 0
+        out -= (out - 1) * stride >= size + before
     return _tied(size, taps, out, stride, dilation, before, boundary, flip)
 
 

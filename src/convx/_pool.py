@@ -197,8 +197,8 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     dilation : int or tuple of int, optional
         Step between taps.
     ceil_mode : bool, optional
-        One more window where the last stride leaves cells over, unless it would start in the padding behind them; for
-        padding="valid" or numbers.
+        One more window where the last stride leaves cells over; a last window that would start in the padding behind
+        x is dropped. For padding="valid" or numbers.
     layout : str, optional
         As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
     return_indices : bool, optional
@@ -299,8 +299,8 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     dilation : int or tuple of int, optional
         Step between taps.
     ceil_mode : bool, optional
-        One more window where the last stride leaves cells over, unless it would start in the padding behind them; for
-        padding="valid" or numbers.
+        One more window where the last stride leaves cells over; a last window that would start in the padding behind
+        x is dropped. For padding="valid" or numbers.
     layout : str, optional
         As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
     count_include_pad : bool, optional

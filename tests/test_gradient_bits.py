@@ -119,6 +119,27 @@ def test_out_changes_no_bits(case, dtype):
         assert (room[..., ::2] == 7).all()
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("algorithm", ["auto", "sums", "thin", "depthwise"])
+@pytest.mark.parametrize("c, m, size, taps", [(1, 16, 40, 32), (3, 64, 40, 33), (8, 16, 20, 14), (20, 8, 12, 8)])
+def test_of_many_images_with_large_windows(c, m, size, taps, algorithm, layout):
+    """Solvers that want scratch for every image where outputs are few take pieces, and are chosen as for one."""
+    rng = np.random.default_rng(17)
+    x, w = (rng.standard_normal((n, channels, side, side)).astype("f4")
+            for n, channels, side in ((400, c, size), (m, c, taps)))
+    if layout == "NHWC":
+        x, w = (np.moveaxis(a, 1, -1).copy() for a in (x, w))
+    options = {"layout": layout, "algorithm": algorithm}
+    try:
+        one = convx.conv(x[:1], w, **options)
+    except ValueError as error:
+        assert "refused" in str(error) and algorithm in ("thin", "depthwise")
+        return
+    same_bits(convx.conv(x, w, **options)[:1], one, "the first of 400")
+    same_bits(convx.conv(x[399:], w, **options), convx.conv(x, w, workers=1, **options)[399:], "the last")
+
+
+
 @each_big
 @pytest.mark.parametrize("layout", ["NHWC", "HWCN"])
 def test_parts_of_a_batch_in_other_layouts(case, layout):

@@ -317,11 +317,16 @@ def test_a_plan_needs_no_values():
     assert "n64 g1 c256 m256" in str(convx.explain("conv", giant, np.empty((256, 256, 3, 3), "f4"), padding=1))
 
 
-@pytest.mark.parametrize("algorithm", ["sums", "direct", "reference"])
+@pytest.mark.parametrize("algorithm", ["auto", "sums", "direct", "reference"])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i2", "i8", "f2"])
 def test_bound_weights_are_a_copy(algorithm, dtype):
     x, w, bias = whole((1, 4, 12, 12), 9, dtype, 0), whole((8, 4, 3, 3), 10, dtype, 0), whole((8,), 11, dtype, 0)
-    y = convx.conv(x, w, bias, padding=1)
+    y = convx.conv(x, w, bias, padding=1, algorithm=algorithm)
+    # Sums of whole numbers are exact in any order; auto may take tiles of Winograd for one order of memory only.
+    allowed = 0
+    if algorithm == "auto" and y.dtype.kind in "fc":
+        allowed = 2 * 8 * np.finfo(y.dtype).eps * np.abs(x).max() * np.abs(w).sum((1, 2, 3)).max()
+    assert (np.abs(y - convx.conv(x, w, bias, padding=1, algorithm="sums")) <= allowed).all()
     q = convx.plan("conv", x, w, padding=1, algorithm=algorithm).bind(w, bias)
     w[...], bias[...] = 0, 0
     assert np.array_equal(q(x), y)
@@ -329,7 +334,7 @@ def test_bound_weights_are_a_copy(algorithm, dtype):
     out = np.zeros_like(y)
     assert q(x, out=out) is out
     assert np.array_equal(out, y)
-    assert np.array_equal(q(np.asfortranarray(x)), y) and np.array_equal(q(x, workers=2), y)
+    assert (np.abs(q(np.asfortranarray(x)) - y) <= allowed).all() and np.array_equal(q(x, workers=2), y)
     assert np.array_equal(q(x.tolist() if dtype in ("f8", "i8") else x), y)
 
 

@@ -600,12 +600,12 @@ def test_complex_gradients_add_to_what_is_there():
             problems.assert_close(part, aim, np.full(part.shape, 2 * gradient_bound(np.abs(x), np.abs(dy))))
 
 
-@pytest.mark.parametrize("n,c,m,taps,parts", [(700, 8, 5, (14, 13), (1, 2)), (1400, 16, 64, (13, 12), (2,))])
+@pytest.mark.parametrize("n,c,m,taps,parts", [(1900, 3, 5, (14, 13), 1), (1400, 16, 64, (13, 12), 2)])
 def test_layers_with_three_by_three_outputs(n, c, m, taps, parts):
-    """So many images that their transforms or products are not all there at a time (parts: by the lanes of the row)."""
+    """So many images that their transforms or products are not all there at a time."""
     x, w, bias = layer(n, c, m, (taps[0] + 2, taps[1] + 2), "f4", taps=taps)
     step = schedule(convx.plan("conv", x, w).problem, x, w, np.empty((n, m, 3, 3), "f4")).steps[0]
-    assert winograd.way(step.nest, step.model, "f32", False)[1][0][2][0] in parts
+    assert winograd.way(step.nest, step.model, "f32", False)[1][0][2][0] == parts
     y = by_tiles(x, w, bias, workers=1)
     for at in (0, 1, n - 1):
         windows = [x[at, :, i:i + taps[0], j:j + taps[1]].astype(float) for i, j in np.ndindex(3, 3)]

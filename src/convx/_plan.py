@@ -8,6 +8,7 @@ many threads may use one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -173,16 +174,18 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
     models = model(problem, kind, is_fortran(x), weights)
     if len(models) != len(nests):
         models = nests  # a view whose axes do not merge as the contiguous array's do, at rank 4 and more
-    for nest, ideal in zip(nests, models, strict=True):
-        key = replace(nest, origin=(0, 0, 0)), _ideal(problem, ideal)
+    for whole, ideal in zip(nests, models, strict=True):
+        key = replace(whole, origin=(0, 0, 0)), _ideal(problem, ideal)
         if key not in chosen:
             if problem.algorithm == "measure":
-                solver = _fastest(problem, nest, key, kind, real, x, w, y, threads)
+                solver = _fastest(problem, whole, key, kind, real, x, w, y, threads)
             else:
-                solver = _select.choose(nest, key[1], kind, problem.algorithm, problem.normwise)
-            chosen[key] = solver, solver.seconds(nest, kind, 1)
+                alone = replace(whole, n=1) if problem.batched else whole
+                solver = _select.choose(alone, key[1], kind, problem.algorithm, problem.normwise)
+            chosen[key] = solver, solver.seconds(whole, kind, 1)
         solver, time = chosen[key]
-        for x_part, w_part, y_part, conjugate, again in _parts(real, x, w, y):
+        for nest, (x_part, w_part, y_part, conjugate, again) in product(
+                _pieces(whole, solver, kind), _parts(real, x, w, y)):
             part = nest.shifted(x_part, w_part, y_part, nest.first and not again)
             packed = part.pack() if solver is not reference else b""
             how = None
@@ -195,6 +198,18 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
     if stored and not steps:
         return Schedule((), False, kind, real, True)
     return Schedule(tuple(steps), fill, kind, real)
+
+
+def _pieces(nest: Nest, solver, kind: str) -> list[Nest]:
+    """The nest in parts of its batch that the solver takes.
+
+    Some want scratch for all images; how many there are must not change the choice, so large batches are cut.
+    """
+    most = nest.n
+    while most > 1 and solver.refuse(replace(nest, n=most), kind):
+        most = -(-most // 2)
+    return [replace(nest.shifted(n * nest.x[0], 0, n * nest.y[0], nest.first), n=min(most, nest.n - n))
+            for n in range(0, nest.n, most)] if most < nest.n else [nest]
 
 
 def _fastest(problem: Problem, nest: Nest, key, kind: str, real, x, w, y, threads: int):

@@ -95,12 +95,28 @@ def _lined(nest):
     return replace(nest, n=1, x=(0, *nest.x[1:]), y=(0, *nest.y[1:]), windows=(*nest.windows, window))
 
 
+def _strip_runs(nest):
+    """How many runs of x strips consist of, and their length: a row of outputs and what its taps reach beyond it.
+
+    Where taps are many and outputs few, as in weight gradients, strips are as large as the reach of the taps.
+    """
+    last = nest.windows[-1].axis
+    runs = nest.n * nest.c * (nest.windows[-3].axis.out * nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1)
+    for v in nest.windows[-2:]:
+        span = v.axis.dilation * (v.axis.taps - 1)
+        runs *= min(v.axis.stride, span + 1)
+        if v is not nest.windows[-1]:
+            runs *= v.axis.out + span // v.axis.stride
+    return runs, last.out + last.dilation * (last.taps - 1) // last.stride
+
+
 def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, lanes: int, rows: int,
             bound: bool) -> float:
     """Vector cycles of one way: whole tiles, packing x, packing w, storing y.
 
     One multiply-add per cycle, a copied vector counts 6, a turned element 0.7, one gathered 2 apart 0.4, any other 2,
-    a weight 0.5 more, a run 8, what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`python
+    a weight 0.5 more, a run 8 (30 where it is shorter than a vector: weight gradients of 3 to 8 channels of an Emerald
+    Rapids server), what is around a tile 300 and around a pixel 12: one core of a Zen 4 server (`python
     benchmarks/crossover.py --lines`); the choice between the ways is flat within a factor 1.5 of each.
     """
     last = nest.windows[-1] if nest.windows else None
@@ -134,16 +150,14 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
     else:
         step = last.xs * last.axis.stride if last else 0
-        columns = up(pixels, lanes)
+        columns, run = up(pixels, lanes), 8.0 if row >= lanes else 30.0
         if strips:
-            planes = nest.windows[-3].axis.taps if len(nest.windows) > 2 else 1
-            for v in nest.windows[-2:]:
-                planes *= min(v.axis.stride, v.axis.taps)
-            x_cost = pixels * nest.c * planes * (moved(step, True) + 5.0 / row)
+            runs, length = _strip_runs(nest)
+            x_cost = runs * (length * moved(step, True) + run)
             pitch = row + last.axis.dilation * (last.axis.taps - 1) // last.axis.stride
             columns = pixels // row * min(up(row, lanes), pitch)
         else:
-            x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + 8.0 / min(row, 3 * lanes))
+            x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + run / min(row, 3 * lanes))
             if step == 1 and depth == nest.c >= 16 and m <= 16 * rows and row >= 3 * lanes:
                 x_cost *= 0.3  # read in place
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)

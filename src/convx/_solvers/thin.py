@@ -16,6 +16,7 @@ error_factor = 1.0
 normwise = False
 
 FLAT, ROWS, LOW = range(3)  # the kernel's tiles
+FEW = 16  # channels of one side at most: with 32 on both, gemm is as fast or faster (1x1, an Emerald Rapids server)
 ROOM = 131072  # values of the strip of one row of outputs, and weights, at most
 PARTS, LEAST = 16, 4  # parts of the sum of a weight gradient at most, and rows of taps of each at least
 SUMS = 1 << 20  # values of all parts together
@@ -53,6 +54,9 @@ def refuse(nest, kind):
         return "no axis to run along"
     if nest.products == 0:
         return "nothing to compute"
+    few = min(nest.n if _is_gradient(nest) else nest.c, nest.m)
+    if few > FEW:
+        return f"{few} channels and more on both sides (at most {FEW} on one)"
     if _is_gradient(nest):
         values = _line(_swapped(nest), 8)
         outputs = nest.outputs // nest.g

@@ -22,7 +22,7 @@ ctypedef struct Walk:
     const Py_ssize_t* where      # of each product in a strip: there are no runs
     Py_ssize_t x_first, w_first  # of the box, from a pixel's window and from a row of weights
     bint in_place                # x is worth reading where it lies
-    bint w_plain                 # the products of a row of weights are neighbours
+    bint x_plain, w_plain        # the products of a row (of a pixel, of weights) are neighbours
 
 
 cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* to) noexcept nogil:
@@ -40,7 +40,7 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
         count[j], xs[j], ws[j] = box.k1[a] - box.k0[a], nest.axis[a].dilation*nest.axis[a].xs, nest.axis[a].ws
         to.x_first += (box.k0[a]*nest.axis[a].dilation - nest.axis[a].offset)*nest.axis[a].xs
         to.w_first += box.k0[a]*nest.axis[a].ws
-    to.x_jump, to.w_jump, to.where, to.in_place, to.w_plain = jumps, jumps + KC, NULL, False, True
+    to.x_jump, to.w_jump, to.where, to.in_place, to.x_plain, to.w_plain = jumps, jumps + KC, NULL, False, True, True
     if job.strips:
         to.where = jumps
         return
@@ -51,7 +51,7 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     to.in_place = to.length >= LENGTH and (
         -V <= to.x_step <= V if job.flat else
         nest.m <= OFTEN*MR and nest.axis[2].stride*nest.axis[2].xs == 1 and bytes % LINE == 0 and bytes % PAGE != 0)
-    to.w_plain = to.length == 1 or to.w_step == 1
+    to.x_plain, to.w_plain = to.length == 1 or to.x_step == 1, to.length == 1 or to.w_step == 1
     if to.length == 1:
         to.x_step, to.w_step = 1, 1
     count[inner] = 1
@@ -63,7 +63,7 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
                 w_at = i3*ws[3] + i2*ws[2] + i1*ws[1]
                 if runs > 0:
                     jumps[runs - 1], jumps[KC + runs - 1] = x_at - x_end, w_at - w_end
-                    to.w_plain = to.w_plain and w_at == w_end
+                    to.x_plain, to.w_plain = to.x_plain and x_at == x_end, to.w_plain and w_at == w_end
                 x_end, w_end = x_at + to.length*to.x_step, w_at + to.length*to.w_step
                 runs += 1
     jumps[runs - 1], jumps[KC + runs - 1] = 0, 0

@@ -255,6 +255,25 @@ cdef inline void order_taps(const Nest* nest, Order* to) noexcept nogil:
         to.first, to.s1, to.s2 = -min((t1 - 1)*r, <Py_ssize_t>0) - min((t2 - 1)*s, <Py_ssize_t>0), r, s
 
 
+cdef inline void ask(const real* p, Py_ssize_t count) noexcept nogil:
+    """For the lines of some neighbours."""
+    cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real), j
+    for j in range(count // line + 1):
+        v_prefetch_far(p + j*line)
+
+
+cdef inline void turn_whole(real* to, const real* p, Py_ssize_t taps) noexcept nogil:
+    """V rows of fewer taps than V, one after another, as squares: from a copy, since those of the last rows end late."""
+    cdef real rows[V*V + V]
+    cdef real square[V*V]
+    cdef Py_ssize_t k
+    for k in range(taps):
+        v_store(rows + k*V, v_load(p + k*V))
+    v_transpose(square, V, rows, taps)
+    for k in range(taps):
+        v_store(to + k*V, v_load(square + k*V))
+
+
 cdef inline void gather(const Nest* nest, const Order* order, const real* w, Py_ssize_t lanes, Py_ssize_t channels,
                         real* to) noexcept nogil:
     """The taps of some channels as (channel, tap, lane of m)."""
@@ -267,7 +286,11 @@ cdef inline void gather(const Nest* nest, const Order* order, const real* w, Py_
             turn(to, V, w - order.first, nest.wm, lanes, order.taps*channels)
         else:
             for c in range(channels):
-                turn(to + order.taps*c*V, V, w - order.first + c*nest.wc, nest.wm, lanes, order.taps)
+                p = w - order.first + c*nest.wc
+                if nest.wm == order.taps and order.taps < V == lanes:
+                    turn_whole(to + order.taps*c*V, p, order.taps)
+                else:
+                    turn(to + order.taps*c*V, V, p, nest.wm, lanes, order.taps)
         return
     for k in range(order.taps):
         p = w + k // order.t2*nest.axis[1].ws + k % order.t2*nest.axis[2].ws

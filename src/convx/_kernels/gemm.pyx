@@ -79,6 +79,7 @@ ctypedef struct Reads:
     const Py_ssize_t* b_jump
     const Py_ssize_t* where     # TABLE: the place of each product in b
     Py_ssize_t ahead            # from b, of a line to ask for with each product
+    const real* next            # PACKED: what to ask for meanwhile, a value with each product
 
 
 # ---- the register tile
@@ -94,6 +95,7 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
     cdef vreal bv[NV]
     cdef const real* a[MR]
     cdef const real* b = at.b
+    cdef const real* next = at.next
     cdef Py_ssize_t k, r = 0, ka = 0, left = at.length, a_step = at.a_step, b_step = at.b_step, ahead = at.ahead
     cdef int once
     cdef int i, j
@@ -113,6 +115,8 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
                     bv[j] = v_load(b + j*V)
             if kind == PLACED:
                 v_prefetch_far(b + ahead)
+            if kind == PACKED:
+                v_prefetch_far(next + k)
             for i in range(MR):
                 for j in range(nv):
                     acc[i][j] += bv[j] * a[i][ka if kind == PLACED else k]
@@ -272,7 +276,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef int i
     at.kc = part.kc
     cdef bint w_inside = packed == NULL and not part.walk.w_plain
-    to.add, at.ahead = not part.first, 0
+    to.add, at.ahead, at.next = not part.first, 0, part.block
     for i in range(MR):
         to.bias[i] = 0
     for t in range(part.u0, part.u1):
@@ -287,7 +291,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
         for inner in range(tiles):
             pixel = inner*MR
             rows = min(<Py_ssize_t>MR, part.count - pixel)
-            sides(part, True, part.inside[inner], w_inside, width, 1, &at)
+            sides(part, True, part.inside[inner] and not part.walk.x_plain, w_inside, width, 1, &at)
             for i in range(MR):
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
                 at.row[i] = (part.source + part.source_at[min(pixel + i, last)] if part.inside[inner] else
@@ -331,7 +335,9 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
                 to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
         sides(part, False, part.inside[inner], w_inside, p.width, a_step, &at)
         at.b = part.source + p.base if part.inside[inner] else part.block + p.pixel*part.kc
-        at.ahead = 0
+        at.ahead, at.next = 0, at.row[0]
+        if not by_panel and inner < MR:
+            at.next = weight_row(job, part, w, packed, min(m + MR + inner, channels - 1))
         if by_panel and t < NV and part.inside[inner]:
             at.ahead = p.width + t*V  # the next panel, one of its vectors with each of the first tiles
         finish(job, part, x, w, y, &at, &to, p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined,

@@ -24,7 +24,7 @@ from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
 from _points cimport Line, line_of, evaluate_lines, combine_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
-                        transform_tiles, order_taps, gather, products, aligned)
+                        transform_tiles, order_taps, ask, gather, products, aligned)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
@@ -94,6 +94,8 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
                 w = job.w + g*nest.wg + (m0 + v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
                 gather(nest, &order, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps)
                 for j in range(channels):
+                    if order.adjoin and nest.wc != order.taps:
+                        ask(w - order.first + (job.chunk + j)*nest.wc, order.taps*V)
                     evaluate_lines(down.points, down.taps, taps + (order.taps*j + order.first)*V, order.s1*V,
                                    order.s2*V, middle, across.taps*V, V, across.taps, True)
                     evaluate_lines(across.points, across.taps, middle, V, across.taps*V, line, plane,

@@ -36,7 +36,7 @@ def _in_order(nest, channel_last: bool) -> bool:
     return True
 
 
-def _weights_in_place(nest, flat: bool, channel_last: bool, lanes: int, rows: int) -> bool:
+def _weights_in_place(nest, flat: bool, channel_last: bool, kind: str) -> bool:
     """Whether the kernel reads weights where they lie, whatever else is true of the way.
 
     Rows in the order of the inner sum always. Lanes, where they are neighbours and fill vectors, as in weight gradients
@@ -47,8 +47,9 @@ def _weights_in_place(nest, flat: bool, channel_last: bool, lanes: int, rows: in
         return _in_order(nest, channel_last)
     loops = [(nest.c, nest.w[2])] + [(v.axis.taps, v.ws) for v in nest.windows]
     step = next((s for n, s in (loops[:1] + loops[:0:-1] if channel_last else loops[::-1]) if n > 1), 0)
-    return (nest.w[1] == 1 and nest.m % lanes == 0 and step * lanes % 16384 != 0
-            and nest.outputs <= 24 * rows * nest.g * nest.m)
+    kernel, size = _kernels.load("gemm", kind), 8 if kind == "f64" else 4
+    return (nest.w[1] == 1 and nest.m % kernel.LANES == 0 and step * size % 4096 != 0
+            and nest.outputs <= 24 * kernel.ROWS * nest.g * nest.m)
 
 
 def _inside(nest) -> float:
@@ -181,7 +182,7 @@ def _ways(nest, kind: str, bound: bool):
             if strips and not _may_strip(line):
                 continue
             channel_last = by_x if flat else by_w
-            in_place = _weights_in_place(line, flat, channel_last, kernel.LANES, kernel.ROWS)
+            in_place = _weights_in_place(line, flat, channel_last, kind)
             cycles = _cycles(line, flat, channel_last, in_place, strips, kernel.LANES, kernel.ROWS, bound)
             ways.append((cycles, flat, channel_last, strips, lined))
     return min(ways)
@@ -201,16 +202,15 @@ def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
     _, flat, channel_last, _, _ = _ways(nest, kind, False)
     block = threads * 640 * 260 * size
-    kernel = _kernels.load("gemm", kind)
-    in_place = _weights_in_place(nest, flat, channel_last, kernel.LANES, kernel.ROWS)
+    in_place = _weights_in_place(nest, flat, channel_last, kind)
     return block + (0 if in_place else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 
 
 def way(nest, model, kind, bound):
     """(flat, channel_last, in_place, packed): decided on the model, but for whether weights can be read in place."""
     _, flat, channel_last, strips, lined = _ways(model, kind, bound)
-    line, kernel = _lined(nest) if lined else nest, _kernels.load("gemm", kind)
-    in_place = _weights_in_place(line, flat, channel_last, kernel.LANES, kernel.ROWS)
+    line = _lined(nest) if lined else nest
+    in_place = _weights_in_place(line, flat, channel_last, kind)
     return flat, channel_last, in_place, strips, line.pack()
 
 

@@ -363,6 +363,7 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: deconv(ROW, [0, 1]), "MATLAB:deconv:ZeroCoef1", "First coefficient of A must be non-zero."),
     (lambda: deconv(ROW, [1, 1], Method="magic"), "MATLAB:deconv:badMethod", "long-division"),
     (lambda: deconv(ROW, [1, 1], "full", "same"), "MATLAB:deconv:invalidOption", "is none of"),
+    (lambda: deconv(ROW, [1, 1], "full", shape="full"), "MATLAB:deconv:invalidOption", "SHAPE is given twice"),
     (lambda: deconv(ROW, [1, 1], "full", "Way", 1), "MATLAB:deconv:invalidOption", "'Way' is none of"),
     (lambda: deconv(ROW, [1, 1], "same"), "MATLAB:deconv:polydivShape", "SHAPE is not supported"),
     (lambda: deconv(ROW, [1, 1], RegularizationFactor=1), "MATLAB:deconv:polydivRegularizer", "not supported"),

@@ -53,10 +53,11 @@ def typical(problem) -> np.dtype:
 
 def _as(plan, dtype, **changes):
     """The same plan computing in another dtype, with its own choice of solver."""
-    problem = replace(plan.problem, y_dtype=np.dtype(dtype), normwise=None, **changes)
-    key = ("as", problem)
+    dtype = np.dtype(dtype)
+    key = "as", dtype, *changes.items()
     found = plan.schedules.get(key)
     if found is None:
+        problem = replace(plan.problem, y_dtype=dtype, normwise=None, **changes)
         found = plan.schedules[key] = _plan.Plan(problem)
     return found
 

@@ -26,8 +26,7 @@ def finish(sums: np.ndarray, y: np.ndarray, how) -> None:
     if offset:
         sums += sums.dtype.type(offset)
     if y.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # as in compiled loops, what a type does not hold is infinite
-            y[...] = sums
+        y[...] = sums  # what a type does not hold is infinite, as in compiled loops
     else:
         y[...] = rounded(sums, y.dtype)
 

@@ -268,7 +268,7 @@ def _converted(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
         child = plan.schedules["converted"] = Plan(problem)
     sums = empty_like_layout(plan.problem, x, w.dtype)
     compute(child, native(x, w.dtype), w, bias, sums, threads, weights)
-    _stored.finish(sums, y, plan.problem.finish)
+    _stored.finish(sums, y, plan.problem)
 
 
 def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:

@@ -41,7 +41,7 @@ _DOC = """{first}
         from zero, and held inside the range; nan becomes 0.
     sums : dtype, optional
         float32 or float64: the type in which the products of real arrays are summed, where it shall not be that of the
-        result. Without dtype and out, floats have the result that they have without it, and integers have these sums.
+        result. Without dtype and out, floats give their common type as ever, and integers give the type of the sums.
         "stencil", which "auto" takes for all but large kernels and short rows, converts arrays of other types piece by
         piece, on their way into the sums and out of them; other algorithms convert whole arrays first.
     divisor, offset : float, optional

@@ -261,6 +261,13 @@ def test_empty_pictures():
     assert image.apply(np.zeros((0, 4, 5, 3), np.uint8), "box").shape == (0, 4, 5, 3)
 
 
+def test_normalised_wants_numbers():
+    assert image.normalised([1, 2]) == (3, 0) and image.normalised("box")[1] == 0
+    for matrix, error in (([[1, "a"]], TypeError), ([[1, 2], [3]], ValueError), ([np.nan], ValueError)):
+        with pytest.raises(error, match="the matrix"):
+            image.normalised(matrix)
+
+
 def test_parameters_may_be_scalars_of_numpy():
     for size in (np.int8(5), np.float32(5), np.array(5)):
         assert np.array_equal(image.kernel("box", size=size), image.kernel("box", size=5))

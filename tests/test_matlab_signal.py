@@ -375,6 +375,7 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: convmtx2(CUBE, 2, 2), "images:convmtx2:inputType", "matrix"),
     (lambda: convmtx2(PLANE, 2), "images:convmtx2:invalidSize", "size of a matrix"),
     (lambda: convmtx2(PLANE, 2, 1.5), "images:convmtx2:invalidSize", "N must be a whole number"),
+    (lambda: xcorr(np.ma.masked_array([1, 2], [0, 1])), "signal:xcorr:UnknInput", "A has masked elements"),
     (lambda: xcorr("abc"), "signal:xcorr:UnknInput", "not char"),
     (lambda: xcorr2(sparse.eye_array(3)), "signal:xcorr2:inputType", "not sparse"),
 ])

@@ -202,7 +202,8 @@ def normalised(matrix) -> tuple[float, float]:
 
     Parameters
     ----------
-    matrix : array_like
+    matrix : array_like or str
+        As in `apply`; any shape will do.
 
     Returns
     -------
@@ -216,7 +217,7 @@ def normalised(matrix) -> tuple[float, float]:
     >>> image.normalised([[1, 1, 1]]), image.normalised([[-1, 0, 1]]), image.normalised([[0, -2, 0]])
     ((3.0, 0.0), (1.0, 0.5), (2.0, 1.0))
     """
-    total = float(np.sum(matrix))
+    total = float(_matrix(matrix, odd=False).sum())
     return (total, 0.0) if total > 0 else (-total, 1.0) if total else (1.0, 0.5)
 
 
@@ -350,11 +351,11 @@ def _picture(picture) -> np.ndarray:
     return x
 
 
-def _matrix(matrix) -> np.ndarray:
+def _matrix(matrix, odd=True) -> np.ndarray:
     w = kernel(matrix) if isinstance(matrix, str) else _array(matrix, "the matrix")
     if w.dtype.kind not in "biuf":
         raise TypeError(f"the matrix has dtype {w.dtype}; it must have real numbers")
-    if w.ndim != 2 or not all(k % 2 for k in w.shape):
+    if odd and (w.ndim != 2 or not all(k % 2 for k in w.shape)):
         raise ValueError(f"the matrix has shape {w.shape}; it needs two axes of odd length")
     if not np.isfinite(w).all():
         raise ValueError("the matrix has infinite or undefined entries")

@@ -1,5 +1,6 @@
 """Every keyword of conv: against plain indexing, against sliding windows, and against torch."""
 
+from inspect import signature
 from itertools import product
 
 import numpy as np
@@ -8,6 +9,8 @@ from arrays import located, plain, whole, writable, zoo
 from numpy.lib.stride_tricks import sliding_window_view
 
 import convx
+from convx._operators import OPERATORS
+from convx._planning import parts
 
 BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
 SIZES = ((17,), (9, 8), (6, 5, 7), (4, 5, 3, 4), (3, 4, 3, 2, 3))
@@ -437,6 +440,32 @@ def test_a_plan_takes_the_same_words(name):
     y = convx.conv(x, w, bias, padding="same", boundary="reflect", flip=True)
     p = convx.plan(name, x, w, padding="same", boundary="reflect", flip=True)
     assert np.array_equal(p(x, w, bias), y)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_plan_takes_every_keyword_of_its_function(name):
+    _, _, known, needed = OPERATORS[name]
+    parameters = set(signature(getattr(convx, name)).parameters)
+    operands = {"a", "v"} if name in ("convolve", "correlate") else {"x", "w", "dy"}
+    assert known == parameters - operands - {"bias", "out", "workers"}
+    assert needed is None or needed in known
+
+
+@pytest.mark.once
+def test_problem_lines_hold_every_result_dtype():
+    integers = list("bhilqBHILQ")
+    made = [convx.plan("conv", np.empty((1, 2, 9), c), np.empty((3, 2, 3), c), stride=2) for c in "?efdgFDG"]
+    made += [convx.plan("conv", np.empty((1, 9), "i2"), np.empty((1, 1, 3), "i2"), dtype=c) for c in integers]
+    made += [convx.plan("correlate", np.empty(9, c), np.empty(3, c), dtype="?", overflow="saturate") for c in "fd"]
+    found = set()
+    for p in made:
+        line = str(p).splitlines()[0]
+        words, dtype = parts(line)
+        assert convx.geometry(line) == convx.geometry(words) == p.geometry
+        assert np.dtype(dtype) == p.problem.y_dtype
+        found.add(np.dtype(dtype).char)
+    assert found >= {np.dtype(c).char for c in ["?", *"efdgFDG", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]}
 
 
 TORCH_1D = [{}, {"stride": 2}, {"padding": 2}, {"dilation": 3}, {"groups": 2}, {"padding": "same"},

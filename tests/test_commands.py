@@ -209,12 +209,15 @@ def test_explain(run):
     assert status == 0 and said == f"{expected}\n" and "o5x4" in said
     assert "direct         " in run("explain", "i100 k5 o50 s2 p2 wrap")[1]
     for line, text in (("", "at least the words i and k"), ("i5x5 k3", "i5x5 k3"), ("i5 k3 q1 !", "is no word of"),
-                       ("i5 k3 s0", "above 0"), ("i5 k3 o9 b2", "base, stride and dilation"),
+                       ("i5 k3 s0", "above 0"), ("i5 k3 o9 b2", "base 2, .* base is 1"),
                        ("i3 k5", "a kernel of 5 taps")):
         failed(run("explain", line), text)
     first = run("explain", "i9 k3 p1 c2", "--dtype", "float64")[1].splitlines()[0]
     assert first.endswith("float64") and run("explain", first)[1].splitlines()[0] == first
     assert run("explain", first, "--dtype", "float32")[1].splitlines()[0].endswith("float32")
+    for dtype, result in (("longdouble", np.dtype("longdouble").name), ("complex64", "complex64"), ("bool", "int64")):
+        assert run("explain", f"i9 k3 {dtype}")[1].splitlines()[0].endswith(f"  {result}")
+    failed(run("explain", "i9 k3 i1"), "two words such as 'i1'")
     failed(run("explain", "i5 k3 float32x"), "no word")
     failed(run("explain", "i5 k3", "--layout", "CHWN"), "CHWN is none of NCHW, NHWC, HWCN")
     failed(run("explain", "i5 k3", "--dtype", "floaty"), "floaty")

@@ -232,6 +232,10 @@ def test_uint64_with_signed_integers_is_exact_in_a_named_dtype(dtype):
     for rule in RULES:
         check(x, w, exact(x, w), dtype, rule)
         check(w, x[:, :, :2], exact(w, x[:, :, :2]), dtype, rule)
+        if (want := fitted(exact(x, w)[:1, :1], dtype, rule)) is not None:
+            line, taps = x[0], w[0]  # as plain arrays, in both orders of the types
+            assert np.array_equal(convx.correlate(line, taps, "valid", dtype=dtype, overflow=rule), want[0])
+            assert np.array_equal(convx.correlate(taps, line, "valid", dtype=dtype, overflow=rule), want[0][:, ::-1])
     near = np.array([[[2**63 + 1, 2**63]]], np.uint64)
     assert convx.conv(near, np.array([[[1, -1]]]), dtype="i8").tolist() == [[[1]]]
 

@@ -354,6 +354,47 @@ def test_a_refusing_algorithm_says_why():
     assert tried
 
 
+RAGGED = [[1.0, 2.0], [3.0]]
+
+
+def test_lists_of_unequal_rows():
+    for position, name in enumerate(("x", "w", "bias")):
+        arguments = [X, W, np.zeros(4)]
+        arguments[position] = RAGGED
+        refused(ValueError, [f"{name} makes no array", "differ in length"], *arguments, groups=2)
+        p = convx.plan("conv", X, W, groups=2)
+        refused(ValueError, [f"{name} makes no array"], *arguments, call=p)
+    refused(ValueError, ["w makes no array"], x=RAGGED, call=lambda x, w, bias, out: convx.plan("conv", X, x))
+    refused(ValueError, ["w makes no array"], x=RAGGED, call=lambda x, w, bias, out: p.bind(x))
+    for call in (convx.convolve, convx.correlate):
+        for position, name in enumerate("av"):
+            with pytest.raises(ValueError, match=f"^{name} makes no array: its rows differ in length$"):
+                call(*([[1.0]], RAGGED)[::1 if position else -1])
+    for call, names in ((lambda a, b: convx.conv_grad_input(a, b, X.shape), ("dy", "w")),
+                        (lambda a, b: convx.conv_grad_weight(a, b, W.shape), ("x", "dy"))):
+        for position, name in enumerate(names):
+            with pytest.raises(ValueError, match=f"^{name} makes no array"):
+                call(*(X, RAGGED)[::1 if position else -1])
+    with pytest.raises(ValueError, match=r"^dy makes no array"):
+        convx.conv_grad_bias(RAGGED)
+
+
+def test_masked_elements_are_not_read():
+    masked = np.ma.masked_array(X, X > 3)
+    refused(TypeError, ["x has masked elements", "x.filled(0)"], masked, groups=2)
+    refused(TypeError, ["w has masked elements"], X, np.ma.masked_array(W, W > 3), groups=2)
+    assert np.array_equal(convx.conv(np.ma.masked_array(X), W, groups=2), convx.conv(X, W, groups=2))
+
+
+def test_out_that_is_no_array_of_numpy():
+    class Foreign:
+        dtype = "float64"
+
+    for x in (X, X.astype(int)):
+        with pytest.raises(TypeError, match="out must be an ndarray, not Foreign"):
+            convx.conv(x, W.astype(x.dtype), groups=2, out=Foreign())
+
+
 @pytest.mark.parametrize("call", [convx.convolve, convx.correlate])
 def test_signal_arguments(call):
     a, v = np.ones((4, 5)), np.ones((2, 3))
@@ -368,7 +409,9 @@ def test_signal_arguments(call):
         ({"axes": 2}, ValueError, ["axes=2", "2 axes"]),
         ({"axes": (0, -2)}, ValueError, ["axes=(0, -2)", "twice"]),
         ({"axes": 0}, ValueError, ["axis 1", "5", "3"]),
-        ({"axes": 1.5}, TypeError, ["float"]),
+        ({"axes": 1.5}, TypeError, ["axes=1.5: an integer is needed"]),
+        ({"axes": "0"}, TypeError, ["axes='0'"]),
+        ({"axes": [[0]]}, TypeError, ["axes=((0,),)"]),
         ({"workers": 0}, ValueError, ["workers=0"]),
         ({"cval": "a"}, TypeError, ["cval"]),
         ({"dtype": bool}, TypeError, ["bool"]),

@@ -236,6 +236,13 @@ def test_padding_makes_the_axis_again(geometry):
             assert again == axis
 
 
+@pytest.mark.parametrize("numbers", [{"base": 2}, {"stride": -1}, {"stride": 0}, {"dilation": -2}])
+def test_padding_is_of_layers(numbers):
+    with pytest.raises(ValueError, match="in a layer base is 1") as error:
+        Axis(5, 3, 3, **numbers).padding()
+    assert all(f"{name} {number}" in str(error.value) for name, number in numbers.items())
+
+
 @pytest.mark.parametrize("line, said", [
     ("i5 k3 o3 hello", "'hello' is no word"), ("i5 k3 o3 reflectxmirror", "no word"), ("i5 k3 z7", "'z7' is no word"),
     ("i5x5 k3 o3", "i of .* has 2 entries, k has 1"), ("i5x5 k3", "i of .* has 2 entries"),
@@ -244,7 +251,8 @@ def test_padding_makes_the_axis_again(geometry):
     ("i5 k3 o-1", "o of .* at least 0"), ("i5 k3 g0", "g of .* at least 1"), ("n1x2 i5 k3", "n of .* is one number"),
     ("i5 k3 s0", "strides and dilations are above 0"), ("i5 k3 p-1", "padding is not below"),
     ("i5 k3 b2", "without o"), ("i5 k9", "axis 0: a kernel of 9 taps"), ("i5", "needs at least the words i and k"),
-    ("", "needs at least")])
+    ("", "needs at least"), ("i5 k3 i6", "two words such as 'i6'"), ("i5 k3 p1 p1", "two words such as 'p1'"),
+    ("i5 k3 p1 wrap edge", "two words such as 'edge'")])
 def test_lines_that_are_no_problem(line, said):
     with pytest.raises(ValueError, match=said):
         parse(line)

@@ -206,6 +206,18 @@ def test_channels_and_axes():
     ((GIMP, "box"), {"alpha": 3}, ValueError, "alpha=3: the picture has 1"),
     ((GIMP, "box"), {"alpha": "last"}, ValueError, "alpha='last'"),
     ((GIMP, "box"), {"dtype": "c8"}, TypeError, "complex64"),
+    ((GIMP, "box"), {"dtype": "bogus"}, TypeError, "dtype='bogus' is no dtype"),
+    ((GIMP, "box"), {"divisor": "2"}, TypeError, "divisor='2': it must be a number"),
+    ((GIMP, "box"), {"offset": None}, TypeError, "offset=None: it must be a number"),
+    ((GIMP, "box"), {"cval": 1j}, TypeError, "cval=1j: it must be a number"),
+    ((GIMP, "box"), {"border": ["edge"]}, ValueError, "border="),
+    ((GIMP, "box"), {"channels": 1}, TypeError, "channels=1: a sequence"),
+    ((GIMP, "box"), {"channels": [0.5]}, TypeError, "channels: 0.5 is no integer"),
+    ((GIMP, "box"), {"channel_axis": 1.5}, TypeError, "channel_axis: 1.5 is no integer"),
+    ((GIMP, "box"), {"alpha": 0.0}, TypeError, "alpha: 0.0 is no integer"),
+    (([[1, 2], [3]], "box"), {}, ValueError, "the picture makes no array: its rows differ in length"),
+    ((GIMP, [[1], [2, 3]]), {}, ValueError, "the matrix makes no array"),
+    ((np.ma.masked_array(GIMP, GIMP > 40), "box"), {}, TypeError, "the picture has masked elements"),
     ((GIMP[:0], "box"), {}, ValueError, "0x5"),
 ])
 def test_errors(arguments, options, error, text):
@@ -228,6 +240,15 @@ def test_errors(arguments, options, error, text):
     ("box", {"size": float("inf")}, ValueError, "size=inf.*whole"),
     ("sobel", {"direction": "z"}, ValueError, "neither x nor y"),
     ("laplacian", {"alpha": 2}, ValueError, "alpha=2"),
+    ("laplacian", {"alpha": "0.5"}, TypeError, "alpha='0.5'.*a number"),
+    ("unsharp", {"alpha": np.array([0.5])}, TypeError, "alpha=.*a number"),
+    ("box", {"size": None}, ValueError, "size=None.*whole"),
+    ("box", {"size": 3j}, ValueError, "size=3j.*whole"),
+    ("box", {"size": np.array([3, 3])}, ValueError, "size=array.*whole"),
+    ("shift", {"distance": np.nan}, ValueError, "distance=nan"),
+    ("shift", {"direction": ["up"]}, ValueError, "none of up"),
+    ("sobel", {"direction": ["x"]}, ValueError, "neither x nor y"),
+    (["box"], {}, ValueError, r"kernel \['box'\] is none of"),
     ("sharpen", {"size": 3}, TypeError, "'sharpen' has no such parameter: size"),
 ])
 def test_kernel_errors(name, parameters, error, text):
@@ -238,3 +259,25 @@ def test_kernel_errors(name, parameters, error, text):
 def test_empty_pictures():
     assert image.apply(np.zeros((0, 5, 3), np.uint8), "box", border="constant").shape == (0, 5, 3)
     assert image.apply(np.zeros((0, 4, 5, 3), np.uint8), "box").shape == (0, 4, 5, 3)
+
+
+def test_normalised_wants_numbers():
+    assert image.normalised([1, 2]) == (3, 0) and image.normalised("box")[1] == 0
+    for matrix, error in (([[1, "a"]], TypeError), ([[1, 2], [3]], ValueError), ([np.nan], ValueError)):
+        with pytest.raises(error, match="the matrix"):
+            image.normalised(matrix)
+
+
+def test_parameters_may_be_scalars_of_numpy():
+    for size in (np.int8(5), np.float32(5), np.array(5)):
+        assert np.array_equal(image.kernel("box", size=size), image.kernel("box", size=5))
+    for alpha in (np.float64(0.5), np.array(0.5)):
+        assert np.array_equal(image.kernel("laplacian", alpha=alpha), image.kernel("laplacian", alpha=0.5))
+
+
+def test_infinite_pixels_with_alpha_warn_not():
+    picture = np.full((4, 5, 4), 0.5, np.float32)  # warnings are errors here
+    picture[1, 2] = np.inf, np.nan, 3e38, 0
+    y = image.apply(picture, "box", border="keep")
+    assert y.dtype == np.float32 and np.array_equal(y[0], picture[0])
+    assert image.apply(picture, "box", dtype="u1", divisor=1e-30).dtype == np.uint8

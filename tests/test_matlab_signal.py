@@ -363,6 +363,7 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: deconv(ROW, [0, 1]), "MATLAB:deconv:ZeroCoef1", "First coefficient of A must be non-zero."),
     (lambda: deconv(ROW, [1, 1], Method="magic"), "MATLAB:deconv:badMethod", "long-division"),
     (lambda: deconv(ROW, [1, 1], "full", "same"), "MATLAB:deconv:invalidOption", "is none of"),
+    (lambda: deconv(ROW, [1, 1], "full", shape="full"), "MATLAB:deconv:invalidOption", "SHAPE is given twice"),
     (lambda: deconv(ROW, [1, 1], "full", "Way", 1), "MATLAB:deconv:invalidOption", "'Way' is none of"),
     (lambda: deconv(ROW, [1, 1], "same"), "MATLAB:deconv:polydivShape", "SHAPE is not supported"),
     (lambda: deconv(ROW, [1, 1], RegularizationFactor=1), "MATLAB:deconv:polydivRegularizer", "not supported"),
@@ -374,6 +375,7 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: convmtx2(CUBE, 2, 2), "images:convmtx2:inputType", "matrix"),
     (lambda: convmtx2(PLANE, 2), "images:convmtx2:invalidSize", "size of a matrix"),
     (lambda: convmtx2(PLANE, 2, 1.5), "images:convmtx2:invalidSize", "N must be a whole number"),
+    (lambda: xcorr(np.ma.masked_array([1, 2], [0, 1])), "signal:xcorr:UnknInput", "A has masked elements"),
     (lambda: xcorr("abc"), "signal:xcorr:UnknInput", "not char"),
     (lambda: xcorr2(sparse.eye_array(3)), "signal:xcorr2:inputType", "not sparse"),
 ])

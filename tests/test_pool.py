@@ -689,7 +689,12 @@ def test_bad_arguments(options, kind, parts):
     (lambda: convx.max_pool(X[:, :, :0], 2, padding=1), ValueError, ["holds no cell"]),
     (lambda: convx.avg_pool(X, 2, divisor=0), ValueError, ["divisor=0"]),
     (lambda: convx.avg_pool(X, 2, divisor=float("nan")), ValueError, ["divisor=nan"]),
-    (lambda: convx.avg_pool(X, 2, divisor="4"), TypeError, ["divisor", "str"]),
+    (lambda: convx.avg_pool(X, 2, divisor="4"), TypeError, ["divisor='4'"]),
+    (lambda: convx.avg_pool(X, 2, divisor=10**400), ValueError, ["divisor=inf"]),
+    (lambda: convx.avg_pool(X, 2, divisor=1e-60), ValueError, ["divisor=1e-60", "float32"]),
+    (lambda: convx.avg_pool_grad(X.shape, Y, 2, divisor=1e60), ValueError, ["divisor=1e+60", "float32"]),
+    (lambda: convx.max_pool([[1, 2], [3]], 2), ValueError, ["x makes no array"]),
+    (lambda: convx.avg_pool_grad(X.shape, [[1, 2], [3]], 2), ValueError, ["dy makes no array"]),
     (lambda: convx.avg_pool(X, 2, divisor=True), TypeError, ["divisor", "bool"]),
     (lambda: convx.max_pool_grad(X, X, 2), ValueError, ["dy has shape (2, 3, 6, 8)", "(2, 3, 3, 4)"]),
     (lambda: convx.max_pool_grad(X, Y, 2, ties="last"), ValueError, ["ties='last'", "first, all"]),
@@ -720,3 +725,14 @@ def test_equal_values_of_another_type_are_checked_again():
         convx.max_pool(X, 2, stride=2.0)
     with pytest.raises(TypeError, match="window"):
         convx.max_pool(X, (2, 2.0))
+
+
+def test_what_overflows_is_infinite_without_a_warning():
+    x = np.array([[[6e4, 6e4, -6e4]]], np.float16)  # warnings are errors here
+    assert convx.avg_pool(x, 1, divisor=0.1).tolist() == [[[np.inf, np.inf, -np.inf]]]
+    assert convx.avg_pool(x, 1, divisor=np.float32(0.1)).tolist() == [[[np.inf, np.inf, -np.inf]]]
+    assert np.isinf(convx.avg_pool_grad((1, 1, 3), x, 1, divisor=0.1)).all()
+    dx = convx.max_pool_grad(np.zeros((1, 1, 4), np.float16), x[..., :2], 3, stride=1, ties="all")
+    assert dx.dtype == np.float16 and dx.tolist() == [[[60000, np.inf, np.inf, 60000]]]
+    wide = np.full((1, 1, 2), np.finfo(np.longdouble).max)
+    assert np.isinf(convx.avg_pool(wide, 2)).all()

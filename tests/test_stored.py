@@ -1,5 +1,6 @@
 """Arrays stored in one type and summed in another: exact values, rounding, ends, every memory, no whole copies."""
 
+import pickle
 import tracemalloc
 from fractions import Fraction
 
@@ -257,7 +258,17 @@ def test_no_array_of_floats_is_made():
     ({"sums": "f2"}, TypeError, "sums=float16"),
     ({"divisor": 0}, ValueError, "divisor=0, offset=0: both must be finite, and the divisor not 0"),
     ({"offset": np.inf}, ValueError, "offset=inf"),
-    ({"divisor": "2"}, TypeError, "divisor='2', offset=0: both must be real numbers"),
+    ({"divisor": "2"}, TypeError, "divisor='2': it must be a real number"),
+    ({"offset": [1]}, TypeError, "offset=.*: it must be a real number"),
+    ({"divisor": 10**400}, ValueError, "divisor=inf"),
+    ({"divisor": 1e-60, "sums": "f4"}, ValueError, "divisor=1e-60, .* in the type of the sums, float32"),
+    ({"offset": -1e60, "sums": "f4"}, ValueError, "offset=-1e.60: both must be finite.*float32"),
+    ({"sums": "bogus"}, TypeError, "sums='bogus': products are summed in float32 or float64"),
+    ({"sums": "f4,,"}, TypeError, "sums='f4,,'"),
+    ({"sums": ["f4"]}, TypeError, "products are summed in"),
+    ({"sums": "f4", "cval": 1e60}, ValueError, r"cval=1e\+60 does not fit: the sums are float32"),
+    ({"sums": "f4", "cval": 1j}, TypeError, "cval=1j is complex, the sums are float32"),
+    ({"cval": 0.5}, TypeError, "cval=0.5 is no integer, the result is uint64"),
     ({"divisor": 2, "dtype": "u1"}, TypeError, "dtype=uint8 cannot hold a float64 result; overflow='saturate' rounds"),
     ({"sums": "f4", "dtype": "c8"}, TypeError, "are for real arrays"),
     ({"dtype": "u1", "overflow": "wrap", "sums": "f8"}, TypeError, "cannot hold"),
@@ -265,8 +276,167 @@ def test_no_array_of_floats_is_made():
 ])
 def test_errors(options, error, text):
     a = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+    v = np.ones((1, 1), "u1" if text.endswith("uint64") else float)
     with pytest.raises(error, match=text):
-        convx.correlate(a, np.ones((1, 1)), "same", **options)
+        convx.correlate(a, v, "same", **options)
     for dtype in ("c8", "c16"):
         with pytest.raises(TypeError, match="real arrays"):
             convx.correlate(a, np.ones((1, 1), dtype), "same", sums="f8")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("a", "v", "options", "dtype"), [
+    ("f2", "f2", {"divisor": 2}, "f2"), ("f2", "f2", {"sums": "f8"}, "f2"), ("f2", "f4", {"offset": 1}, "f4"),
+    ("f4", "f4", {"sums": "f8"}, "f4"), ("f8", "f4", {"sums": "f4"}, "f8"), ("f4", "i2", {"sums": ">f8"}, "f4"),
+    ("u1", "f4", {"divisor": 3}, "f4"), ("u1", "u1", {"divisor": 3}, "f8"), ("u1", "?", {"sums": "f4"}, "f4"),
+    ("u8", "i8", {"sums": "f4"}, "f4"), ("u8", "i8", {"divisor": 3}, "f8"), ("g", "f4", {"divisor": 3}, "g"),
+    ("f4", "f4", {"sums": "f8", "dtype": "f8"}, "f8")])
+def test_the_type_of_the_result(a, v, options, dtype):
+    """Floats keep their type, integers have that of the sums; dtype= and out= say otherwise."""
+    a, v = abs(whole((2, 30), 17)).astype(a), abs(whole((2, 3), 18)).astype(v)
+    y = correlate(a, v, algorithm="auto", **options)
+    assert y.dtype == np.dtype(dtype)
+    sums_as = options.get("sums") or ("f8" if a.dtype.kind in "biu" and v.dtype.kind in "biu" else
+                                      np.result_type(a, v, "f4"))
+    exact = correlate(a.astype("g"), v.astype("g"), algorithm="reference").astype(sums_as)  # small whole numbers
+    divisor, offset = (exact.dtype.type(options.get(name, 1 - n)) for n, name in enumerate(("divisor", "offset")))
+    assert np.array_equal(y, (exact / divisor + offset).astype(dtype))
+    out = np.zeros(a.shape, "i2")
+    assert correlate(a, v, algorithm="auto", out=out, overflow="saturate", **options | {"dtype": None}) is out
+    assert np.array_equal(out, as_type((exact / divisor + offset).astype("f8"), "i2"))
+
+
+STORED = {"dtype": "u1", "overflow": "saturate", "sums": "f4", "divisor": 9, "offset": 3}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("operator", ["convolve", "correlate"])
+def test_plans_know_of_sums(operator):
+    a, v = drawn((20, 140), "u1", 19), whole((3, 3), 20, "i1")
+    y = getattr(convx, operator)(a, v, "same", **STORED)
+    p = convx.plan(operator, a, v, mode="same", **STORED)
+    again = pickle.loads(pickle.dumps(p))
+    for made in (p, again, p.bind(v), pickle.loads(pickle.dumps(p.bind(v)))):
+        for _ in range(2):
+            assert np.array_equal(made(a, v) if type(made) is type(p) else made(a), y)
+    out = np.empty_like(y)
+    assert p.bind(v)(a, out=out) is out and np.array_equal(out, y)
+    told = convx.explain(operator, a, v, mode="same", **STORED)
+    assert told.problem.endswith("  uint8") and told.chosen == str(p).split("   chosen")[0].split()[-3]
+    floats = convx.explain(operator, a.astype("f4"), v.astype("f4"), mode="same")
+    assert told.rows == floats.rows and told.chosen == floats.chosen
+
+
+def test_uint64_with_int64():
+    """Exact, whatever the rule says: the sums are integers where nothing asks for floats."""
+    a, v = drawn((5, 70), "u8", 21), drawn((2, 3), "i8", 22)
+    want = sums(a, v)
+    for kind in ("i8", "u8", "i4"):
+        for algorithm in ("auto", "direct"):
+            y = correlate(a, v, dtype=kind, overflow="saturate", algorithm=algorithm)
+            assert np.array_equal(y, as_type(want, kind))
+            assert np.array_equal(correlate(v, a, dtype=kind, overflow="saturate", algorithm="auto"),
+                                  as_type(sums(v, a), kind))
+    near = np.array([2**63 + 1, 2**63], np.uint64)
+    assert convx.correlate(near, np.array([1, -1]), "valid", dtype="i8", overflow="saturate").tolist() == [1]
+    y = correlate(a, v, sums="f8", dtype="f8", algorithm="auto")
+    assert np.allclose(y, want.astype(float), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "f2", "f4"])
+@pytest.mark.parametrize("algorithm", ["measure", "fft", "winograd", "gemm", "direct"])
+def test_every_algorithm_takes_stored_types(algorithm, kind):
+    a, v = drawn((1, 14, 40), "u1", 23), whole((1, 3, 3), 24, "f4")
+    options = {"algorithm": algorithm, "axes": (1, 2)}
+    try:
+        plain_sums = correlate(a.astype("f8"), v.astype("f8"), **options)
+    except ValueError as error:
+        assert "refused" in str(error)
+        with pytest.raises(ValueError, match="refused"):
+            correlate(a, v, sums="f8", dtype=kind, overflow="saturate", **options)
+        return
+    want = sums(a[0], v[0].astype(int))[None]
+    assert np.allclose(plain_sums, want.astype(float), rtol=0, atol=1e-9)
+    got = correlate(a, v, sums="f8", dtype=kind, overflow="saturate", divisor=4, offset=0.3, **options)
+    if kind[0] == "f":
+        assert np.array_equal(got, (plain_sums / 4 + 0.3).astype(kind)) or algorithm == "measure"
+    assert np.allclose(got, as_type(want / Fraction(4) + Fraction(0.3), kind) if kind[0] != "f" else
+                       want.astype(float) / 4 + 0.3, rtol=np.finfo("f2").eps if kind == "f2" else 1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "winograd", "gemm", "stencil", "fft"])
+def test_layers_of_stored_types(algorithm):
+    """Integers and halves beside float weights, with a bias: the bits of converted arrays."""
+    w, bias = whole((6, 4, 3, 3), 25, "f4"), whole(6, 26, "f4")
+    for dtype in ("u1", "f2"):
+        x = drawn((2, 4, 12, 13), "u1", 27).astype(dtype)
+        for options in ({}, {"padding": 1, "boundary": "reflect"}):
+            aim = convx.conv(x.astype("f4"), w, bias, algorithm=algorithm, **options)
+            for workers in (1, 3):
+                got = convx.conv(x, w, bias, algorithm=algorithm, workers=workers, **options)
+                assert got.dtype == np.float32 and np.array_equal(got, aim)
+            halves = convx.conv(x.astype("f2"), w.astype("f2"), bias.astype("f2"), algorithm=algorithm, **options)
+            with np.errstate(over="ignore"):
+                assert halves.dtype == np.float16 and np.array_equal(halves, aim.astype("f2"))
+    if algorithm in ("winograd", "fft"):  # which round, and so refuse exact sums
+        return
+    whole_bias = bias.astype("i2")
+    y = convx.conv(x.astype("u1"), w.astype("i1"), whole_bias, dtype="u1", overflow="saturate", algorithm=algorithm)
+    wide = convx.conv(x.astype("i8"), w.astype("i8"), whole_bias, algorithm="reference")
+    assert np.array_equal(y, wide.clip(0, 255))
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_rims_of_stored_types(boundary):
+    options = {"padding": 2, "boundary": boundary}
+    w, dy = whole((3, 2, 3, 3), 28), whole((2, 3, 9, 8), 29)
+    for call in (lambda w, dy, **more: convx.conv_grad_input(dy, w, (2, 2, 7, 6), **options, **more),
+                 lambda w, dy, **more: convx.conv_transpose(dy, w, **options, **more)):
+        aim = call(w, dy)
+        for dtype in ("f2", "i1", "i2"):
+            got = call(w.astype(dtype), dy.astype(dtype))
+            assert got.dtype == (np.float16 if dtype == "f2" else np.int64) and np.array_equal(got, aim)
+        assert np.array_equal(call(w.astype("i2"), dy.astype("i2"), dtype="u1", overflow="saturate"), aim.clip(0, 255))
+
+
+@pytest.mark.once
+def test_empty_arrays():
+    v = np.ones((3, 3), "f4")
+    for shape in ((0, 5), (4, 0), (0, 0)):
+        y = convx.correlate(np.zeros(shape, "u1"), v, "same", **STORED)
+        assert y.shape == shape and y.dtype == np.uint8
+    y = convx.correlate(np.zeros((0, 4, 5), "f2"), v[None], "valid", axes=(1, 2), sums="f8")
+    assert y.shape == (0, 2, 3) and y.dtype == np.float32
+    with pytest.raises(ValueError, match="axis 0 is empty"):
+        convx.correlate(np.zeros((0, 5), "u1"), v, **STORED)
+    assert convx.conv(np.zeros((2, 0, 5), "u1"), np.zeros((3, 0, 2), "f4"), np.arange(3.0, dtype="f4"))[0, :, 0].tolist(
+        ) == [0, 1, 2]
+    assert convx.correlate(np.uint8(200), np.int8(3), dtype="u1", overflow="saturate", divisor=4) == 150
+
+
+@pytest.mark.parametrize("sums_as", ["f4", "f8"])
+@pytest.mark.parametrize("divisor", [-3, 0.1, 7, 1e-3, 255, 1e30])
+def test_divisors(divisor, sums_as):
+    """The quotient is that of the type of the sums, rounded as NumPy rounds it; then comes the offset."""
+    a, v = drawn((6, 150), "i2", 30), whole((3, 3), 31, "i1")
+    exact = sums(a, v).astype(sums_as)
+    real = exact.dtype.type
+    aim = exact / real(divisor) + real(0.7)
+    for algorithm in ("stencil", "direct"):
+        options = {"divisor": divisor, "offset": 0.7, "sums": sums_as, "algorithm": algorithm}
+        assert np.array_equal(correlate(a, v, dtype=sums_as, **options), aim)
+        want = as_type(aim.astype("f8"), "i4")
+        assert np.array_equal(correlate(a, v, dtype="i4", overflow="saturate", **options), want)
+
+
+@pytest.mark.once
+def test_out_over_an_input():
+    room = drawn((40, 90), "u1", 32)
+    v, kept = np.ones((3, 3), "u1"), room.copy()
+    for a, out in ((room, room), (room[:20], room[10:30]), (room[:, ::2], room[:, 1:46]), (room[::-1], room)):
+        with pytest.raises(ValueError, match="out overlaps a; a convolution cannot be done in place"):
+            convx.correlate(a, v, "same", out=out, **STORED)
+        assert np.array_equal(room, kept)
+    y = convx.correlate(room[:, ::2].copy(), v, "same", **STORED)
+    assert np.array_equal(convx.correlate(room[:, ::2], v, "same", out=room[:, 1::2], **STORED), y)
+    assert np.array_equal(room[:, ::2], kept[:, ::2])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from math import isfinite, prod
+from math import inf, prod
+from numbers import Real
 from operator import index
 
 import numpy as np
@@ -61,28 +62,49 @@ def paddings(padding, rank: int) -> tuple:
 
 def stored_sums(x, w, dtype, out_dtype, overflow, sums, divisor, offset):
     """(result dtype, dtype of the sums or None, divisor and offset) where float sums may become another type."""
-    if any(np.ndim(n) or np.asarray(n).dtype.kind not in "biuf" for n in (divisor, offset)):
-        raise TypeError(f"divisor={divisor!r}, offset={offset!r}: both must be real numbers")
-    how = float(divisor), float(offset)
-    if how[0] == 0 or not isfinite(how[0]) or not isfinite(how[1]):
-        raise ValueError(f"divisor={divisor}, offset={offset}: both must be finite, and the divisor not 0")
+    how = real(divisor, "divisor"), real(offset, "offset")
     common = np.result_type(x, w)
     target = out_dtype if dtype is None else numeric(dtype, "dtype=")
-    rounds = overflow == "saturate" and common.kind == "f" and target is not None and target.kind in "biu"
+    exact = x.kind in "biu" and w.kind in "biu"  # also uint64 with signed integers, whose common type is a float
+    rounds = overflow == "saturate" and common.kind == "f" and not exact
+    rounds = rounds and target is not None and target.kind in "biu"
     if sums is None and how == PLAIN and not rounds:
         return result_dtype(x, w, dtype, out_dtype), None, PLAIN
     if common.kind == "c" or (target is not None and target.kind not in "biuf"):
         raise TypeError(f"sums=, divisor= and offset= are for real arrays; here are {x}, {w} and {target or common}")
-    if sums is None:
-        sums = np.result_type(common, np.float32 if common.kind == "f" else np.float64)
-    elif (sums := np.dtype(sums)) not in (np.float32, np.float64):
-        raise TypeError(f"sums={sums}: products are summed in float32 or float64")
-    target = sums if target is None else target.newbyteorder("=")
+    sums = np.result_type(common, np.float64 if exact else np.float32) if sums is None else _float_type(sums)
+    target = (sums if exact else common) if target is None else target.newbyteorder("=")
     if out_dtype is not None and out_dtype.newbyteorder("=") != target:
         raise TypeError(f"out has dtype {out_dtype}, dtype= asks for {target}")
     if target.kind in "biu" and overflow != "saturate":
         raise TypeError(f"dtype={target} cannot hold a {sums} result; overflow='saturate' rounds it")
-    return target, sums.newbyteorder("="), how
+    with np.errstate(all="ignore"):
+        by, to = map(sums.type, how)
+    if by == 0 or not np.isfinite(by) or not np.isfinite(to):
+        raise ValueError(f"divisor={how[0]:g}, offset={how[1]:g}: both must be finite, and the divisor not 0, in the "
+                         f"type of the sums, {sums}")
+    return target, sums, how
+
+
+def real(value, name: str) -> float:
+    """A real number of Python or NumPy; what no float holds is infinite."""
+    number = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+    if not isinstance(number, (Real, np.bool_)):
+        raise TypeError(f"{name}={value!r}: it must be a real number")
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond every float
+        return inf
+
+
+def _float_type(sums) -> np.dtype:
+    try:
+        dtype = np.dtype(sums).newbyteorder("=")
+    except (TypeError, ValueError, SyntaxError):  # the last from words with commas
+        dtype = repr(sums)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"sums={dtype}: products are summed in float32 or float64")
+    return dtype
 
 
 def boundaries(boundary, rank: int) -> tuple[str, ...]:
@@ -106,7 +128,7 @@ def checked_shape(shape, itemsize: int):
 def numeric(dtype, name: str):
     try:
         dtype = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"{name}{dtype!r} is no dtype") from None
     if dtype.kind not in "biufc":
         raise TypeError(f"{name} has dtype {dtype}: only bool, integer, float and complex arrays can be convolved")
@@ -139,7 +161,7 @@ def result_dtype(x, w, dtype, out_dtype):
     return dtype
 
 
-def _accept_finite(value, dtype) -> None:
+def _accept_finite(value, dtype, what: str) -> None:
     """A finite number must stay finite in this floating dtype."""
     try:
         with np.errstate(all="ignore"):
@@ -148,11 +170,11 @@ def _accept_finite(value, dtype) -> None:
     except (OverflowError, TypeError):  # an integer beyond every float
         fits, shown = False, f": an integer of {value.bit_length()} bits"
     if not fits:
-        raise ValueError(f"cval{shown} does not fit the result, which is {dtype}")
+        raise ValueError(f"cval{shown} does not fit: the {what} {dtype}")
 
 
-def constant(cval, boundary, dtype):
-    """cval as a Python number that the result's dtype can hold."""
+def constant(cval, boundary, dtype, what: str = "result is"):
+    """cval as a Python number that the dtype can hold: that of the result or, where these are others, of the sums."""
     if not np.isscalar(cval) and np.ndim(cval):
         raise TypeError("cval must be a scalar")
     value = cval if isinstance(cval, int) else np.asarray(cval).item()
@@ -160,13 +182,13 @@ def constant(cval, boundary, dtype):
         raise TypeError(f"cval must be a number, not {type(cval).__name__}")
     if isinstance(value, complex) and dtype.kind != "c":
         if value.imag:
-            raise TypeError(f"cval={cval} is complex, the result is {dtype}")
+            raise TypeError(f"cval={cval} is complex, the {what} {dtype}")
         value = value.real
     if dtype.kind in "iu":
         if not isinstance(value, int) and not float(value).is_integer():
-            raise TypeError(f"cval={cval} is no integer, the result is {dtype}")
+            raise TypeError(f"cval={cval} is no integer, the {what} {dtype}")
     else:
-        _accept_finite(value, dtype)
+        _accept_finite(value, dtype, what)
     if "constant" not in boundary:
         return 0
     return int(value) if dtype.kind in "iu" else value
@@ -207,7 +229,7 @@ SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they sta
 
 def plan_of(build, x, w, out, options) -> Plan:
     """The plan of these arguments, made on first use: the cache's key is what was passed."""
-    arguments = build, x.shape, x.dtype, w.shape, w.dtype, getattr(out, "dtype", None)
+    arguments = build, x.shape, x.dtype, w.shape, w.dtype, out.dtype if isinstance(out, np.ndarray) else None
     if SIMPLE.issuperset(map(type, options.values())):
         return _planned(*arguments, **options)
     options = {name: _plain(value) for name, value in options.items()}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from inspect import Parameter, signature
 
-import numpy as np
-
 from . import _plan, _threads
 from ._arguments import plan_of
 from ._kernels.ready import Front
 from ._operators import OPERATORS, builder
+from ._plan import array_of
 
 _CONV_DOC = """{first}
 
@@ -61,7 +60,7 @@ _CONV_DOC = """{first}
     algorithm : str, optional
         "auto" (default), "sums" (auto without transforms: each output is the sum of its own products), "measure" (the
         first call tries what auto may take and the process remembers the fastest, whose bits may differ), "depthwise",
-        "stencil", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        "stencil", "thin", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`, -1 for what `set_num_threads` says outside `threads`. The
         result does not depend on it.
@@ -80,11 +79,13 @@ _CONV_DOC = """{first}
 
     Notes
     -----
-    Outputs are partitioned over threads and sums never are, so the bits do not depend on `workers` or on how a
-    batch is split. Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; where "winograd" is
-    taken, which "auto" does for 3 x 3 taps of floats if it is faster, at most 8 (L + 2) eps max|x| S with S the
-    largest sum of |w| over one output channel (measured: a twentieth of that from 16 channels on). The gradient of
-    such weights holds it with dy in the place of w.
+    Outputs are partitioned over threads and sums never are, so the bits never depend on `workers` or on how a
+    batch is split; on the order of the axes of x, w and out in memory they may.
+
+    Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; where "winograd" is taken, which
+    "auto" does for 3 x 3 taps of floats if it is faster, at most 8 (L + 2) eps max|x| S with S the largest sum of |w|
+    over one output channel (measured: a twentieth of that from 16 channels on). The gradient of such weights holds it
+    with dy in the place of w.
     "fft", which "auto" takes for large kernels of floats, holds twice the first bound with max|x| * sum|w| in the
     place of (|x| conv |w|): outputs that are small beside what the largest inputs near them would give lose relative
     accuracy. algorithm="sums" avoids both.
@@ -197,7 +198,9 @@ def call(name: str, first, second, bias, out, workers, options):
     if y is not None:
         return y
     build, full = builder(name, options)
-    p = plan_of(build, np.asarray(first), np.asarray(second), out, full)
+    first = array_of(first, "dy" if name.endswith("_grad_input") else "x")
+    second = array_of(second, "dy" if name.endswith("_grad_weight") else "w")
+    p = plan_of(build, first, second, out, full)
     return _plan.answer(p, first, second, bias, out, workers, front, options)
 
 

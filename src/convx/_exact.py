@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _plan
+from ._stored import ends
 
 LITTLE = 1 << 16  # weights that are summed without delay
 
@@ -27,19 +28,15 @@ def largest(array: np.ndarray) -> int:
 
 def bound(problem, x, w, bias) -> int:
     """An upper bound of |y| and of every partial sum."""
-    top = max(largest(x) if x.dtype.itemsize > 1 else _range(x.dtype), abs(int(problem.cval)))
+    top = max(largest(x) if x.dtype.itemsize > 1 else max(map(abs, ends(x.dtype))), abs(int(problem.cval)))
     return problem.terms * top * largest(w) + (0 if bias is None else largest(bias))
-
-
-def _range(dtype) -> int:
-    return 1 if dtype.kind == "b" else max(-int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
 def _bound_of_types(problem, x, w, bias) -> int | None:
     """The same from the range of x's type and the sum of |w|, without a look at x; None where that costs more."""
     if x.dtype.itemsize > 2 or w.size > LITTLE:
         return None
-    top = max(_range(x.dtype), abs(int(problem.cval)))
+    top = max(*map(abs, ends(x.dtype)), abs(int(problem.cval)))
     weight = problem.terms * largest(w)
     if not problem.rims:  # through which an output may meet a weight twice
         weight = min(weight, int(np.abs(w.astype(np.float64)).sum() * (1 + 2**-30)) + 1)
@@ -53,19 +50,20 @@ def typical(problem) -> np.dtype:
 
 def _as(plan, dtype, **changes):
     """The same plan computing in another dtype, with its own choice of solver."""
-    problem = replace(plan.problem, y_dtype=np.dtype(dtype), normwise=None, **changes)
-    key = ("as", problem)
+    dtype = np.dtype(dtype)
+    key = "as", dtype, *changes.items()
     found = plan.schedules.get(key)
     if found is None:
+        problem = replace(plan.problem, y_dtype=dtype, normwise=None, **changes)
         found = plan.schedules[key] = _plan.Plan(problem)
     return found
 
 
 def _fits(problem, x, w, bias, top: int) -> bool:
     """Whether every result is sure to fit its dtype."""
-    limits = np.iinfo(problem.y_dtype)
+    least, most = ends(problem.y_dtype)
     signed = any(a is not None and a.dtype.kind == "i" for a in (x, w, bias)) or problem.cval < 0
-    return top <= int(limits.max) and (not signed or -top >= int(limits.min))
+    return top <= most and (not signed or -top >= least)
 
 
 def integers(plan, x, w, bias, out, threads):
@@ -76,9 +74,11 @@ def integers(plan, x, w, bias, out, threads):
         top = bound(problem, x, w, bias)
     if top < 2**53:
         dtype = np.dtype(np.float32 if top < 2**24 else np.float64)
-        if problem.overflow == "saturate" or _fits(problem, x, w, bias, top):
-            return _plan.floating(_as(plan, problem.y_dtype, sums=dtype), x, w, bias, out, threads)
-        wide = _as(plan, np.min_scalar_type(-top), sums=dtype)
+        fits = _fits(problem, x, w, bias, top)
+        if fits or problem.overflow == "saturate":
+            child = _as(plan, problem.y_dtype, sums=dtype, overflow="wrap" if fits else "saturate")
+            return _plan.floating(child, x, w, bias, out, threads)
+        wide = _as(plan, np.min_scalar_type(-top), sums=dtype, overflow="wrap")
         return narrow(_plan.floating(wide, x, w, bias, None, threads), problem)
     wrapped = _wrapped(plan, x, w, bias, threads)
     if problem.overflow == "wrap":
@@ -117,7 +117,7 @@ def _unwrapped(plan, x, w, bias, threads, wrapped, top):
 def narrow(y, problem):
     """Exact y (int64 or Python integers) in the result's dtype: raise, saturate or wrap."""
     dtype = problem.y_dtype
-    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    least, most = ends(dtype)
     if y.size == 0:
         return y.astype(dtype)
     low, high = int(y.min()), int(y.max())

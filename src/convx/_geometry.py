@@ -128,10 +128,14 @@ class Axis:
         return low < 0 or high > self.base * (self.size - 1)
 
     def padding(self) -> tuple[int, int]:
-        """Cells of padding before and after with which a layer has this axis (base 1; stride, dilation positive).
+        """Cells of padding before and after with which a layer has this axis.
 
-        Cells after the array that the last stride leaves over are none.
+        Cells after the array that the last stride leaves over are none. What is no axis of a layer (of which base is 1,
+        stride and dilation are positive) raises a ValueError.
         """
+        if self.base != 1 or self.stride < 1 or self.dilation < 1:
+            raise ValueError(f"base {self.base}, stride {self.stride}, dilation {self.dilation}: in a layer base is 1, "
+                             "and stride and dilation are above 0")
         after = self.stride * (self.out - 1) + self.dilation * (self.taps - 1) + 1 - self.size - self.offset
         return self.offset, 0 if -self.stride < after < 0 else after
 
@@ -293,15 +297,17 @@ def parse(line: str) -> Geometry:
     """The Geometry of a problem line. Words left out take base, stride, dilation 1, offset 0, constant; without o the
     offset is padding on both sides."""
     numbers: dict[str, tuple[int, ...]] = {}
-    boundary: tuple[str, ...] = ("constant",)
+    boundary: tuple[str, ...] = ()
     for word in line.split():
         match = _WORD.fullmatch(word)
+        if not match and not all(part in BOUNDARIES for part in word.split("x")):
+            raise ValueError(f"problem line: {word!r} is no word of {line!r}")
+        if match[1] in numbers if match else boundary:
+            raise ValueError(f"problem line: {line!r} has two words such as {word!r}")
         if match:
             numbers[match[1]] = tuple(map(int, match[2].split("x")))
-        elif all(part in BOUNDARIES for part in word.split("x")):
-            boundary = tuple(word.split("x"))
         else:
-            raise ValueError(f"problem line: {word!r} is no word of {line!r}")
+            boundary = tuple(word.split("x"))
     if "i" not in numbers or "k" not in numbers:
         raise ValueError(f"problem line: {line!r} needs at least the words i and k, as in i56x56 k3x3")
     rank = len(numbers["k"])
@@ -319,7 +325,7 @@ def parse(line: str) -> Geometry:
     size, taps, base, stride, dilation, offset = (
         spread(letter, numbers.get(letter, default)) for letter, default in
         (("i", ()), ("k", ()), ("b", (1,)), ("s", (1,)), ("d", (1,)), ("p", (0,))))
-    rules = spread("the boundary", boundary)
+    rules = spread("the boundary", boundary or ("constant",))
     if "o" in numbers:
         out = spread("o", numbers["o"])
     elif set(base) != {1} or min(*stride, *dilation) < 1 or min(offset) < 0:

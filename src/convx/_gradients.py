@@ -13,6 +13,7 @@ import numpy as np
 from . import _layout
 from ._conv import call, conv, conv_transpose, locally_connected, with_keywords
 from ._operators import KEYWORDS, OUTPUT_SIZE, only
+from ._plan import array_of
 
 _LIKE = """    stride, padding, dilation, groups, layout, w_layout, boundary, cval, flip{more}
         Those of the forward call, see `{forward}`.
@@ -174,7 +175,7 @@ def locally_connected_grad_weight(x, dy, w_shape, *, out=None, workers=None, **o
 
 def _bias(dy, layout, unit: bool, rank: int | None = None):
     """Sums of dy over its batch and, but for units, its spatial axes."""
-    dy = np.asarray(dy)
+    dy = array_of(dy, "dy")
     if dy.dtype.kind not in "biufc":
         raise TypeError(f"dy has dtype {dy.dtype}: only bool, integer, float and complex arrays have a sum")
     if dy.ndim < 2:
@@ -220,7 +221,7 @@ def _real_where(gradient, operand):
 
 def _backward(name, x, w, dy, workers, options, per_unit=False):
     only(f"{name}_backward", options, (KEYWORDS | OUTPUT_SIZE if name == "conv_transpose" else KEYWORDS) - _LEFT)
-    x, w, dy = np.asarray(x), np.asarray(w), np.asarray(dy)
+    x, w, dy = map(array_of, (x, w, dy), ("x", "w", "dy"))
     dx = call(f"{name}_grad_input", dy, w, None, None, workers, {"x_shape": x.shape, **options})
     dw = call(f"{name}_grad_weight", x, dy, None, None, workers, {"w_shape": w.shape, **options})
     rank = (w.ndim - 2) // (2 if name == "locally_connected" else 1)

@@ -195,7 +195,8 @@ def _family(forward, grad_input, grad_weight, name: str, fixed: dict, ranks: boo
 KEYWORDS = frozenset({"stride", "padding", "dilation", "groups", "layout", "w_layout", "boundary", "cval", "flip",
                       "dtype", "overflow", "algorithm"})
 OUTPUT_SIZE = frozenset({"output_padding", "output_shape"})
-_SIGNAL = frozenset({"mode", "axes", "boundary", "cval", "alignment", "dtype", "overflow", "algorithm"})
+_SIGNAL = frozenset({"mode", "axes", "boundary", "cval", "alignment", "dtype", "overflow", "algorithm", "sums",
+                     "divisor", "offset"})
 
 # name: what makes its problem, with which fixed options, the keywords of the user, the one that cannot be left out
 OPERATORS = {

@@ -268,7 +268,7 @@ def _converted(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
         child = plan.schedules["converted"] = Plan(problem)
     sums = empty_like_layout(plan.problem, x, w.dtype)
     compute(child, native(x, w.dtype), w, bias, sums, threads, weights)
-    _stored.finish(sums, y, plan.problem.finish)
+    _stored.finish(sums, y, plan.problem)
 
 
 def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
@@ -336,7 +336,8 @@ def _call(problem: Problem, found: Schedule, step: Step, bias, threads: int, bou
 
 def answer(plan: Plan, x, w, bias, out, workers, front: Front, options=(), weights=None):
     """`run`, and in front what the call came down to, for the next one with arrays of the same forms."""
-    y = run(plan, np.asarray(x), np.asarray(w), bias, out, _threads.team(workers), weights)
+    operands = map(array_of, (x, w), plan.problem.names)
+    y = run(plan, *operands, bias, out, _threads.team(workers), weights)
     if type(x) is type(w) is np.ndarray and not front.knows(x, w, bias, out, options):
         steps = _steps(plan, x, w, bias, y, weights)
         if steps is not None:
@@ -426,7 +427,7 @@ class Plan:
 
     def bind(self, w, bias=None) -> BoundPlan:
         """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
-        return BoundPlan(self, np.asarray(w), bias)
+        return BoundPlan(self, array_of(w, self.problem.names[1]), bias)
 
     def __reduce__(self):  # nests and functions of kernels belong to this process
         return Plan, (self.problem,)
@@ -466,6 +467,21 @@ class BoundPlan:
         return f"<BoundPlan {self.plan.problem.text()}>"
 
 
+def array_of(given, name: str) -> np.ndarray:
+    """The argument as an array, or a sentence where it is none, or hides elements."""
+    if type(given) is np.ndarray:
+        return given
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        ragged = "inhomogeneous" in str(error)
+        raise ValueError(f"{name} makes no array: {'its rows differ in length' if ragged else error}") from None
+    if isinstance(given, np.ndarray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} has masked elements, whose values would be used: fill them first, as "
+                        f"{name}.filled(0) does")
+    return array
+
+
 def accept_operand(name, array, shape, dtype) -> None:
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, the plan was made for {shape}")
@@ -479,7 +495,7 @@ def accept_bias(bias, problem: Problem):
         return None
     if not problem.bias:
         raise TypeError("a gradient takes no bias")
-    bias = np.asarray(bias)
+    bias = array_of(bias, "bias")
     outputs = problem.geometry.g * problem.geometry.m
     unit = tuple(s for a, s in enumerate(problem.y_shape) if a != problem.y_map[0][0])
     if bias.shape != (outputs,) and (problem.bias != "unit" or bias.shape != unit):

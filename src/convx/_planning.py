@@ -11,15 +11,15 @@ from ._arguments import plan_of
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
 
-DTYPE = re.compile(r"\s(u?int|float|complex)\d+\s*$")  # what stands behind the words of a problem
+DTYPE = re.compile(r"\s+((?:u?int|float|complex)\d+|bool|c?longdouble)\s*$")  # what stands behind a problem's words
 
 
 class _Described:
     """Anything with shape and dtype."""
 
-    def __init__(self, thing):
+    def __init__(self, thing, name):
         if not hasattr(thing, "shape") or not hasattr(thing, "dtype"):
-            thing = np.asarray(thing)
+            thing = _plan.array_of(thing, name)
         self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
 
 
@@ -56,7 +56,7 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise ValueError(f"operator={operator!r} is none of {', '.join(OPERATORS)}")
     build, options = builder(operator, options)
-    return plan_of(build, _Described(x), _Described(w), None, options)
+    return plan_of(build, _Described(x, "x"), _Described(w, "w"), None, options)
 
 
 def explain(operator, x, w, **options) -> _plan.Explanation:
@@ -83,10 +83,11 @@ def geometry(line) -> Geometry:
     Parameters
     ----------
     line : str
-        Words in any order: batch n, groups g, input and output channels of a group c and m, input sizes i, taps k,
-        outputs o, base b, strides s, dilations d, offsets p, a boundary by its name. One number stands for all axes.
-        i and k are needed. What is left out is 1, offsets are 0, the boundary is "constant"; without o the offsets are
-        padding on both sides. A dtype at the end is passed over.
+        Words in any order, each once: batch n, groups g, input and output channels of a group c and m, input sizes i,
+        taps k, outputs o, base b, strides s, dilations d, offsets p, a boundary by its name. i, k and o have a number
+        for every axis; of b, s, d, p and the boundary one stands for all axes. i and k are needed. What is left out is
+        1, offsets are 0, the boundary is "constant"; without o the offsets are padding on both sides. A dtype at the
+        end is passed over.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def geometry(line) -> Geometry:
     Raises
     ------
     ValueError
-        A word that is none, one that is missing, different numbers of axes, a kernel that does not fit.
+        A word that is none, one that is missing or repeated, different numbers of axes, a kernel that does not fit.
 
     Examples
     --------
@@ -113,4 +114,10 @@ def geometry(line) -> Geometry:
     """
     if not isinstance(line, str):
         raise TypeError(f"a problem line is text, not {type(line).__name__}")
-    return parse(DTYPE.sub("", line))
+    return parse(parts(line)[0])
+
+
+def parts(line: str) -> tuple[str, str]:
+    """The words of a problem line, and the dtype at its end, "" if there is none."""
+    found = DTYPE.search(line)
+    return (line[:found.start()], found[1]) if found else (line, "")

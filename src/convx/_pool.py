@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 
 from . import _layout, _threads, _windows
-from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, whole
+from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, real, whole
 from ._geometry import forward_axis, margins
 from ._kernels.ready import SLOTS, Front
-from ._plan import _shares, accept_out
+from ._plan import _shares, accept_out, array_of
 from ._windows import Pooling
 
 # Arguments ------------------------------------------------------------------------------------------------------------
@@ -66,11 +66,12 @@ def _counts(axes, real, edges, count_include_pad, divisor):
 def _divisor(value):
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"divisor must be a number, not {type(value).__name__}")
-    if not value or value != value or abs(value) == float("inf"):
-        raise ValueError(f"divisor={value}: sums are divided by it, it must be finite and not 0")
-    return float(value)
+    if isinstance(value, bool):
+        raise TypeError("divisor must be a number, not bool")
+    number = real(value, "divisor")
+    if not number or not isfinite(number):
+        raise ValueError(f"divisor={number:g}: sums are divided by it, it must be finite and not 0")
+    return number
 
 
 def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, layout, count_include_pad=False,
@@ -149,8 +150,10 @@ def _accept_out(out, shape, dtype, **operands) -> None:
             raise ValueError(f"out overlaps {name}; pooling cannot be done in place")
 
 
-def _given(out, y):
+@np.errstate(all="ignore")  # what a type does not hold is infinite
+def _given(out, y, dtype=None):
     """y, which may be out already, as the caller wants it."""
+    y = y if dtype is None else y.astype(dtype, copy=False)
     if out is None or y is out:
         return y
     out[...] = y
@@ -241,7 +244,7 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     front = _FRONTS["max_pool"]
     if (y := front.ready(x, None, None, out, workers, options)) is not None:
         return y
-    asked, x = x, np.asarray(x)
+    asked, x = x, array_of(x, "x")
     dtype = _real(x.dtype, "x")
     p = _planned(x.shape, window, False, stride, padding, dilation, ceil_mode, layout)
     threads = _threads.team(workers)
@@ -264,6 +267,16 @@ def _average_dtype(dtype, name: str):
     return dtype, np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
+def _accept_divisor(divisor, dtype) -> None:
+    """A divisor must be one in the type of the sums, too."""
+    if divisor is not None:
+        with np.errstate(all="ignore"):
+            number = dtype.type(real(divisor, "divisor"))
+        if not number or not np.isfinite(number):
+            raise ValueError(f"divisor={divisor}: it must be finite and not 0 in {dtype}, the type of the sums")
+
+
+@np.errstate(all="ignore")  # infinities and nan are values like others here
 def _sums(p: Pooling, x, y, threads: int) -> None:
     """y = the sums of x, divided by the counts."""
     if y.dtype in _windows.KINDS:
@@ -343,15 +356,16 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     front = _FRONTS["avg_pool"]
     if (y := front.ready(x, None, None, out, workers, options)) is not None:
         return y
-    asked, x = x, np.asarray(x)
+    asked, x = x, array_of(x, "x")
     dtype, computed = _average_dtype(x.dtype, "x")
     p = _planned(x.shape, window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad, divisor)
+    _accept_divisor(divisor, computed)
     threads = _threads.team(workers)
     _accept_out(out, p.y_shape, dtype, x=x)
     given = _windows.laid_out(x, computed)
     y = _windows.empty(p.y_shape, given, computed, out)
     _sums(p, given, y, threads)
-    return _kept(front, (asked,), (given,), out, options, y, _given(out, y.astype(dtype, copy=False)),
+    return _kept(front, (asked,), (given,), out, options, y, _given(out, y, dtype),
                  lambda: _windows.combining(p, given, y, False, _TEAM))
 
 
@@ -399,7 +413,7 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     if (dx := front.ready(x, dy, None, out, workers, options)) is not None:
         return dx
     asked = x, dy
-    x, dy = np.asarray(x), np.asarray(dy)
+    x, dy = array_of(x, "x"), array_of(dy, "dy")
     _real(x.dtype, "x")
     dtype = _real(dy.dtype, "dy")
     if dtype.kind == "f" and dtype.itemsize > 8:
@@ -416,7 +430,7 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     keys, dy = _alike(keys, dy, dtype)
     dx = _windows.empty(p.x_shape, keys, keys.dtype, out)
     _windows.routed(p, keys, dy, dx, ties == "all", threads)
-    return _kept(front, asked, (keys, dy), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
+    return _kept(front, asked, (keys, dy), out, options, dx, _given(out, dx, dtype),
                  lambda: _windows.routing(p, keys, dy, ties == "all", _TEAM), zero=True)
 
 
@@ -457,20 +471,22 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
     front = _FRONTS["avg_pool_grad"]
     if (dx := front.ready(dy, None, None, out, workers, options)) is not None:
         return dx
-    asked, dy = dy, np.asarray(dy)
+    asked, dy = dy, array_of(dy, "dy")
     dtype, computed = _average_dtype(dy.dtype, "dy")
     p = _planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
                  divisor)
+    _accept_divisor(divisor, computed)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     _accept_out(out, p.x_shape, dtype, dy=dy)
     given = _windows.laid_out(dy, computed)
     swapped = p.swapped
     if not swapped.counts:  # every output has counts of its own
-        given = np.divide(given, p.spread_counts(given.real.dtype), out=np.empty_like(given))
+        with np.errstate(all="ignore"):
+            given = np.divide(given, p.spread_counts(given.real.dtype), out=np.empty_like(given))
     dx = _windows.empty(p.x_shape, given, computed, out)
     _sums(swapped, given, dx, threads)
-    return _kept(front, (asked,), (given,), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
+    return _kept(front, (asked,), (given,), out, options, dx, _given(out, dx, dtype),
                  lambda: _windows.combining(swapped, given, dx, False, _TEAM))
 
 
@@ -508,7 +524,7 @@ def max_unpool(y, indices, x_shape, *, layout=None, out=None):
     >>> convx.max_unpool(y, indices, (1, 1, 4))
     array([[[0., 3., 5., 0.]]])
     """
-    y, indices = np.asarray(y), np.asarray(indices)
+    y, indices = array_of(y, "y"), array_of(indices, "indices")
     x_shape = _shape(x_shape)
     if y.dtype.kind not in "biufc":
         raise TypeError(f"y has dtype {y.dtype}: numbers are needed")

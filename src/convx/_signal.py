@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from operator import index
 
-import numpy as np
-
 from . import _plan, _threads
 from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, stored_sums
 from ._geometry import Axis, Geometry
 from ._kernels.ready import Front
+from ._plan import array_of
 
 MODES = ("full", "same", "valid")
 
@@ -42,10 +41,12 @@ _DOC = """{first}
         from zero, and held inside the range; nan becomes 0.
     sums : dtype, optional
         float32 or float64: the type in which the products of real arrays are summed, where it shall not be that of the
-        result. Arrays of other types are converted piece by piece, on their way into the sums and out of them.
+        result. Without dtype and out, floats give their common type as ever, and integers give the type of the sums.
+        "stencil", which "auto" takes for all but large kernels and short rows, converts arrays of other types piece by
+        piece, on their way into the sums and out of them; other algorithms convert whole arrays first.
     divisor, offset : float, optional
         The result is sum / divisor + offset, before it is rounded; default 1 and 0. Integers are then summed as floats,
-        in float64 if `sums` does not say otherwise.
+        in float64 if `sums` does not say otherwise. Both must be finite in the type of the sums, and divisor not 0.
 
     Returns
     -------
@@ -76,7 +77,10 @@ _DOC = """{first}
 def _convolved(axes, ndim: int) -> tuple[int, ...]:
     if axes is None:
         return tuple(range(ndim))
-    numbers = tuple(index(a) for a in axes) if hasattr(axes, "__iter__") else (index(axes),)
+    try:
+        numbers = tuple(index(a) for a in axes) if hasattr(axes, "__iter__") else (index(axes),)
+    except TypeError:
+        raise TypeError(f"axes={axes!r}: an integer is needed, or several") from None
     for a in numbers:
         if not -ndim <= a < ndim:
             raise ValueError(f"axes={axes}: the arrays have {ndim} axes")
@@ -153,8 +157,9 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         x_shape=tuple(a_shape), w_shape=tuple(v_shape),
         y_shape=checked_shape([axis.out for axis in windows], y_dtype.itemsize),
         x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
-        cval=constant(cval, tuple(edges.values()), y_dtype if sums is None else sums), overflow=overflow,
-        algorithm=algorithm, normwise=("fft",), sums=sums, finish=finish,
+        cval=constant(cval, tuple(edges.values()), *((y_dtype,) if sums is None else (sums, "sums are"))),
+        overflow=overflow,
+        algorithm=algorithm, normwise=("fft",), names=("a", "v"), sums=sums, finish=finish,
         w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
         conjugate=("x" if swapped else "w") if correlates else "", swap=swapped,
     )
@@ -168,7 +173,8 @@ def _run(correlates, a, v, out, workers, options):
     y = front.ready(a, v, None, out, workers, options)
     if y is not None:
         return y
-    p = plan_of(signal_problem, np.asarray(a), np.asarray(v), out, {"correlates": correlates, **options})
+    a, v = array_of(a, "a"), array_of(v, "v")
+    p = plan_of(signal_problem, a, v, out, {"correlates": correlates, **options})
     y = _plan.answer(p, a, v, None, out, workers, front, options)
     return y if y.ndim or out is not None else y[()]
 

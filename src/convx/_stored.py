@@ -6,6 +6,8 @@ arrays are converted, by the functions here, to the same values.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 PLAIN = (1.0, 0.0)  # divisor, offset: sums as they are
@@ -18,16 +20,21 @@ def differs(problem, x, w, y) -> bool:
     return x.dtype != w.dtype or y.dtype != w.dtype or problem.finish != PLAIN
 
 
-def finish(sums: np.ndarray, y: np.ndarray, how) -> None:
+@lru_cache
+def ends(dtype: np.dtype) -> tuple[int, int]:
+    """The smallest and the largest value of an integer type or bool."""
+    return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
+def finish(sums: np.ndarray, y: np.ndarray, problem) -> None:
     """y = sums / divisor + offset in y's type; the sums are lost."""
-    divisor, offset = how
+    divisor, offset = problem.finish
     if divisor != 1:
         sums /= sums.dtype.type(divisor)
     if offset:
         sums += sums.dtype.type(offset)
-    if y.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # as in compiled loops, what a type does not hold is infinite
-            y[...] = sums
+    if y.dtype.kind == "f" or problem.overflow != "saturate":
+        y[...] = sums  # what a type does not hold is infinite, as in compiled loops; integers are sure to fit
     else:
         y[...] = rounded(sums, y.dtype)
 
@@ -38,7 +45,7 @@ def rounded(values: np.ndarray, dtype) -> np.ndarray:
     What is added before the fraction is cut off is the number below one half: a half would make 1 of 0.5 - 2**-54.
     """
     real = values.dtype.type
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    low, high = ends(dtype)
     values += np.copysign(np.nextafter(real(0.5), real(0)), values)
     np.trunc(values, out=values)
     values[np.isnan(values)] = 0

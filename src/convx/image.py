@@ -7,6 +7,8 @@ floats, with divisor, offset, border rule and weighting by alpha. Numbers are us
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
+from operator import index
 from types import MappingProxyType
 
 import numpy as np
@@ -36,17 +38,29 @@ def _odd(size, name="size") -> int:
     return number
 
 
+def _scalar(value):
+    return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+
+
 def _whole(value, name) -> int:
-    if isinstance(value, (bool, str)) or not 1 <= value < np.inf or value != int(value):
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, Real) or not 1 <= number < np.inf or number != int(number):
         raise ValueError(f"{name}={value!r}: it must be a whole number above 0")
-    return int(value)
+    return int(number)
+
+
+def _real(value, name) -> float:
+    number = _scalar(value)
+    if not isinstance(number, Real):
+        raise TypeError(f"{name}={value!r}: it must be a number")
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond every float
+        return float("inf")
 
 
 def _number(value, name, low=float("-inf"), low_included=True) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r}: it must be a number") from None
+    number = _real(value, name)
     if not (low <= number and abs(number) < float("inf")) or (number == low and not low_included):
         bound = "" if low == float("-inf") else f" {'from' if low_included else 'above'} {low}"
         raise ValueError(f"{name}={value!r}: it must be a finite number{bound}")
@@ -61,7 +75,7 @@ def _identity(size=1):
 
 
 def _shift(direction="down", distance=1):
-    if direction not in DIRECTIONS:
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(f"direction={direction!r} is none of {', '.join(DIRECTIONS)}")
     distance = _whole(distance, "distance")
     values = np.zeros((2 * distance + 1,) * 2)
@@ -72,7 +86,7 @@ def _shift(direction="down", distance=1):
 
 def _derivative(smooth, direction):
     """The change from left to right ("x") or from top to bottom ("y"), smoothed across."""
-    if direction not in ("x", "y"):
+    if not isinstance(direction, str) or direction not in ("x", "y"):
         raise ValueError(f"direction={direction!r} is neither x nor y")
     values = np.outer(smooth, [-1, 0, 1]).astype(float)
     return values if direction == "x" else values.T
@@ -95,9 +109,10 @@ def _log(sigma=0.5, size=None):
 
 
 def _share(alpha):
-    if not 0 <= _number(alpha, "alpha") <= 1:
+    share = _number(alpha, "alpha")
+    if not 0 <= share <= 1:
         raise ValueError(f"alpha={alpha!r}: it must lie from 0 to 1")
-    return alpha
+    return share
 
 
 _KERNELS = {
@@ -172,7 +187,7 @@ def kernel(name, **parameters) -> np.ndarray:
     >>> image.kernel("scharr", direction="y")[0]
     array([ -3., -10.,  -3.])
     """
-    if name not in _KERNELS:
+    if not isinstance(name, str) or name not in _KERNELS:
         raise ValueError(f"kernel {name!r} is none of {', '.join(_KERNELS)}")
     try:
         return _KERNELS[name][1](**parameters)
@@ -187,7 +202,8 @@ def normalised(matrix) -> tuple[float, float]:
 
     Parameters
     ----------
-    matrix : array_like
+    matrix : array_like or str
+        As in `apply`; any shape will do.
 
     Returns
     -------
@@ -201,7 +217,7 @@ def normalised(matrix) -> tuple[float, float]:
     >>> image.normalised([[1, 1, 1]]), image.normalised([[-1, 0, 1]]), image.normalised([[0, -2, 0]])
     ((3.0, 0.0), (1.0, 0.5), (2.0, 1.0))
     """
-    total = float(np.sum(matrix))
+    total = float(_matrix(matrix, odd=False).sum())
     return (total, 0.0) if total > 0 else (-total, 1.0) if total else (1.0, 0.5)
 
 
@@ -272,33 +288,34 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     array([[ 10,  10, 200,  10]], dtype=uint8)
     """
     x, w = _picture(picture), _matrix(matrix)
-    target = np.dtype(x.dtype if dtype is None else dtype)
-    _storable(target, "dtype")
-    if border not in BORDERS:
+    target = _target(x.dtype if dtype is None else dtype)
+    if not isinstance(border, str) or border not in BORDERS:
         raise ValueError(f"border={border!r} is none of {', '.join(BORDERS)}")
     pixels, axis = _channels_last(x, channel_axis)
     count = pixels.shape[-1]
     left_alone = sorted(set(range(count)) - set(_channels(channels, count)))
     alpha = _alpha(alpha, count)
     divisor, offset = _scale(w, divisor, offset, normalise, x.dtype)
+    cval = _real(cval, "cval")
     pad = _pad(pixels, w, border)
 
     if alpha is None:
         y = _filtered(pixels, w, border, cval, _work_dtype(x.dtype, w), target, divisor, offset, workers)
     else:
         work = np.float32 if x.dtype in (np.float16, np.float32) else np.float64
-        cells = pixels.astype(work)
-        if border not in ("keep", "crop"):
-            cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
-        y = _saturated(_weighted(cells, w, alpha, workers) / work(divisor) + work(offset), target)
+        with np.errstate(all="ignore"):
+            cells = pixels.astype(work)
+            if border not in ("keep", "crop"):
+                cells = np.pad(cells, pad, border, **({"constant_values": cval} if border == "constant" else {}))
+        y = _stored(_weighted(cells, w, alpha, workers), target, divisor, offset)
     inner = tuple(slice(before, n - after) for (before, after), n in zip(pad, pixels.shape, strict=True))
     if border == "keep":
-        whole = _saturated(pixels, target)
+        whole = _stored(pixels, target)
         if y.size:  # otherwise no window fits, and all pixels stay
             whole[inner] = y
         y = whole
     if left_alone:
-        y[..., left_alone] = _saturated(pixels[inner if border == "crop" else ...], target)[..., left_alone]
+        y[..., left_alone] = _stored(pixels[inner if border == "crop" else ...][..., left_alone], target)
     return y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
 
 
@@ -307,19 +324,38 @@ def _storable(dtype, name) -> None:
         raise TypeError(f"{name} {dtype}: pictures have bool, integers of up to 32 bits, or real floats")
 
 
+def _target(dtype) -> np.dtype:
+    try:
+        target = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype={dtype!r} is no dtype") from None
+    _storable(target, "dtype")
+    return target.newbyteorder("=")
+
+
+def _array(given, name) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise ValueError(f"{name} makes no array: its rows differ in length") from None
+    if isinstance(given, np.ndarray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} has masked elements, whose values would be used: fill them first")
+    return array
+
+
 def _picture(picture) -> np.ndarray:
-    x = np.asarray(picture)
+    x = _array(picture, "the picture")
     _storable(x.dtype, "a picture of dtype")
     if x.ndim < 2:
         raise ValueError(f"the picture has shape {x.shape}; it needs at least height and width")
     return x
 
 
-def _matrix(matrix) -> np.ndarray:
-    w = kernel(matrix) if isinstance(matrix, str) else np.asarray(matrix)
+def _matrix(matrix, odd=True) -> np.ndarray:
+    w = kernel(matrix) if isinstance(matrix, str) else _array(matrix, "the matrix")
     if w.dtype.kind not in "biuf":
         raise TypeError(f"the matrix has dtype {w.dtype}; it must have real numbers")
-    if w.ndim != 2 or not all(k % 2 for k in w.shape):
+    if odd and (w.ndim != 2 or not all(k % 2 for k in w.shape)):
         raise ValueError(f"the matrix has shape {w.shape}; it needs two axes of odd length")
     if not np.isfinite(w).all():
         raise ValueError("the matrix has infinite or undefined entries")
@@ -334,6 +370,7 @@ def _channels_last(x, channel_axis):
         channel_axis = -1 if x.ndim > 2 and 1 <= x.shape[-1] <= 4 else None
     if channel_axis is None:
         return x[..., None], None
+    channel_axis = _place(channel_axis, "channel_axis")
     if not -x.ndim <= channel_axis < x.ndim:
         raise ValueError(f"channel_axis={channel_axis}: the picture has {x.ndim} axes")
     if x.ndim < 3:
@@ -341,10 +378,19 @@ def _channels_last(x, channel_axis):
     return np.moveaxis(x, channel_axis, -1), channel_axis
 
 
+def _place(value, name) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name}: {value!r} is no integer") from None
+
+
 def _channels(channels, count):
     if channels is None:
         return range(count)
-    chosen = [int(c) for c in channels]
+    if not hasattr(channels, "__iter__") or isinstance(channels, str):
+        raise TypeError(f"channels={channels!r}: a sequence of numbers of channels is needed")
+    chosen = [_place(c, "channels") for c in channels]
     if not all(-count <= c < count for c in chosen):
         raise ValueError(f"channels={tuple(chosen)}: the picture has {count}")
     return [c % count for c in chosen]
@@ -357,20 +403,22 @@ def _alpha(alpha, count):
         return count - 1 if count in (2, 4) else None
     if alpha is None:
         return None
+    alpha = _place(alpha, "alpha")
     if not -count <= alpha < count:
         raise ValueError(f"alpha={alpha}: the picture has {count} channels")
     return alpha % count
 
 
 def _scale(w, divisor, offset, normalise, dtype):
+    offset = _number(offset, "offset")
     if normalise:
         if divisor is not None or offset:
             raise ValueError("normalise=True chooses divisor and offset; leave them out")
         divisor, offset = normalised(w)
         return divisor, offset * (np.iinfo(dtype).max if dtype.kind in "iu" else 1)
-    divisor, offset = 1.0 if divisor is None else float(divisor), float(offset)
-    if divisor == 0 or not np.isfinite(divisor) or not np.isfinite(offset):
-        raise ValueError(f"divisor={divisor}, offset={offset}: both must be finite, and the divisor not 0")
+    divisor = 1.0 if divisor is None else _number(divisor, "divisor")
+    if divisor == 0:
+        raise ValueError("divisor=0: it must be another number")
     return divisor, offset
 
 
@@ -402,13 +450,14 @@ def _filtered(cells, w, border, cval, work, dtype, divisor, offset, workers):
     if 0 in shape or 0 in cells.shape:
         return np.zeros((*cells.shape[:-3], *shape, cells.shape[-1]), dtype)
     v = w.astype(work).reshape((1,) * (cells.ndim - 3) + w.shape + (1,))
-    edge = {} if whole else {"boundary": border, "cval": float(cval) or 0}
+    edge = {} if whole else {"boundary": border, "cval": cval or 0}
     exact = cells.dtype.kind != "f" and work == np.float32  # which a transform is not
     return convx.correlate(cells, v, "valid" if whole else "same", axes=(-3, -2), workers=workers, dtype=dtype,
                            overflow="saturate", sums=work, divisor=divisor, offset=offset or 0,
                            algorithm="sums" if exact else "auto", **edge)
 
 
+@np.errstate(all="ignore")  # infinities and nan are values like others
 def _weighted(cells, w, alpha, workers):
     """Colours weighted by alpha, which is filtered as it is."""
     colour = [c for c in range(cells.shape[-1]) if c != alpha]
@@ -422,11 +471,10 @@ def _weighted(cells, w, alpha, workers):
     return sums
 
 
-def _saturated(values, dtype):
-    """A new array: integers rounded, halves away from zero, and held inside the range of the dtype; nan becomes 0."""
-    if dtype.kind == "f" or (values.dtype == dtype):
+def _stored(values, dtype, divisor=1, offset=0):
+    """values / divisor + offset as a new array of the dtype, by the rule of convx.correlate."""
+    if values.dtype == dtype and (divisor, offset) == (1, 0):
         return values.astype(dtype)
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    y = np.clip(values.astype(np.float64) if values.dtype.kind != "f" or dtype.itemsize > 2 else values, low, high)
-    half = np.nextafter(y.dtype.type(0.5), y.dtype.type(0))  # 0.5 would lift the number just below it
-    return np.nan_to_num(np.trunc(y + np.copysign(half, y)), copy=False).astype(dtype)
+    sums = np.float32 if values.dtype in (np.float16, np.float32) else np.float64
+    return convx.correlate(values, np.ones((1,) * values.ndim, sums), "same", dtype=dtype, overflow="saturate",
+                           sums=sums, divisor=divisor, offset=offset)

@@ -37,7 +37,7 @@ def _checked(w, x_shape, operator, dtype, options):
     """(weights of the caller's own, shape) of a linear map that exists."""
     if operator not in OPERATORS:
         raise ValueError(f"operator={operator!r} is none of {', '.join(OPERATORS)}")
-    for name in ("bias", "out", "overflow"):
+    for name in ("bias", "out", "overflow", "sums", "divisor", "offset"):
         if name in options:
             raise TypeError(f"{name}= does not belong to a linear operator")
     w = np.array(w, dtype=dtype)
@@ -184,7 +184,8 @@ def as_linear_operator(w, x_shape, *, operator="conv", dtype=None, workers=None,
     workers : int, optional
         Threads of every product; default `get_num_threads()`.
     **options
-        The keywords of that function: stride, padding, layout, mode, axes, ... but bias, out and overflow.
+        The keywords of that function: stride, padding, layout, mode, axes, ... but bias, out, overflow, sums, divisor
+        and offset.
 
     Returns
     -------
@@ -275,7 +276,7 @@ def as_sparse(w, x_shape, *, operator="conv", format="csr", dtype=None, **option
     format : str, optional
         SciPy's word for the format: "csr" (default), "csc", "coo", ...
     **options
-        The keywords of the operator: stride, padding, layout, mode, axes, ... but bias, out and overflow.
+        The keywords of the operator, without those that `as_linear_operator` leaves out.
 
     Returns
     -------

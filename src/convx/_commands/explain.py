@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from .. import explain, geometry
+from .._planning import parts
 from ._files import Failure
 
 
@@ -26,12 +27,11 @@ def layer(line: str):
     """The geometry of a problem line, and the keywords of the layer that it is."""
     try:
         g = geometry(line)
+        padding = tuple(a.padding() for a in g.axes)
     except ValueError as error:
         raise Failure(str(error)) from None
-    if any(a.base != 1 or a.stride < 1 or a.dilation < 1 for a in g.axes):
-        raise Failure(f"{line!r}: base, stride and dilation of a layer are 1, above 0 and above 0")
     return g, {"stride": tuple(a.stride for a in g.axes), "dilation": tuple(a.dilation for a in g.axes),
-               "padding": tuple(a.padding() for a in g.axes), "boundary": tuple(a.boundary for a in g.axes)}
+               "padding": padding, "boundary": tuple(a.boundary for a in g.axes)}
 
 
 def run(options) -> None:
@@ -44,8 +44,7 @@ def run(options) -> None:
               "HWCN": ((*space, channels, g.n), (*taps, g.c, filters))}
     if layout not in shapes:
         raise Failure(f"--layout {options.layout} is none of {', '.join(shapes)}")
-    last = options.problem.split()[-1]  # k3x3, reflect, or float64
-    dtype = options.dtype or (last if last[:2].isalpha() and last[-1].isdigit() else "float32")
+    dtype = options.dtype or parts(options.problem)[1] or "float32"
     try:
         x, w = (SimpleNamespace(shape=shape, dtype=dtype) for shape in shapes[layout])
         print(explain("conv", x, w, groups=g.g, layout=layout, algorithm=options.algorithm, **keywords))

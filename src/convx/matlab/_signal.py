@@ -134,8 +134,11 @@ def deconv(u, v, *arguments, nargout=1, **options):
     (u, v), flat = values("MATLAB:deconv:inputType", Y=u, H=v)
     if not (is_vector(u) and is_vector(v) and v.size):
         raise MatlabError("Y and H must be vectors, and H not empty.", "MATLAB:deconv:inputType")
+    named = "shape" in options
     shape = options.pop("shape", "full")
     if len(arguments) % 2:
+        if named:
+            raise MatlabError(f"SHAPE is given twice: {arguments[0]!r} and {shape!r}.", "MATLAB:deconv:invalidOption")
         shape, *arguments = arguments
     given = name_values(arguments, options, {"Method": "long-division", "RegularizationFactor": 0},
                         "MATLAB:deconv:invalidOption")

@@ -71,6 +71,8 @@ def numeric(argument, name: str, identifier: str) -> np.ndarray:
         array = None
     if array is None or array.dtype.kind not in "biufc":
         raise MatlabError(f"{name} must be a full numeric or logical array, not {_kind(argument)}.", identifier)
+    if isinstance(argument, np.ndarray) and np.ma.is_masked(argument):
+        raise MatlabError(f"{name} has masked elements, whose values would be used: fill them first.", identifier)
     return array
 
 

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import convx
 from convx import _kernels, _plan
 from convx._geometry import parse
-from convx._plan import schedule
+from convx._schedule import schedule
 from convx._solvers import winograd
 
 FLOATS = ("f4", "f8")

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _plan
+from ._schedule import empty_like_layout, native
 
 LITTLE = 1 << 16  # weights that are summed without delay
 
@@ -44,11 +45,6 @@ def _bound_of_types(problem, x, w, bias) -> int | None:
     if not problem.rims:  # through which an output may meet a weight twice
         weight = min(weight, int(np.abs(w.astype(np.float64)).sum() * (1 + 2**-30)) + 1)
     return weight * top + (0 if bias is None else largest(bias))
-
-
-def typical(problem) -> np.dtype:
-    """The compute dtype of small integers, for `explain`."""
-    return np.dtype(np.float32 if problem.x_dtype.itemsize == 1 and problem.w_dtype.itemsize == 1 else np.float64)
 
 
 def _as(plan, dtype, **changes):
@@ -93,9 +89,9 @@ def _wrapped(plan, x, w, bias, threads):
     child = _as(plan, np.uint64, cval=plan.problem.cval % 2**64)
     x, w = x.astype(np.int64, copy=False), w.astype(np.int64, copy=False)
     bias = None if bias is None else np.ascontiguousarray(bias).astype(np.int64).view(np.uint64)
-    y = _plan.empty_like_layout(plan.problem, x, np.dtype(np.uint64))
+    y = empty_like_layout(plan.problem, x, np.dtype(np.uint64))
     if y.size:
-        _plan.compute(child, _plan.native(x, x.dtype).view(np.uint64), _plan.native(w, w.dtype).view(np.uint64),
+        _plan.compute(child, native(x, x.dtype).view(np.uint64), native(w, w.dtype).view(np.uint64),
                       bias, y, threads)
     return y
 

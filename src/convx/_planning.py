@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 
-from . import _plan
 from ._arguments import plan_of
+from ._explanation import Explanation, explanation
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
+from ._plan import Plan
 
 DTYPE = re.compile(r"\s(u?int|float|complex)\d+\s*$")  # what stands behind the words of a problem
 
@@ -23,7 +24,7 @@ class _Described:
         self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
 
 
-def plan(operator, x, w, **options) -> _plan.Plan:
+def plan(operator, x, w, **options) -> Plan:
     """A convolution checked and planned once, to be called many times.
 
     Parameters
@@ -59,7 +60,7 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     return plan_of(build, _Described(x), _Described(w), None, options)
 
 
-def explain(operator, x, w, **options) -> _plan.Explanation:
+def explain(operator, x, w, **options) -> Explanation:
     """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
 
     Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`. The choice compares the
@@ -74,7 +75,7 @@ def explain(operator, x, w, **options) -> _plan.Explanation:
     >>> e.chosen
     'reference'
     """
-    return _plan.explanation(plan(operator, x, w, **options))
+    return explanation(plan(operator, x, w, **options).problem)
 
 
 def geometry(line) -> Geometry:

@@ -23,6 +23,7 @@ import numpy as np
 from . import _plan, _select
 from ._geometry import Axis
 from ._problem import Problem
+from ._schedule import KINDS, is_fortran, model
 from ._stored import PLAIN
 
 BAND = 1 << 20  # bytes between two passes
@@ -62,7 +63,7 @@ def _passes(problem: Problem, fortran: bool) -> Passes | None:
     if np.prod([a.out * a.taps for a in g.axes], dtype=float) < LEAST:
         return None
     wide = wide[::-1] if fortran else wide
-    kind = _plan.KINDS.get(problem.compute_dtype)
+    kind = KINDS.get(problem.compute_dtype)
     if kind not in ("f32", "f64"):
         return None
     first = g.axes[wide[0]].out
@@ -80,7 +81,7 @@ def _seconds(problem: Problem, kind: str, fortran: bool) -> float:
     """The smallest prediction, on one thread."""
     normwise = problem.normwise if problem.algorithm == "auto" else None
     return sum(min(_select.seconds(s, nest, kind, 1) for s in _select.eligible(nest, kind, normwise))
-               for nest in _plan.model(problem, kind, fortran))
+               for nest in model(problem, kind, fortran))
 
 
 def _image(problem: Problem) -> Problem:
@@ -178,7 +179,7 @@ def _whole(w: np.ndarray, lines) -> list[np.ndarray] | None:
 
 def walk(plan, x, w, bias, y, threads: int) -> bool:
     """y axis by axis if plan and weights allow it; whether they did."""
-    fortran = _plan.is_fortran(x)
+    fortran = is_fortran(x)
     how = passes(plan, fortran)
     if how is None:
         return False

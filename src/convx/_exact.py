@@ -8,6 +8,7 @@ wrapped: the exact value is the number congruent to the wrapped one that lies ne
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -49,12 +50,8 @@ def _bound_of_types(problem, x, w, bias) -> int | None:
 
 def _as(plan, dtype, **changes):
     """The same plan computing in another dtype, with its own choice of solver."""
-    problem = replace(plan.problem, y_dtype=np.dtype(dtype), normwise=None, **changes)
-    key = ("as", problem)
-    found = plan.schedules.get(key)
-    if found is None:
-        found = plan.schedules[key] = _plan.Plan(problem)
-    return found
+    changes["y_dtype"] = np.dtype(dtype)
+    return plan._child(("as", *changes.items()), partial(replace, plan.problem, normwise=None, **changes))
 
 
 def _fits(problem, x, w, bias, top: int) -> bool:

@@ -8,6 +8,7 @@ many threads may use one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -32,10 +33,7 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
     if not _separable.walk(plan, x, w, bias, y, threads):
         _walk(plan, x, w, bias, y, threads, weights)
     for number, rim in enumerate(problem.rims):
-        key = "rim", number
-        child = plan.schedules.get(key)
-        if child is None:
-            child = plan.schedules[key] = Plan(replace(rim.problem, y_dtype=y.dtype, normwise=problem.normwise))
+        child = plan._child(("rim", number), partial(replace, rim.problem, y_dtype=y.dtype, normwise=problem.normwise))
         part = np.empty(rim.problem.y_shape, y.dtype)
         compute(child, x, w, None, part, threads)
         rim.fold(part, y)
@@ -46,10 +44,7 @@ def compute(plan: Plan, x, w, bias, y, threads: int, weights=None) -> None:
 
 def _converted(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     """y through whole arrays of the type of the sums."""
-    child = plan.schedules.get("converted")
-    if child is None:
-        problem = replace(plan.problem, y_dtype=w.dtype, sums=None, finish=_stored.PLAIN)
-        child = plan.schedules["converted"] = Plan(problem)
+    child = plan._child("converted", partial(replace, plan.problem, y_dtype=w.dtype, sums=None, finish=_stored.PLAIN))
     sums = empty_like_layout(plan.problem, x, w.dtype)
     compute(child, native(x, w.dtype), w, bias, sums, threads, weights)
     _stored.finish(sums, y, plan.problem.finish)
@@ -65,10 +60,8 @@ def _walk(plan: Plan, x, w, bias, y, threads: int, weights) -> None:
     if found.converts:
         _converted(plan, x, w, bias, y, threads, weights)
         return
-    if found.fill or problem.geometry.c == 0:
+    if found.fill:
         _fill(problem, y, bias)
-        if problem.geometry.c == 0:
-            return
     plain = bias is None and weights is None
     calls = found.calls.get(threads) if plain else None
     if calls is None:
@@ -112,7 +105,7 @@ def _steps(plan: Plan, x, w, bias, y, weights):
         return None
     key = x.strides, w.strides, y.strides, x.dtype, w.dtype, y.dtype
     found = plan.schedules.get(key)
-    if found is None or found.fill or found.converts or not found.steps or not problem.geometry.c:
+    if found is None or found.fill or not found.steps:
         return None
     steps = []
     calls = calls_of(problem, found, None, 1, weights is not None)
@@ -180,6 +173,13 @@ class Plan:
     def bind(self, w, bias=None) -> BoundPlan:
         """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
         return BoundPlan(self, np.asarray(w), bias)
+
+    def _child(self, key, make) -> Plan:
+        """The plan of the problem that `make` makes, which is a part of this one; made once."""
+        found = self.schedules.get(key)
+        if found is None:
+            found = self.schedules[key] = Plan(make())
+        return found
 
     def __reduce__(self):  # nests and functions of kernels belong to this process
         return Plan, (self.problem,)

@@ -163,13 +163,16 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
     if kind == "other":
         real = y.dtype
     stored = _stored.differs(problem, x, w, y)
+    converted = Schedule((), False, kind, real, True)
     if stored and problem.algorithm == "measure":
-        return Schedule((), False, kind, real, True)
+        return converted
     sizes = [element_size(a, kind) for a in (x, w, y)]
     strides_x, weights, strides_y = map(_actual, (x, w, y), sizes)
     nests, fill = _nests(problem, kind, _strides_of(problem, strides_x, weights, strides_y))
     prove(nests, list(map(extent, (x, w, y), sizes)))
     nests = [nest.settled() for nest in nests]
+    if stored and (fill or not nests or not problem.geometry.c):
+        return converted
     chosen: dict = {}
     steps = []
     models = model(problem, kind, is_fortran(x), weights)
@@ -191,13 +194,13 @@ def schedule(problem: Problem, x, w, y, threads: int = 1) -> Schedule:
             packed = part.pack() if solver is not reference else b""
             how = None
             if stored:
-                if hasattr(solver, "stores") and not fill and problem.geometry.c:
+                if hasattr(solver, "stores"):
                     how = solver.stores(part, kind, x.dtype, y.dtype, *problem.finish)
                 if how is None:
-                    return Schedule((), False, kind, real, True)
+                    return converted
             steps.append(Step(solver, part, key[1], packed, time > SMALL, x_part, y_part, conjugate, how))
-    if stored and not steps:
-        return Schedule((), False, kind, real, True)
+    if not problem.geometry.c:
+        return Schedule((), True, kind, real)
     return Schedule(tuple(steps), fill, kind, real)
 
 

@@ -16,7 +16,7 @@ copy of the picture. Images of a batch are done one by one: nothing depends on t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -206,10 +206,8 @@ def _band(plan, one: Problem, how: Passes, found, x, bias, y, start: int, thread
     at = one.y_map[3 + how.axes[0]][0]
     last = len(how.axes) - 1
     for number, line in enumerate(found):
-        key = "pass", fortran, number, start if number == 0 else -1, count
-        child = plan.schedules.get(key)
-        if child is None:
-            child = plan.schedules[key] = _plan.Plan(_pass(one, how.axes, number, start if number == 0 else 0, count))
+        key = number, start if number == 0 else 0, count
+        child = plan._child(("pass", fortran, *key), partial(_pass, one, how.axes, *key))
         if number == last:
             target = y[(*(slice(None),) * at, slice(start, start + count))]
         else:

@@ -199,7 +199,8 @@ def _plain(value):
 def _is_key(value) -> bool:
     """Inside a tuple only integers and words are safe keys: 1.0 and True would find the plan of 1."""
     if isinstance(value, tuple):
-        return all(type(v) in (int, str) or (isinstance(v, tuple) and _is_key(v)) for v in value)
+        return all(_is_key(v) if isinstance(v, tuple) else isinstance(v, (int, str)) and not isinstance(v, bool)
+                   for v in value)
     return True
 
 

@@ -11,6 +11,9 @@ def whole(shape, seed=0, dtype=np.float64, least=-4, most=4):
     return values.astype(dtype)
 
 
+ABSURD = (2**70, 1e300, None, True, float("nan"))  # in the place of a count
+
+
 def sliced(a):
     """Every other element of a larger array, whose other elements would spoil what reads them."""
     room = np.full([2 * n + 1 for n in a.shape], np.nan if a.dtype.kind in "fc" else 1).astype(a.dtype)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from convx import _plan
 from convx._geometry import BOUNDARIES, NAMED_PADDINGS, Axis, Geometry, forward_axis, parse
 from convx._nest import KERNEL_RANK, normal_form, peel
+from convx._problem import Problem
+from convx._schedule import real_of
 
 ZOO = """
 n1 g1 c1 m1 i1 k1 o1
@@ -153,7 +155,7 @@ def problem_of(geometry, x, w, cval=0, algorithm="auto", dtype=None, overflow="r
     rank, g = len(geometry.axes), geometry
     space, tap = range(2, 2 + rank), range(3, 3 + rank)
     y_dtype = np.dtype(dtype) if dtype else np.result_type(x, w)
-    return _plan.Problem(
+    return Problem(
         geometry, ((0, 1), (1, g.c), (1, 1), *((a, 1) for a in space)),
         ((0, 1), (1, 1), (2, 1), *((a, 1) for a in tap)), ((0, 1), (1, g.m), (1, 1), *((a, 1) for a in space)),
         (g.n, g.g * g.c, *x.shape[3:]), w.shape,
@@ -172,7 +174,7 @@ def run(geometry, x, w, bias=None, cval=0, algorithm="auto", dtype=None, overflo
 def refusals(solver, geometry, x, w, kind, cval=0):
     """What the solver says about each nest of this problem that it refuses."""
     def strides(array, at):  # in real numbers: complex arrays are computed part by part
-        return [array.strides[a] // _plan.real_of(array.dtype).itemsize * k for a, k in at]
+        return [array.strides[a] // real_of(array.dtype).itemsize * k for a, k in at]
 
     problem = problem_of(geometry, x, w, cval)
     y = np.empty(problem.y_shape, problem.y_dtype)

@@ -55,24 +55,31 @@ def floor_of(module):
     return GENERATED.get(module, FLOORS.get(module.split(".")[0]))
 
 
-def imports(module):
-    """The modules of the package that this one imports, wherever the import statement stands."""
-    path = MODULES[module].relative_to(ROOT.parent)
-    for node in ast.walk(parsed(module)):
+def imported(path):
+    """What a file imports of the package by its dotted name inside it, wherever the import statement stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            start = [*path.parts[:len(path.parts) - node.level]] if node.level else []
+            start = [*path.relative_to(ROOT.parent).parts[:-node.level]] if node.level else []
             start = ".".join([*start, node.module] if node.module else start)
             names = [f"{start}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.split(".")[0] != "convx":
-                continue
-            inside = name.removeprefix("convx").removeprefix(".")
-            if inside not in MODULES:  # a name out of a module, or a compiled module of a subpackage
-                inside = inside.rpartition(".")[0]
-            yield inside or "__init__"
+            if name.split(".")[0] == "convx":
+                yield name.removeprefix("convx").removeprefix(".")
+
+
+def module_of(name):
+    """The module in which an imported name is found."""
+    if name not in MODULES:  # a name out of a module, or a compiled module of a subpackage
+        name = name.rpartition(".")[0]
+    return name or "__init__"
+
+
+def imports(module):
+    """The modules of the package that this one imports."""
+    return map(module_of, imported(MODULES[module]))
 
 
 def test_the_map_is_complete():
@@ -117,21 +124,39 @@ def test_solvers_see_the_normal_form_only(module):
 
 
 ROOMS = ("image", "linop", "matlab", "nn", "plot", "torch")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+COUNTS = {"_arguments.whole", "_arguments.per_axis", "_arguments.shape_of"}
+ALLOWED = {  # beside public names and what other rooms call their own
+    "nn": COUNTS,  # counts and shapes that a user gives have one check and one sentence
+    "plot": COUNTS,
+    "_commands/explain.py": {"_planning.parts"},  # the dtype of a problem line, found as convx.geometry finds it
+    "_commands/matlab_check.py": {"_compat.check.main"},  # a command of the bridge, which needs no more of convx
+    "calibrate.py": {"_costs"},  # it writes the file that `_costs` reads
+}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[0] in {*ROOMS, "_commands"} - {"linop"}])
-def test_rooms_see_public_names_only(module):
-    """linop alone needs more: the maps of a Problem, for the entries of a matrix."""
-    own = module.split(".")[0]
-    others = {other for other in imports(module) if other.split(".")[0] != own}
-    # Of another room what it calls its own; matlab-check is a command of the bridge, which needs no more of convx, and
-    # explain finds the dtype of a problem line as convx.geometry does.
-    more = {"_commands.matlab_check": {"_compat.check"}, "_commands.explain": {"_planning"}}
-    assert others <= {"__init__", *ROOMS, "nn.zoo"} | more.get(module, set())
-    for node in ast.walk(parsed(module)):
+# Without linop, which needs more: the maps of a Problem, for the entries of a matrix.
+OUTSIDERS = [path for name, path in MODULES.items() if name.split(".")[0] in {*ROOMS, "_commands"} - {"linop"}]
+OUTSIDERS += sorted(BENCHMARKS.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", OUTSIDERS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_rooms_commands_and_benchmarks_see_public_names_only(path):
+    own = path.relative_to(ROOT if path.is_relative_to(ROOT) else BENCHMARKS)
+    room = own.parts[0].removesuffix(".py")
+    allowed = ALLOWED.get(room, set()) | ALLOWED.get(own.as_posix(), set())
+    others = {name for name in imported(path) if name not in allowed and module_of(name).split(".")[0] != room}
+    assert {module_of(name) for name in others} <= {"__init__", *ROOMS, "nn.zoo"}
+    assert not [name for name in others if re.search(r"(^|\.)_(?!_)", name)]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert node.value.id not in {"convx", *ROOMS} or not re.match("_(?!_)", node.attr), ast.unparse(node)
-            assert node.attr != "problem" or own == "_commands", f"{ast.unparse(node)} looks into a plan"
+            assert node.attr != "problem" or room == "_commands", f"{ast.unparse(node)} looks into a plan"
+
+
+def test_nothing_is_allowed_for_nothing():
+    used = {name for path in OUTSIDERS for name in imported(path)}
+    assert set().union(*ALLOWED.values()) <= used
 
 
 @pytest.mark.skipif(not (ROOT / "meson.build").exists(), reason="not the source tree")

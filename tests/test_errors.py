@@ -89,6 +89,9 @@ def test_equal_values_of_another_type_are_checked_again():
         refused(TypeError, [name, "float"], **{"groups": 2, name: 2.0})
     convx.conv(X, W, groups=2, stride=(1, 2))
     refused(TypeError, ["stride"], groups=2, stride=(1, 2.0))
+    refused(TypeError, ["stride", "bool"], groups=2, stride=(True, 2))
+    convx.conv(X, W, groups=2, stride=1)
+    refused(TypeError, ["stride", "bool"], groups=2, stride=True)
 
 
 def test_groups():

@@ -6,6 +6,7 @@ import threading
 import nn_layers
 import numpy as np
 import pytest
+from arrays import ABSURD
 
 import convx
 from convx import nn
@@ -179,6 +180,22 @@ def test_weights_belong_to_the_user():
     with pytest.raises(ValueError, match="missing: b; not known here: bias"):
         layer.assign({"w": w, "bias": b})
     assert layer.b is b
+
+
+@pytest.mark.parametrize("bad", ABSURD, ids=str)
+def test_an_absurd_count_is_named(bad):
+    for name, make in {
+        "filters": lambda: nn.Conv(bad, 3), "groups": lambda: nn.Conv(2, 3, groups=bad), "units": lambda: nn.Dense(bad),
+        "step": lambda: nn.Reorg(bad), "taps": lambda: nn.Conv(2, bad).init((1, 2, 8, 8)),
+        "stride": lambda: nn.Conv(2, 3, stride=bad).init((1, 2, 8, 8)),
+        "window": lambda: nn.MaxPool((2, bad)).output_shape((1, 2, 8, 8)),
+        "x_shape": lambda: nn.Conv(2, 3).init((1, 2, bad, 8)),
+        "input_shape": lambda: nn.Convolution((1, bad, 5, 1), 2, 2),
+        "kernel_size": lambda: nn.Convolution((1, 5, 5, 1), 2, bad),
+        "dilations": lambda: nn.Convolution((1, 5, 5, 1), 2, 2, dilations=bad),
+    }.items():
+        with pytest.raises((ValueError, TypeError), match=rf"^{name}(=\d+: it must be| must be an integer)"):
+            make()
 
 
 def test_sentences():

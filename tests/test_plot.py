@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="convx.plot needs matplotlib")
 
+from arrays import ABSURD
 from PIL import Image
 from test_architecture import run_examples
 
@@ -369,3 +370,19 @@ def test_pyplot_is_left_alone():
     code = "import sys; sys.modules['matplotlib'] = None\ntry:\n import convx.plot\nexcept ImportError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout == 'convx.plot needs matplotlib: pip install "convx-nd[plot]"\n'
+
+
+@pytest.mark.parametrize("bad", ABSURD, ids=str)
+def test_an_absurd_count_is_named(bad):
+    net = nn.Sequential(nn.Conv(2, 3))
+    net.init((1, 3, 8, 8), rng=0)
+    for name, draw in {
+        "most": lambda: plot.kernel_tiles(np.ones((2, 2, 3, 3)), most=bad),
+        "zoom": lambda: plot.kernel_tiles(np.ones((2, 2, 3, 3)), zoom=bad),
+        "margin": lambda: plot.tiled([np.zeros((2, 2), np.uint8)], margin=bad),
+        "layer": lambda: plot.ascend(net, bad, 0, size=8), "filter": lambda: plot.ascend(net, 0, bad, size=8),
+        "size": lambda: plot.ascend(net, 0, 0, size=(8, bad)), "steps": lambda: plot.ascend(net, 0, 0, steps=bad),
+        "channels": lambda: plot.ascend(net, 0, 0, channels=bad), "filters": lambda: plot.ascents(net, 0, bad, size=8),
+    }.items():
+        with pytest.raises((ValueError, TypeError), match=rf"^{name}(=\d+: it must be| must be an integer)"):
+            draw()

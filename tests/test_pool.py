@@ -462,20 +462,30 @@ def test_a_last_window_that_would_start_in_the_padding_is_dropped():
 
 
 @pytest.mark.parametrize("count_include_pad", [False, True])
-def test_it_is_dropped_however_wide_the_padding_and_whether_or_not_a_stride_leaves_cells_over(count_include_pad):
-    # ONNX's rule, which speaks of all windows; PyTorch, whose padding is at most half a window, never meets the case.
+def test_one_window_is_dropped_however_wide_the_padding(count_include_pad):
+    # PyTorch's rule, which ONNX Runtime has too: the last window goes, and no more. PyTorch's padding is at most half a
+    # window; beyond that others may be left that hold padding alone, where an average of cells of x does not exist.
+    kept = 0
     for size, k, s, before, after in product(range(1, 7), (1, 2, 3), (1, 2, 3), (0, 1), range(5)):
         if size + before + after < k or before >= k:
             continue
         want = ceil((size + before + after - k) / s) + 1
-        if (want - 1) * s >= size + before:
-            want -= 1
-        if (want - 1) * s >= size + before:
-            continue  # a second window that holds padding alone stays, and is an error or an average of nothing
-        y = convx.avg_pool(np.ones((1, 1, size)), (k,), stride=s, padding=((before, after),), ceil_mode=True,
-                           count_include_pad=count_include_pad)
-        assert y.shape == (1, 1, want)
-        assert count_include_pad or (y == 1).all()
+        want -= (want - 1) * s >= size + before
+        first = np.arange(want) * s - before
+        real, padded = (np.minimum(first + k, end) - np.maximum(first, start)
+                        for start, end in ((0, size), (-before, size + after)))
+
+        x, options = np.ones((1, 1, size)), {"stride": s, "padding": ((before, after),), "ceil_mode": True}
+        kept += not (real > 0).all()
+        if count_include_pad:
+            y = convx.avg_pool(x, (k,), count_include_pad=True, **options)
+            assert np.array_equal(y, (np.maximum(real, 0) / padded)[None, None])
+        elif (real > 0).all():
+            assert np.array_equal(convx.avg_pool(x, (k,), **options), np.ones((1, 1, want)))
+        else:
+            with pytest.raises(ValueError, match=f"the window of output {np.argmin(real > 0)} holds no cell of x"):
+                convx.avg_pool(x, (k,), **options)
+    assert kept
 
 
 def test_padding_wider_than_any_array():

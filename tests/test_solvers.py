@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import convx
-from convx import _plan, _select, _trial
+from convx import _schedule, _select, _trial
 from convx._geometry import parse
 from convx._select import SOLVERS
 from convx._solvers import reference
@@ -416,7 +416,7 @@ def test_measure_takes_the_fastest_and_remembers(monkeypatch):
 
 def nest_of(x, w):
     problem = convx.plan("conv2d", x, w, padding="same").problem
-    (nest,) = _plan.model(problem, "f64", False)
+    (nest,) = _schedule.model(problem, "f64", False)
     return nest, "f64", problem.normwise
 
 

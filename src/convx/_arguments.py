@@ -19,8 +19,9 @@ LIMIT = 2**61  # numbers above cannot be indices
 
 
 def whole(value, name: str, least: int) -> int:
+    """A count that the user gives."""
     try:
-        number = index(value)
+        number = index(None if isinstance(value, bool) else value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
     if not least <= number < LIMIT:
@@ -218,9 +219,10 @@ def _plain(value):
 
 
 def _is_key(value) -> bool:
-    """Inside a tuple only integers and words are safe keys: 1.0 would find the plan of 1."""
+    """Inside a tuple only integers and words are safe keys: 1.0 and True would find the plan of 1."""
     if isinstance(value, tuple):
-        return all(isinstance(v, (int, str)) or (isinstance(v, tuple) and _is_key(v)) for v in value)
+        return all(_is_key(v) if isinstance(v, tuple) else isinstance(v, (int, str)) and not isinstance(v, bool)
+                   for v in value)
     return True
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from inspect import Parameter, signature
 
 from . import _plan, _threads
+from ._accept import array_of
 from ._arguments import plan_of
 from ._kernels.ready import Front
 from ._operators import OPERATORS, builder
-from ._plan import array_of
 
 _CONV_DOC = """{first}
 

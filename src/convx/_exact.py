@@ -8,10 +8,12 @@ wrapped: the exact value is the number congruent to the wrapped one that lies ne
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from . import _plan
+from ._schedule import empty_like_layout, native
 from ._stored import ends
 
 LITTLE = 1 << 16  # weights that are summed without delay
@@ -43,20 +45,10 @@ def _bound_of_types(problem, x, w, bias) -> int | None:
     return weight * top + (0 if bias is None else largest(bias))
 
 
-def typical(problem) -> np.dtype:
-    """The compute dtype of small integers, for `explain`."""
-    return np.dtype(np.float32 if problem.x_dtype.itemsize == 1 and problem.w_dtype.itemsize == 1 else np.float64)
-
-
 def _as(plan, dtype, **changes):
     """The same plan computing in another dtype, with its own choice of solver."""
-    dtype = np.dtype(dtype)
-    key = "as", dtype, *changes.items()
-    found = plan.schedules.get(key)
-    if found is None:
-        problem = replace(plan.problem, y_dtype=dtype, normwise=None, **changes)
-        found = plan.schedules[key] = _plan.Plan(problem)
-    return found
+    changes["y_dtype"] = np.dtype(dtype)
+    return plan._child(("as", *changes.items()), partial(replace, plan.problem, normwise=None, **changes))
 
 
 def _fits(problem, x, w, bias, top: int) -> bool:
@@ -93,9 +85,9 @@ def _wrapped(plan, x, w, bias, threads):
     child = _as(plan, np.uint64, cval=plan.problem.cval % 2**64)
     x, w = x.astype(np.int64, copy=False), w.astype(np.int64, copy=False)
     bias = None if bias is None else np.ascontiguousarray(bias).astype(np.int64).view(np.uint64)
-    y = _plan.empty_like_layout(plan.problem, x, np.dtype(np.uint64))
+    y = empty_like_layout(plan.problem, x, np.dtype(np.uint64))
     if y.size:
-        _plan.compute(child, _plan.native(x, x.dtype).view(np.uint64), _plan.native(w, w.dtype).view(np.uint64),
+        _plan.compute(child, native(x, x.dtype).view(np.uint64), native(w, w.dtype).view(np.uint64),
                       bias, y, threads)
     return y
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import _layout
+from ._accept import array_of
 from ._conv import call, conv, conv_transpose, locally_connected, with_keywords
 from ._operators import KEYWORDS, OUTPUT_SIZE, only
-from ._plan import array_of
 
 _LIKE = """    stride, padding, dilation, groups, layout, w_layout, boundary, cval, flip{more}
         Those of the forward call, see `{forward}`.

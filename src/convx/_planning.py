@@ -6,10 +6,12 @@ import re
 
 import numpy as np
 
-from . import _plan
+from ._accept import array_of
 from ._arguments import plan_of
+from ._explanation import Explanation, explanation
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
+from ._plan import Plan
 
 DTYPE = re.compile(r"\s+((?:u?int|float|complex)\d+|bool|c?longdouble)\s*$")  # what stands behind a problem's words
 
@@ -19,11 +21,11 @@ class _Described:
 
     def __init__(self, thing, name):
         if not hasattr(thing, "shape") or not hasattr(thing, "dtype"):
-            thing = _plan.array_of(thing, name)
+            thing = array_of(thing, name)
         self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
 
 
-def plan(operator, x, w, **options) -> _plan.Plan:
+def plan(operator, x, w, **options) -> Plan:
     """A convolution checked and planned once, to be called many times.
 
     Parameters
@@ -59,7 +61,7 @@ def plan(operator, x, w, **options) -> _plan.Plan:
     return plan_of(build, _Described(x, "x"), _Described(w, "w"), None, options)
 
 
-def explain(operator, x, w, **options) -> _plan.Explanation:
+def explain(operator, x, w, **options) -> Explanation:
     """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
 
     Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`. The choice compares the
@@ -74,7 +76,7 @@ def explain(operator, x, w, **options) -> _plan.Explanation:
     >>> e.chosen
     'reference'
     """
-    return _plan.explanation(plan(operator, x, w, **options))
+    return explanation(plan(operator, x, w, **options).problem)
 
 
 def geometry(line) -> Geometry:

@@ -8,10 +8,10 @@ from math import isfinite, prod
 import numpy as np
 
 from . import _layout, _threads, _windows
+from ._accept import accept_out, array_of, shares
 from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, real, whole
 from ._geometry import forward_axis, margins
 from ._kernels.ready import SLOTS, Front
-from ._plan import _shares, accept_out, array_of
 from ._windows import Pooling
 
 # Arguments ------------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def _accept_out(out, shape, dtype, **operands) -> None:
     nothing = np.empty(0)
     accept_out(out, _Result(shape, dtype), nothing, nothing)
     for name, array in operands.items():
-        if np.may_share_memory(out, array) and _shares(out, array):
+        if np.may_share_memory(out, array) and shares(out, array):
             raise ValueError(f"out overlaps {name}; pooling cannot be done in place")
 
 

@@ -32,8 +32,8 @@ def objection(solver, nest, kind: str, normwise) -> str | None:
 def choose(nest, model, kind: str, algorithm: str, normwise):
     """The solver for this nest: the smallest prediction for its model on one thread, of those that do not refuse.
 
-    The model is what the choice may depend on (`_plan.model`). A solver whose error is bounded by norms only is taken
-    unasked if `normwise` names it, and never by "sums". A named algorithm that refuses raises with its reason.
+    The model is what the choice may depend on (`_schedule.model`). A solver whose error is bounded by norms only is
+    taken unasked if `normwise` names it, and never by "sums". A named algorithm that refuses raises with its reason.
     """
     if algorithm in CHOICES:
         able = eligible(nest, kind, None if algorithm == "sums" else normwise)

@@ -16,13 +16,14 @@ copy of the picture. Images of a batch are done one by one: nothing depends on t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
 from . import _plan, _select
 from ._geometry import Axis
 from ._problem import Problem
+from ._schedule import KINDS, is_fortran, model
 from ._stored import PLAIN
 
 BAND = 1 << 20  # bytes between two passes
@@ -62,7 +63,7 @@ def _passes(problem: Problem, fortran: bool) -> Passes | None:
     if np.prod([a.out * a.taps for a in g.axes], dtype=float) < LEAST:
         return None
     wide = wide[::-1] if fortran else wide
-    kind = _plan.KINDS.get(problem.compute_dtype)
+    kind = KINDS.get(problem.compute_dtype)
     if kind not in ("f32", "f64"):
         return None
     first = g.axes[wide[0]].out
@@ -80,7 +81,7 @@ def _seconds(problem: Problem, kind: str, fortran: bool) -> float:
     """The smallest prediction, on one thread."""
     normwise = problem.normwise if problem.algorithm == "auto" else None
     return sum(min(_select.seconds(s, nest, kind, 1) for s in _select.eligible(nest, kind, normwise))
-               for nest in _plan.model(problem, kind, fortran))
+               for nest in model(problem, kind, fortran))
 
 
 def _image(problem: Problem) -> Problem:
@@ -178,7 +179,7 @@ def _whole(w: np.ndarray, lines) -> list[np.ndarray] | None:
 
 def walk(plan, x, w, bias, y, threads: int) -> bool:
     """y axis by axis if plan and weights allow it; whether they did."""
-    fortran = _plan.is_fortran(x)
+    fortran = is_fortran(x)
     how = passes(plan, fortran)
     if how is None:
         return False
@@ -205,10 +206,8 @@ def _band(plan, one: Problem, how: Passes, found, x, bias, y, start: int, thread
     at = one.y_map[3 + how.axes[0]][0]
     last = len(how.axes) - 1
     for number, line in enumerate(found):
-        key = "pass", fortran, number, start if number == 0 else -1, count
-        child = plan.schedules.get(key)
-        if child is None:
-            child = plan.schedules[key] = _plan.Plan(_pass(one, how.axes, number, start if number == 0 else 0, count))
+        key = number, start if number == 0 else 0, count
+        child = plan._child(("pass", fortran, *key), partial(_pass, one, how.axes, *key))
         if number == last:
             target = y[(*(slice(None),) * at, slice(start, start + count))]
         else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from operator import index
 
 from . import _plan, _threads
+from ._accept import array_of
 from ._arguments import boundaries, checked_shape, constant, numeric, overflow_word, plan_of, stored_sums
 from ._geometry import Axis, Geometry
 from ._kernels.ready import Front
-from ._plan import array_of
+from ._problem import Problem
 
 MODES = ("full", "same", "valid")
 
@@ -113,7 +114,7 @@ def _axis(size, taps, mode, alignment, correlates, swapped, edge) -> Axis:
 
 def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates, mode="full", axes=None,
                    boundary="constant", cval=0, alignment="scipy", dtype=None, overflow="raise",
-                   algorithm="auto", sums=None, divisor=1, offset=0) -> _plan.Problem:
+                   algorithm="auto", sums=None, divisor=1, offset=0) -> Problem:
     """Convolved axes are windows; the others are windows with one tap, whose weights may depend on the output."""
     a_dtype, v_dtype = numeric(a_dtype, "a"), numeric(v_dtype, "v")
     if mode not in MODES:
@@ -151,7 +152,7 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         v_map.append((None, 1))
         v_out.append((i if taps != 1 else None, 1))
     none = ((None, 1),) * 3
-    return _plan.Problem(
+    return Problem(
         geometry=Geometry(1, 1, 1, 1, tuple(windows)),
         x_map=none + tuple(a_map), w_map=none + tuple(v_map), y_map=none + tuple((i, 1) for i in range(ndim)),
         x_shape=tuple(a_shape), w_shape=tuple(v_shape),

@@ -16,7 +16,9 @@ import numpy as np
 from . import _kernels
 from ._geometry import Axis, Geometry
 from ._kernels import ready
-from ._plan import Plan, Problem, compute, is_fortran, native
+from ._plan import Plan, compute
+from ._problem import Problem
+from ._schedule import is_fortran, native
 
 KINDS = {np.dtype("f"): "f32", np.dtype("d"): "f64", np.dtype("u8"): "i64"}
 BLOCK = 2048  # outputs of a row at a time: two padded rows stay in the first cache

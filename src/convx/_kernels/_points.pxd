@@ -143,6 +143,10 @@ cdef inline void combine(const real* p, Py_ssize_t step, real* to, Py_ssize_t to
 
 # ---- `count` lines: the first vectors of neighbours lie `next` apart, and `to_next` in what is written
 
+cdef enum:
+    EVALUATE, COMBINE
+
+
 cdef inline void copy_lines(const real* p, Py_ssize_t next, real* to, Py_ssize_t to_next,
                             Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t j
@@ -164,57 +168,33 @@ cdef inline void interpolate_lines(const Line* line, const real* p, Py_ssize_t s
         copy_lines(p, next, to, to_next, count)
 
 
-cdef inline void evaluate_lines(Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step, Py_ssize_t next,
-                                real* to, Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
-                                const bint weighted) noexcept nogil:
-    """G of taps (weighted), A of outputs."""
+cdef inline void each(const int what, const real* p, Py_ssize_t step, Py_ssize_t next, real* to, Py_ssize_t to_step,
+                      Py_ssize_t to_next, Py_ssize_t count, const int points, const int terms,
+                      const bint weighted) noexcept nogil:
     cdef Py_ssize_t j
+    for j in range(count):
+        if what == EVALUATE:
+            evaluate(p + j*next, step, to + j*to_next, to_step, points, terms, weighted)
+        else:
+            combine(p + j*next, step, to + j*to_next, to_step, points, terms, weighted)
+
+
+cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step,
+                                 Py_ssize_t next, real* to, Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
+                                 const bint weighted) noexcept nogil:
+    """EVALUATE: G of taps (weighted), A of outputs. COMBINE: GT for taps, AT for outputs."""
     if points == 1:
         copy_lines(p, next, to, to_next, count)
     elif points == 4:
         if terms == 3:
-            for j in range(count):
-                evaluate(p + j*next, step, to + j*to_next, to_step, 4, 3, weighted)
+            each(what, p, step, next, to, to_step, to_next, count, 4, 3, weighted)
         else:
-            for j in range(count):
-                evaluate(p + j*next, step, to + j*to_next, to_step, 4, 2, weighted)
+            each(what, p, step, next, to, to_step, to_next, count, 4, 2, weighted)
     elif terms == 3:
-        for j in range(count):
-            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 3, weighted)
+        each(what, p, step, next, to, to_step, to_next, count, 6, 3, weighted)
     elif terms == 4:
-        for j in range(count):
-            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 4, weighted)
+        each(what, p, step, next, to, to_step, to_next, count, 6, 4, weighted)
     elif terms == 5:
-        for j in range(count):
-            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 5, weighted)
+        each(what, p, step, next, to, to_step, to_next, count, 6, 5, weighted)
     else:
-        for j in range(count):
-            evaluate(p + j*next, step, to + j*to_next, to_step, 6, 2, weighted)
-
-
-cdef inline void combine_lines(Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step, Py_ssize_t next,
-                               real* to, Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
-                               const bint weighted) noexcept nogil:
-    """GT for taps (weighted), AT for outputs."""
-    cdef Py_ssize_t j
-    if points == 1:
-        copy_lines(p, next, to, to_next, count)
-    elif points == 4:
-        if terms == 3:
-            for j in range(count):
-                combine(p + j*next, step, to + j*to_next, to_step, 4, 3, weighted)
-        else:
-            for j in range(count):
-                combine(p + j*next, step, to + j*to_next, to_step, 4, 2, weighted)
-    elif terms == 3:
-        for j in range(count):
-            combine(p + j*next, step, to + j*to_next, to_step, 6, 3, weighted)
-    elif terms == 4:
-        for j in range(count):
-            combine(p + j*next, step, to + j*to_next, to_step, 6, 4, weighted)
-    elif terms == 5:
-        for j in range(count):
-            combine(p + j*next, step, to + j*to_next, to_step, 6, 5, weighted)
-    else:
-        for j in range(count):
-            combine(p + j*next, step, to + j*to_next, to_step, 6, 2, weighted)
+        each(what, p, step, next, to, to_step, to_next, count, 6, 2, weighted)

@@ -7,7 +7,7 @@ table of both and the transforms of a line.
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose, v_prefetch_far
 from _nest cimport Nest, Window, locate
 from _pack cimport NV, copy, turn
-from _points cimport Line, line_of, interpolate_lines, evaluate_lines
+from _points cimport EVALUATE, Line, line_of, interpolate_lines, transform_lines
 
 cdef enum:
     MOST_Q = 36     # products of a tile and channel
@@ -188,7 +188,7 @@ cdef inline void to_points(const Line* line, const real* p, Py_ssize_t step, Py_
     if x:
         interpolate_lines(line, p, step, next, to, to_step, to_next, count)
     else:
-        evaluate_lines(line.points, line.outs, p, step, next, to, to_step, to_next, count, False)
+        transform_lines(EVALUATE, line.points, line.outs, p, step, next, to, to_step, to_next, count, False)
 
 
 cdef inline void transform_tiles(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number,

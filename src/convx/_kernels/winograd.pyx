@@ -22,7 +22,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_copy, v_transpose, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
-from _points cimport Line, line_of, evaluate_lines, combine_lines
+from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
                         transform_tiles, order_taps, ask, gather, products, aligned)
 
@@ -96,10 +96,10 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
                 for j in range(channels):
                     if order.adjoin and nest.wc != order.taps:
                         ask(w - order.first + (job.chunk + j)*nest.wc, order.taps*V)
-                    evaluate_lines(down.points, down.taps, taps + (order.taps*j + order.first)*V, order.s1*V,
-                                   order.s2*V, middle, across.taps*V, V, across.taps, True)
-                    evaluate_lines(across.points, across.taps, middle, V, across.taps*V, line, plane,
-                                   across.points*plane, down.points, True)
+                    transform_lines(EVALUATE, down.points, down.taps, taps + (order.taps*j + order.first)*V,
+                                    order.s1*V, order.s2*V, middle, across.taps*V, V, across.taps, True)
+                    transform_lines(EVALUATE, across.points, across.taps, middle, V, across.taps*V, line, plane,
+                                    across.points*plane, down.points, True)
                     line += width
                 c += channels
 
@@ -134,9 +134,9 @@ cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const re
     cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0), start = v_load(init), z
     cdef Py_ssize_t i, j
-    combine_lines(down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V, across.points,
-                  False)
-    combine_lines(across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
+    transform_lines(COMBINE, down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V,
+                    across.points, False)
+    transform_lines(COMBINE, across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
     for i in range(down.outs):
         for j in range(across.outs):
             z = v_load(to + (i*WIDE + j)*V)

@@ -19,7 +19,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
-from _points cimport Line, line_of, combine_lines
+from _points cimport COMBINE, Line, line_of, transform_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at,
                         odd_lines, transform_tiles, order_taps, gather, scatter, products, aligned)
 
@@ -127,10 +127,10 @@ cdef inline bint back(const Gradient* job, const real* p, Py_ssize_t plane, real
     cdef real middle[MOST_Q*V]
     cdef vreal bad = v_set(0)
     cdef Py_ssize_t i
-    combine_lines(down.points, down.taps, p, across.points*plane, plane, middle, across.points*V, V, across.points,
-                  True)
-    combine_lines(across.points, across.taps, middle, V, across.points*V, to + order.first*V, order.s2*V, order.s1*V,
-                  down.taps, True)
+    transform_lines(COMBINE, down.points, down.taps, p, across.points*plane, plane, middle, across.points*V, V,
+                    across.points, True)
+    transform_lines(COMBINE, across.points, across.taps, middle, V, across.points*V, to + order.first*V, order.s2*V,
+                    order.s1*V, down.taps, True)
     for i in range(order.taps):
         bad += v_load(to + i*V)*0
     return not v_spoiled(bad)

@@ -33,11 +33,11 @@ class Solver(Protocol):
     def way(self, nest: Nest, model: Nest, kind: str, bound: bool) -> object:
         """What is decided once per plan and handed to `run` as `call.way`; `bound`: packing w costs nothing.
 
-        What can change the bits of a result is decided on the model (`_plan.model`), never on the nest.
+        What can change the bits of a result is decided on the model (`_schedule.model`), never on the nest.
         """
 
     def run(self, nest: Nest, call, x, w, y) -> None:
-        """Compute; `call` (`_plan.Call`) carries kind, bias, cval, threads and prepared weights.
+        """Compute; `call` (`_schedule.Call`) carries kind, bias, cval, threads and prepared weights.
 
         A solver may also have `prepare(nest, call, w)`, whose result reaches `run` as `call.weights`, and
         `ready(nest, call)`: a list of functions, the weights that each reads (None: those of the call) and further

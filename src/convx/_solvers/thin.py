@@ -5,7 +5,6 @@ The heads of the two kernels describe the schedules.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 from .. import _kernels
@@ -25,12 +24,6 @@ SUMS = 1 << 20  # values of all parts together
 def _is_gradient(nest) -> bool:
     """Whether the outputs are the fewer ones, as those of a weight gradient."""
     return prod(v.axis.taps for v in nest.windows) > prod(v.axis.out for v in nest.windows)
-
-
-def _swapped(nest):
-    """Taps as outputs, the batch as channels: how a weight gradient sees x."""
-    windows = tuple(replace(v, axis=v.axis.swap_wy()) for v in nest.windows)
-    return replace(nest, n=nest.c, c=nest.n, x=(nest.x[2], nest.x[1], nest.x[0]), windows=windows)
 
 
 def _line(nest, rows: int = 1) -> int:
@@ -58,7 +51,7 @@ def refuse(nest, kind):
     if few > FEW:
         return f"{few} channels and more on both sides (at most {FEW} on one)"
     if _is_gradient(nest):
-        values = _line(_swapped(nest), 8)
+        values = _line(nest.swap_wy(), 8)
         outputs = nest.outputs // nest.g
         if values > 2 * ROOM or outputs > SUMS // 4:
             return f"{values} values of x under eight rows of taps (at most {2 * ROOM}), {outputs} outputs of a group"
@@ -140,7 +133,7 @@ def _gradient_seconds(nest, kind, threads):
     elif last.ws == 1 or nest.m % lanes:
         time += taps * vectors * 2.0
     parts = _parts(nest)
-    time += 1.2 * _copies(_swapped(nest), lanes) / nest.g + parts * outputs * vectors * lanes
+    time += 1.2 * _copies(nest.swap_wy(), lanes) / nest.g + parts * outputs * vectors * lanes
     return 5e-6 + 1e-9 * nest.g * time / min(threads, parts)
 
 
@@ -151,7 +144,7 @@ def seconds(nest, kind, threads):
 def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
     if _is_gradient(nest):
-        return size * (_parts(nest) * nest.outputs + threads * (_line(_swapped(nest), 8) + 6144))
+        return size * (_parts(nest) * nest.outputs + threads * (_line(nest.swap_wy(), 8) + 6144))
     return size * (nest.g * nest.m * nest.depth + threads * max(65536, _line(nest)))
 
 

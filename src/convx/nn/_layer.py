@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from operator import index
-
 import numpy as np
 
 import convx
+
+from .._arguments import shape_of
 
 
 class Layer:
@@ -228,24 +228,6 @@ def places(layout, ndim: int):
     if ndim == 2:
         return 0, 1, ()
     return convx.x_axes(layout, ndim - 2)
-
-
-def whole(value, name: str, least: int) -> int:
-    """A count that the user gives."""
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
-    if number < least:
-        raise ValueError(f"{name}={number}: it must be at least {least}")
-    return number
-
-
-def shape_of(shape, name: str) -> tuple[int, ...]:
-    """A shape that the user gives in place of an array."""
-    if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes)):
-        raise TypeError(f"{name}={shape!r}: a shape is a tuple of integers")
-    return tuple(whole(n, name, 0) for n in shape)
 
 
 def batched(layout):

@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 from scipy import special
 
-from ._layer import Layer, batched, whole
+from .._arguments import whole
+from ._layer import Layer, batched
 from ._windowed import _normal
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._layer import Layer, batched, matched, shape_of
+from .._arguments import shape_of
+from ._layer import Layer, batched, matched
 
 
 def _named(i: int, layer, error):

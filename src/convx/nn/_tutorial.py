@@ -10,7 +10,7 @@ import numpy as np
 
 import convx
 
-from ._layer import whole
+from .._arguments import shape_of, whole
 from ._windowed import _each, like
 
 _WORDS = {"VALID": "valid", "SAME": "same"}
@@ -67,16 +67,14 @@ class Convolution:
 
     def __init__(self, input_shape, filters, kernel_size, strides=1, dilations=0, padding="VALID", *, dilation=None,
                  rng=None):
-        self.input_shape = tuple(input_shape)
+        self.input_shape = shape_of(input_shape, "input_shape")
         rank = len(self.input_shape) - 2
         if rank < 1:
             raise ValueError(f"input_shape={self.input_shape}: a batch, at least one spatial axis and channels are "
                              "needed")
         inserted = _each(dilations, rank, "dilations")
         if dilation is None:
-            if any(isinstance(d, bool) or not isinstance(d, (int, np.integer)) or d < 0 for d in inserted):
-                raise ValueError(f"dilations={dilations} counts the zeros between taps: integers from 0 on")
-            dilation = tuple(int(d) + 1 for d in inserted)
+            dilation = tuple(d + 1 for d in inserted)
         elif any(inserted):
             raise ValueError(f"dilations={dilations} and dilation={dilation}: give one of the two")
         self.filters = filters = whole(filters, "filters", 1)

@@ -6,7 +6,8 @@ import numpy as np
 
 import convx
 
-from ._layer import Layer, batched, places, whole
+from .._arguments import whole
+from ._layer import Layer, batched, places
 
 
 def like(shape, dtype=np.float32) -> np.ndarray:
@@ -14,11 +15,11 @@ def like(shape, dtype=np.float32) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
-def _each(value, rank: int, name: str) -> tuple:
+def _each(value, rank: int, name: str) -> tuple[int, ...]:
     values = tuple(value) if hasattr(value, "__iter__") and not isinstance(value, str) else (value,) * rank
     if len(values) != rank:
         raise ValueError(f"{name}={value} has {len(values)} entries, x has {rank} spatial axes")
-    return values
+    return tuple(whole(v, name, 0) for v in values)
 
 
 class _Windowed(Layer):

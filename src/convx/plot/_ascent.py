@@ -8,7 +8,7 @@ import numpy as np
 
 import convx
 
-from ._figure import whole
+from .._arguments import per_axis, whole
 from ._receptive import network
 from ._tiles import EPS, bytes_of
 
@@ -45,12 +45,12 @@ def centred(x) -> np.ndarray:
 def _part(net, layer, size, channels):
     """The network up to a layer, its input's shape and places, and the shape and place of channels of its output."""
     net = network(net)
-    if not -len(net) <= layer < len(net):
+    if whole(layer, "layer", -len(net)) >= len(net):
         raise ValueError(f"layer={layer}: the network has {len(net)}, counted from 0")
     part = net[:layer % len(net) + 1]
     n_at, c_at, s_at = convx.x_axes(net.layout, 2)
     shape = {n_at: 1, c_at: whole(channels, "channels", 1)}
-    shape |= dict(zip(s_at, (whole(s, "size", 1) for s in np.broadcast_to(size, 2).tolist()), strict=True))
+    shape |= dict(zip(s_at, per_axis(size, 2, "size", 1), strict=True))
     x_shape = tuple(shape[a] for a in range(4))
     y_shape = part.output_shape(x_shape)
     return part, x_shape, (n_at, *s_at, c_at), y_shape, c_at if len(y_shape) == 4 else 1
@@ -118,7 +118,7 @@ def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=
             raise ValueError(f"start has the shape {start.shape}; (H, W, C) is needed")
         size, channels = start.shape[:2], start.shape[2]
     part, x_shape, order, y_shape, c_at = _part(net, layer, size, channels)
-    if not 0 <= filter < y_shape[c_at]:
+    if whole(filter, "filter", 0) >= y_shape[c_at]:
         raise ValueError(f"filter={filter}: layer {layer} has {y_shape[c_at]}, counted from 0")
     if start is None:
         noise = np.random.default_rng(rng).random([x_shape[a] for a in order[1:]])

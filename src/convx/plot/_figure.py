@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -38,17 +36,6 @@ def once(values) -> str:
     """One number if all are equal, else each."""
     values = tuple(values)
     return str(values[0]) if len(set(values)) == 1 else "(" + ", ".join(map(str, values)) + ")"
-
-
-def whole(value, name: str, least: int) -> int:
-    """A count that the user gives."""
-    try:
-        count = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
-    if count < least:
-        raise ValueError(f"{name}={count}: it must be at least {least}")
-    return count
 
 
 def real(array, name: str) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 
 import convx
 
-from ._figure import real, whole
+from .._arguments import whole
+from ._figure import real
 
 EPS = 1e-7  # of the tutorial, so that a constant plane is black and not undefined
 

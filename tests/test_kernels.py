@@ -12,12 +12,14 @@ import pytest
 from arrays import whole
 
 import convx
-from convx import _kernels
+from convx import _kernels, _plan
 from convx._geometry import parse
 from convx._select import SOLVERS
 from convx._solvers import gemm
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
+
+KINDS = {"f4": "f32", "f8": "f64"}
 
 # Beyond the zoo: rows longer than a tile of any row, output channels around its edges, and boundaries inside them.
 LONG = """
@@ -46,7 +48,7 @@ def check_row(row):
     """What runs in the process of a row."""
     assert _kernels.row == row
     done = dict.fromkeys((s.name for s in SOLVERS), 0)
-    for kind, name in (("f4", "f32"), ("f8", "f64")):
+    for kind, name in KINDS.items():
         for line, geometry, x, w, bias in problems_of(kind):
             expected, bounds = problems.exact(geometry, x, w, bias), problems.Bounds(geometry, x, w, bias)
             spot = one_nan(geometry, x, w)
@@ -59,9 +61,9 @@ def check_row(row):
                     check_nan(geometry, spot, w, solver.name)
             if x.size and not problems.refusals(gemm, geometry, x, w, name):
                 check_ways(geometry, x, w, bias, expected, bounds.of(gemm), spot, f"{row} {line} {kind}: ")
-        check_weight_gradients(kind)
-        check_lanes(kind)
-        check_thin(kind)
+    check_weight_gradients()
+    check_lanes()
+    check_thin()
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -99,69 +101,75 @@ def check_ways(geometry, x, w, bias, expected, bound, spot, where):
         check_nan(geometry, spot, w, "gemm")
 
 
-def check_weight_gradients(kind):
+def check_weight_gradients():
     """Whole numbers are exact in any order: every way gives the reference's weight gradient, in every layout."""
     for shape, w_shape, options in (((2, 5, 9, 30), (7, 5, 3, 3), {"padding": 1}),
                                     ((1, 26, 4, 17), (9, 26, 2, 3), {"padding": "same", "stride": 2}),
                                     ((3, 4, 12), (10, 2, 5), {"padding": "full", "groups": 2, "dilation": 2})):
-        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
+        x, w = whole(shape, 1), whole(w_shape, 2)
         for layout in ("NCHW", "NHWC"):
             options["layout"] = layout
             if layout == "NHWC":
                 x, w = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w))
-            dy = whole(convx.conv(x, w, **options).shape, 3, kind)
-            aim = convx.conv_grad_weight(x, dy, w.shape, algorithm="reference", **options)
-            for way in each_way():
-                plan = convx.plan("conv_grad_weight", x, dy, w_shape=w.shape, algorithm="gemm", **options)
-                plan.schedules.clear()  # it may be an earlier way's
-                assert np.array_equal(plan(x, dy), aim), (kind, layout, way)
-                spoiled = dy.copy()
-                spoiled.flat[dy.size // 2] = np.inf
-                found = np.isfinite(plan(x, spoiled))
-                assert np.array_equal(found, np.isfinite(convx.conv_grad_weight(
-                    x, spoiled, w.shape, algorithm="reference", **options))), (kind, layout, way)
+            dy = whole(convx.conv(x, w, **options).shape, 3)
+            spoiled = dy.copy()
+            spoiled.flat[dy.size // 2] = np.inf
+            aim, spoiled_aim = (convx.conv_grad_weight(x, z, w.shape, algorithm="reference", **options)
+                                for z in (dy, spoiled))
+            for kind in KINDS:
+                a, b, c = (z.astype(kind) for z in (x, dy, spoiled))
+                problem = convx.plan("conv_grad_weight", a, b, w_shape=w.shape, algorithm="gemm", **options).problem
+                for way in each_way():
+                    plan = _plan.Plan(problem)  # which remembers no earlier way
+                    assert np.array_equal(plan(a, b), aim), (kind, layout, way)
+                    assert np.array_equal(np.isfinite(plan(a, c)), np.isfinite(spoiled_aim)), (kind, layout, way)
 
 
-def check_lanes(kind):
+def check_lanes():
     """direct with every loop as lanes, steps of 1, 2, 3 in x and y: the reference's results of whole numbers."""
     for shape, w_shape, groups in (((2, 45, 7, 41), (45, 1, 3, 3), 45), ((2, 3, 6, 83), (37, 3, 2, 3), 1),
                                    ((35, 2, 9), (2, 2, 3), 1)):
         for stride, layout in product((1, 2, 3), ("NCHW", "NHWC", "HWCN")):
             order = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}[layout]
-            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1, kind), (0, 1), order))
+            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1), (0, 1), order))
             order = (-1, -2) if layout == "HWCN" else order
-            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2, kind), (0, 1), order))
+            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2), (0, 1), order))
             options = {"stride": stride, "padding": 1, "groups": groups, "layout": layout}
-            aim = convx.conv(x, w, algorithm="reference", **options)
-            assert np.array_equal(convx.conv(x, w, algorithm="direct", **options), aim), (kind, layout, stride)
-            dy = whole(aim.shape, 3, kind)
-            for name, operands in (("conv_grad_input", (dy, w, x.shape)), ("conv_grad_weight", (x, dy, w.shape))):
+            dy = whole(convx.conv(x, w, **options).shape, 3)
+            for name, one, other, more in contractions(x, w, dy):
                 call = getattr(convx, name)
-                aim = call(*operands, algorithm="reference", **options)
-                found = call(*operands, algorithm="direct", workers=2, **options)
-                assert np.array_equal(found, aim), (name, kind, layout, stride)
+                aim = call(one, other, *more, algorithm="reference", **options)
+                for kind in KINDS:
+                    found = call(one.astype(kind), other.astype(kind), *more, algorithm="direct", workers=2, **options)
+                    assert np.array_equal(found, aim), (name, kind, layout, stride)
 
 
-def check_thin(kind):
+def check_thin():
     """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts: the
     reference's results of whole numbers. An infinite weight beside what is not there spoils the same outputs."""
     for shape, w_shape, options in (((1, 3, 7, 250), (70, 3, 3, 3), {"padding": 1}),
                                     ((2, 3, 37, 120), (9, 3, 3, 3), {"padding": 1, "stride": 2}),
                                     ((1, 4, 70, 9), (34, 2, 5, 3), {"padding": 2, "dilation": 2, "groups": 2})):
-        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
-        dy = whole(convx.conv(x, w, **options).shape, 3, kind)
+        x, w = whole(shape, 1), whole(w_shape, 2)
+        dy = whole(convx.conv(x, w, **options).shape, 3)
         for layout in ("NCHW", "NHWC"):
             options["layout"] = layout
             if layout == "NHWC":
                 x, w, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w, dy))
-            for name, one, other, more in (("conv", x, w, ()), ("conv_grad_input", dy, w, (x.shape,)),
-                                           ("conv_grad_weight", x, dy, (w.shape,))):
+            for name, one, other, more in contractions(x, w, dy):
                 spoiled = other.copy()
                 spoiled.flat[::7] = np.inf
                 for operand in (other, spoiled):
-                    aim, found = (getattr(convx, name)(one, operand, *more, algorithm=algorithm, **options)
-                                  for algorithm in ("reference", "thin"))
-                    assert np.array_equal(found, aim, equal_nan=True), (name, kind, layout, shape)
+                    call = getattr(convx, name)
+                    aim = call(one, operand, *more, algorithm="reference", **options)
+                    for kind in KINDS:
+                        found = call(one.astype(kind), operand.astype(kind), *more, algorithm="thin", **options)
+                        assert np.array_equal(found, aim, equal_nan=True), (name, kind, layout, shape)
+
+
+def contractions(x, w, dy):
+    """(function, its operands, what follows them) of a layer and its gradients."""
+    return ("conv", x, w, ()), ("conv_grad_input", dy, w, (x.shape,)), ("conv_grad_weight", x, dy, (w.shape,))
 
 
 def one_nan(geometry, x, w):

@@ -59,6 +59,19 @@ def test_links_lead_somewhere():
     assert links and all((ROOT / link).exists() for link in links), links
 
 
+def test_benchmarks_tables_can_be_filled_in():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    spec.loader.exec_module(tables := importlib.util.module_from_spec(spec))
+    readme = PAGES[0].read_text(encoding="utf-8")
+    found = tables.tables([])  # nothing measured: the heads alone
+    assert tables.filled(readme, found) == readme  # each has its place
+    cells = tables.LAYERS["stem-7x7"], *"123456"
+    found[1] = found[1][0], [cells]
+    changed = tables.filled(readme, found)
+    (line,) = set(changed.splitlines()) - set(readme.splitlines())
+    assert line == "| 7x7 /2: 1, 3, 224, 64 | 1 | 2 | 3 | 4 | 5 | 6 |"
+
+
 def command(*arguments, folder):
     return subprocess.run([sys.executable, "-m", "convx", *arguments], cwd=folder, capture_output=True, text=True)
 

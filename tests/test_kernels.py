@@ -126,50 +126,43 @@ def check_weight_gradients():
 
 
 def check_lanes():
-    """direct with every loop as lanes, steps of 1, 2, 3 in x and y: the reference's results of whole numbers."""
+    """direct with every loop as lanes, steps of 1, 2, 3 in x and y."""
     for shape, w_shape, groups in (((2, 45, 7, 41), (45, 1, 3, 3), 45), ((2, 3, 6, 83), (37, 3, 2, 3), 1),
                                    ((35, 2, 9), (2, 2, 3), 1)):
-        for stride, layout in product((1, 2, 3), ("NCHW", "NHWC", "HWCN")):
-            order = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}[layout]
-            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1), (0, 1), order))
-            order = (-1, -2) if layout == "HWCN" else order
-            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2), (0, 1), order))
-            options = {"stride": stride, "padding": 1, "groups": groups, "layout": layout}
-            dy = whole(convx.conv(x, w, **options).shape, 3)
-            for name, one, other, more in contractions(x, w, dy):
-                call = getattr(convx, name)
-                aim = call(one, other, *more, algorithm="reference", **options)
-                for kind in KINDS:
-                    found = call(one.astype(kind), other.astype(kind), *more, algorithm="direct", workers=2, **options)
-                    assert np.array_equal(found, aim), (name, kind, layout, stride)
+        for stride in (1, 2, 3):
+            options = {"stride": stride, "padding": 1, "groups": groups}
+            check_whole("direct", whole(shape, 1), whole(w_shape, 2), options)
 
 
 def check_thin():
-    """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts: the
-    reference's results of whole numbers. An infinite weight beside what is not there spoils the same outputs."""
+    """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts. Infinite
+    weights beside what is not there spoil the same outputs."""
     for shape, w_shape, options in (((1, 3, 7, 250), (70, 3, 3, 3), {"padding": 1}),
                                     ((2, 3, 37, 120), (9, 3, 3, 3), {"padding": 1, "stride": 2}),
                                     ((1, 4, 70, 9), (34, 2, 5, 3), {"padding": 2, "dilation": 2, "groups": 2})):
-        x, w = whole(shape, 1), whole(w_shape, 2)
-        dy = whole(convx.conv(x, w, **options).shape, 3)
-        for layout in ("NCHW", "NHWC"):
-            options["layout"] = layout
-            if layout == "NHWC":
-                x, w, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w, dy))
-            for name, one, other, more in contractions(x, w, dy):
-                spoiled = other.copy()
-                spoiled.flat[::7] = np.inf
-                for operand in (other, spoiled):
-                    call = getattr(convx, name)
-                    aim = call(one, operand, *more, algorithm="reference", **options)
-                    for kind in KINDS:
-                        found = call(one.astype(kind), operand.astype(kind), *more, algorithm="thin", **options)
-                        assert np.array_equal(found, aim, equal_nan=True), (name, kind, layout, shape)
+        for spoiled in (False, True):
+            check_whole("thin", whole(shape, 1), whole(w_shape, 2), options, spoiled)
 
 
-def contractions(x, w, dy):
-    """(function, its operands, what follows them) of a layer and its gradients."""
-    return ("conv", x, w, ()), ("conv_grad_input", dy, w, (x.shape,)), ("conv_grad_weight", x, dy, (w.shape,))
+ORDER = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}  # where the first two axes go
+
+
+def check_whole(algorithm, x, w, options, spoiled=False):
+    """A layer of whole numbers and its gradients in all layouts: the reference's results, the same in each."""
+    arrays = {"x": x, "w": w, "y": whole(convx.conv(x, w, **options).shape, 3)}
+    for name, (one, other, result) in {"conv": "xwy", "conv_grad_input": "ywx", "conv_grad_weight": "xyw"}.items():
+        call, factor = getattr(convx, name), arrays[other].copy()
+        if spoiled:
+            factor.flat[::7] = np.inf
+        sizes = () if name == "conv" else (arrays[result].shape,)
+        aim = call(arrays[one], factor, *sizes, algorithm="reference", **options)
+        for layout, order in ORDER.items():
+            a, b, want = (np.ascontiguousarray(np.moveaxis(z, (0, 1), order)) for z in (arrays[one], factor, aim))
+            sizes = () if name == "conv" else (want.shape,)
+            for kind in KINDS:
+                found = call(a.astype(kind), b.astype(kind), *sizes, layout=layout, algorithm=algorithm, workers=2,
+                             **options)
+                assert np.array_equal(found, want, equal_nan=True), (name, algorithm, kind, layout, x.shape, options)
 
 
 def one_nan(geometry, x, w):

@@ -68,10 +68,11 @@ n1 g1 c1 m1 i0 k1 o2 p2
 """.strip().splitlines()
 
 ALGORITHMS = ("auto", *(solver.name for solver in SOLVERS))
-NO_KERNEL = ("fft", "reference")  # what does not depend on the kernel row: one row is enough
+NO_KERNEL = ("fft", "reference")  # solvers that do not depend on the kernel row
 
 
 def each(names):
+    """A test for each of these algorithms; of those without a kernel one row is asked."""
     return pytest.mark.parametrize("algorithm", [
         pytest.param(name, marks=pytest.mark.once) if name in NO_KERNEL else name for name in names])
 

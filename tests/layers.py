@@ -157,37 +157,10 @@ class Case:
         found = contract(letter, self.axes, given, self.shape(letter), cval, self.local)
         return np.flip(found, taps) if letter == "w" and self.flip else found
 
-    def bound(self, letter, arrays, factor=1.0, normwise=False):
-        """(L + 2) * eps * (the contraction of absolute values), or by norms: see `problems.allowed`."""
-        names = [name for name in "uwv" if name != letter]
-        size = {name: np.abs(arrays[name]).astype(float) for name in names}
-        cval = abs(self.outside(letter))
-        ones = {name: np.ones(size[name].shape) for name in names}
-        count = self.contract(letter, ones, bool(cval))
-        dtype = np.result_type(*(arrays[name] for name in names))
-        eps = np.finfo("f4" if dtype == np.float16 else dtype).eps
-        if normwise:
-            walked, weights = {"v": "uw", "u": "vw", "w": "uv"}[letter]
-            over = {"v": (0, 1), "u": (0, 2), "w": (1, 2)}[letter]  # the loops that weights have beside the summed ones
-            sums = size[weights].sum(axis=tuple(a for a in range(size[weights].ndim) if a not in over))
-            most = max(size[walked].max(initial=0), cval) * sums.max(initial=0)
-            found = np.full(self.shape(letter), factor * (count.max(initial=0) + 2) * eps * most)
-        else:
-            found = factor * (count + 2) * eps * self.contract(letter, size, cval)
-        if dtype == np.float16:  # stored rounded
-            found = found + self.contract(letter, size, cval) * np.finfo(dtype).eps + np.finfo(dtype).tiny
-        return found
-
 
 def contract(letter, axes, given, shape, cval=0, local=False):
     """u[i] += v[o] w[k], w[k] += u[i] v[o] or v[o] += u[i] w[k] over every (o, k, i) that meet, in the given types."""
-    met = [np.array(oracle.triples(*axis), int).reshape(-1, 3) for axis in axes]
-    grid = [at.ravel() for at in np.meshgrid(*(np.arange(len(t)) for t in met), indexing="ij")]
-    o, k, i = (tuple(t[at, of] for t, at in zip(met, grid, strict=True)) for of in range(3))
-    inside = np.all([read >= 0 for read in i], axis=0)
-    if not cval:
-        o, k, i = (tuple(at[inside] for at in of) for of in (o, k, i))
-        inside = inside[inside]
+    o, k, i, inside = oracle.meetings(tuple(axes), bool(cval))
     at = {"u": i, "v": o, "w": (*k, *o) if local else k}
     found = np.zeros(shape, np.result_type(*given.values()))
     if not o[0].size:
@@ -204,7 +177,7 @@ def contract(letter, axes, given, shape, cval=0, local=False):
             terms = (part["v"][:, :, :, None] * part["w"]).sum(2)
         else:
             terms = (part["u"][:, :, None] * part["v"][:, :, :, None]).sum(0)
-        np.add.at(found, (..., *at[letter]), terms)
+        oracle.add(found, at[letter], terms)
     return found
 
 
@@ -218,10 +191,30 @@ def attempt(case, letter, arrays, algorithm="auto", **more):
         return None
 
 
-def bound_of(case, letter, arrays, algorithm):
-    """The tolerance of a named algorithm, or of whatever "auto" may take."""
-    bounds = [case.bound(letter, arrays, s.error_factor, s.normwise) for s in SOLVERS if algorithm in ("auto", s.name)]
-    return np.max(bounds, axis=0)
+class Bounds:
+    """The tolerances for one contraction: (L + 2) * eps * (that of absolute values), or by norms; as in problems.py."""
+
+    def __init__(self, case, letter, arrays):
+        names = [name for name in "uwv" if name != letter]
+        size = {name: np.abs(arrays[name]).astype(float) for name in names}
+        cval = abs(case.outside(letter))
+        count = case.contract(letter, {name: np.ones(size[name].shape) for name in names}, bool(cval))
+        absolute = case.contract(letter, size, cval)
+        dtype = np.result_type(*(arrays[name] for name in names))
+        eps = np.finfo("f4" if dtype == np.float16 else dtype).eps
+        self.elements = (count + 2) * eps * absolute
+        walked, weights = {"v": "uw", "u": "vw", "w": "uv"}[letter]
+        over = {"v": (0, 1), "u": (0, 2), "w": (1, 2)}[letter]  # the loops that weights have beside the summed ones
+        sums = size[weights].sum(axis=tuple(a for a in range(size[weights].ndim) if a not in over))
+        most = max(size[walked].max(initial=0), cval) * sums.max(initial=0)
+        self.norms = np.full(case.shape(letter), (count.max(initial=0) + 2) * eps * most)
+        half = dtype == np.float16  # stored rounded
+        self.stored = absolute * np.finfo(dtype).eps + np.finfo(dtype).tiny if half else 0
+
+    def of(self, algorithm):
+        """That of a named algorithm, or of whatever "auto" may take."""
+        return self.stored + np.max([solver.error_factor * (self.norms if solver.normwise else self.elements)
+                                     for solver in SOLVERS if algorithm in ("auto", solver.name)], axis=0)
 
 
 @st.composite

@@ -4,6 +4,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import oracle
+import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from convx._geometry import BOUNDARIES, NAMED_PADDINGS, Axis, Geometry, forward_
 from convx._nest import KERNEL_RANK, normal_form, peel
 from convx._problem import Problem
 from convx._schedule import real_of
+from convx._select import SOLVERS
 
 ZOO = """
 n1 g1 c1 m1 i1 k1 o1
@@ -66,6 +68,18 @@ n1 g1 c2 m9 i4x6x7 k2x3x3 o3x6x7 p0x1x1
 n1 g1 c1 m0 i5 k3 o3
 n1 g1 c1 m1 i0 k1 o2 p2
 """.strip().splitlines()
+
+ALGORITHMS = ("auto", *(solver.name for solver in SOLVERS))
+NO_KERNEL = ("fft", "reference")  # solvers that do not depend on the kernel row
+
+
+def each(names):
+    """A test for each of these algorithms; of those without a kernel one row is asked."""
+    return pytest.mark.parametrize("algorithm", [
+        pytest.param(name, marks=pytest.mark.once) if name in NO_KERNEL else name for name in names])
+
+
+each_algorithm = each(ALGORITHMS)
 
 FAMILIES = ("forward", "swap_xy", "swap_wy", "any")
 
@@ -203,14 +217,22 @@ def tolerance(geometry, x, w, bias=None, cval=0, factor=1.0):
     return factor * (count + 2) * eps * size
 
 
-def allowed(solver, geometry, x, w, bias=None, cval=0):
-    """The tolerance of a solver: element by element, or by norms (`Solver.normwise`)."""
-    if not solver.normwise:
-        return tolerance(geometry, x, w, bias, cval, solver.error_factor)
-    terms, size = by_norms(x, w, 2, cval)
-    size += np.abs(bias).max(initial=0) if bias is not None else 0
-    bound = solver.error_factor * (terms + 2 + (bias is not None)) * np.finfo(np.result_type(x, w)).eps * size
-    return np.full((geometry.n, geometry.g, geometry.m, *(a.out for a in geometry.axes)), bound)
+class Bounds:
+    """The tolerances of the solvers for one problem: element by element, or by norms (`Solver.normwise`)."""
+
+    def __init__(self, geometry, x, w, bias=None, cval=0):
+        self.elements = tolerance(geometry, x, w, bias, cval)
+        terms, size = by_norms(x, w, 2, cval)
+        size += np.abs(bias).max(initial=0) if bias is not None else 0
+        self.norms = np.full(self.elements.shape,
+                             (terms + 2 + (bias is not None)) * np.finfo(np.result_type(x, w)).eps * size)
+
+    def of(self, solver):
+        return solver.error_factor * (self.norms if solver.normwise else self.elements)
+
+
+def allowed(solver, *problem):
+    return Bounds(*problem).of(solver)
 
 
 def by_norms(x, w, lead, cval=0):

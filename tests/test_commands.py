@@ -238,8 +238,22 @@ def test_the_page_of_commands_names_each():
         pytest.skip("not the source tree")
     (commands,) = (action.choices for action in _parser()._actions if action.choices)
     assert re.findall(r"^\| `([\w-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE) == list(commands)
-    for line in re.findall(r"^convx (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
-        assert _parser().parse_args(shlex.split(line)).command in commands
+
+
+def test_the_commands_of_all_pages_can_be_given():
+    root = Path(__file__).parents[1]
+    pages = [root / "README.md", root / "CONTRIBUTING.md", root / "matlab_compat" / "README.md",
+             *(root / "docs").glob("*.md")]
+    found = 0
+    for page in filter(Path.exists, pages):
+        for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            for line in re.findall(r"(?:^|python -m )convx (.*)$", block, re.MULTILINE):
+                assert _parser().parse_args(shlex.split(line)).command
+                found += 1
+            for file in re.findall(r"(?:python|pytest) (\S+\.py)", block):
+                assert (root / file).is_file(), f"{page.name}: {file}"
+    if not found:
+        pytest.skip("not the source tree")
 
 
 def test_explain_a_stride_that_leaves_cells_over(run):

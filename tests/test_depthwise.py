@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import problems
 import pytest
-from layers import Case, attempt, axis_of, bound_of
+from layers import Bounds, Case, attempt, axis_of
 
 import convx
 from convx._plan import Plan
@@ -60,7 +60,7 @@ def test_values_and_bits_in_every_layout(algorithm, case):
     for dtype in ("f4", "f8"):
         arrays = case.arrays(dtype)
         expected = {letter: case.expected(letter, arrays) for letter in "uwv"}
-        bounds = {letter: bound_of(case, letter, arrays, algorithm) for letter in "uwv"}
+        bounds = {letter: Bounds(case, letter, arrays).of(algorithm) for letter in "uwv"}
         for layout in LAYOUTS:
             other, laid = in_memory(case, arrays, layout)
             for letter in "uwv":

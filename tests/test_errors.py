@@ -571,7 +571,7 @@ def sum_of(x, w, stride=None, dilation=None, padding="valid", groups=1, boundary
     return y if x.ndim == rank + 2 else y[0]
 
 
-@settings(derandomize=True, deadline=None, max_examples=800)
+@settings(max_examples=12 * settings().max_examples)
 @given(calls())
 def test_any_call_gives_the_sum_or_a_sentence(call):
     x, w, options, meaning = call
@@ -596,7 +596,7 @@ def test_any_call_gives_the_sum_or_a_sentence(call):
     assert np.array_equal(x, before[0]) and np.array_equal(w, before[1])
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@settings(max_examples=6 * settings().max_examples)
 @given(st.data())
 def test_any_arguments_of_convolve(data):
     ndim = data.draw(st.integers(0, 3))

@@ -12,12 +12,14 @@ import pytest
 from arrays import whole
 
 import convx
-from convx import _kernels
+from convx import _kernels, _plan
 from convx._geometry import parse
 from convx._select import SOLVERS
 from convx._solvers import gemm
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
+
+KINDS = {"f4": "f32", "f8": "f64"}
 
 # Beyond the zoo: rows longer than a tile of any row, output channels around its edges, and boundaries inside them.
 LONG = """
@@ -46,29 +48,29 @@ def check_row(row):
     """What runs in the process of a row."""
     assert _kernels.row == row
     done = dict.fromkeys((s.name for s in SOLVERS), 0)
-    for kind, name in (("f4", "f32"), ("f8", "f64")):
+    for kind, name in KINDS.items():
         for line, geometry, x, w, bias in problems_of(kind):
-            expected, bound = problems.exact(geometry, x, w, bias), problems.tolerance(geometry, x, w, bias)
+            expected, bounds = problems.exact(geometry, x, w, bias), problems.Bounds(geometry, x, w, bias)
+            spot = one_nan(geometry, x, w)
             for solver in SOLVERS:
                 if not problems.refusals(solver, geometry, x, w, name):
                     y = problems.run(geometry, x, w, bias, algorithm=solver.name, threads=2)
                     where = f"{row} {solver.name} {line} {kind}: "
-                    problems.assert_close(y, expected, problems.allowed(solver, geometry, x, w, bias), where)
+                    problems.assert_close(y, expected, bounds.of(solver), where)
                     done[solver.name] += 1
-                    if x.size:  # one nan where a kernel may read more than it needs
-                        check_nan(geometry, x, w, solver.name)
+                    check_nan(geometry, spot, w, solver.name)
             if x.size and not problems.refusals(gemm, geometry, x, w, name):
-                check_ways(geometry, x, w, bias, expected, bound, f"{row} {line} {kind}: ")
-        check_weight_gradients(kind)
-        check_lanes(kind)
-        check_thin(kind)
+                check_ways(geometry, x, w, bias, expected, bounds.of(gemm), spot, f"{row} {line} {kind}: ")
+    check_weight_gradients()
+    check_lanes()
+    check_thin()
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
         wrapped = (problems.exact(geometry, x, w) + 2**63) % 2**64 - 2**63
         assert np.array_equal(y.astype(object), wrapped), (row, line)
     for solver in SOLVERS:
-        if solver.name not in ("reference", "fft"):  # which have no kernel of their own
+        if solver.name not in problems.NO_KERNEL:
             assert _kernels.load(solver.name, "f32").__name__.endswith(f"{solver.name}_f32_{row}")
     assert all(done.values()), done
 
@@ -92,83 +94,90 @@ def each_way():
         gemm._ways = chosen
 
 
-def check_ways(geometry, x, w, bias, expected, bound, where):
+def check_ways(geometry, x, w, bias, expected, bound, spot, where):
     for way in each_way():
         y = problems.run(geometry, x, w, bias, algorithm="gemm", threads=2)
         problems.assert_close(y, expected, bound, where + way)
-        check_nan(geometry, x, w, "gemm")
+        check_nan(geometry, spot, w, "gemm")
 
 
-def check_weight_gradients(kind):
+def check_weight_gradients():
     """Whole numbers are exact in any order: every way gives the reference's weight gradient, in every layout."""
     for shape, w_shape, options in (((2, 5, 9, 30), (7, 5, 3, 3), {"padding": 1}),
                                     ((1, 26, 4, 17), (9, 26, 2, 3), {"padding": "same", "stride": 2}),
                                     ((3, 4, 12), (10, 2, 5), {"padding": "full", "groups": 2, "dilation": 2})):
-        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
+        x, w = whole(shape, 1), whole(w_shape, 2)
         for layout in ("NCHW", "NHWC"):
             options["layout"] = layout
             if layout == "NHWC":
                 x, w = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w))
-            dy = whole(convx.conv(x, w, **options).shape, 3, kind)
-            aim = convx.conv_grad_weight(x, dy, w.shape, algorithm="reference", **options)
-            for way in each_way():
-                plan = convx.plan("conv_grad_weight", x, dy, w_shape=w.shape, algorithm="gemm", **options)
-                plan.schedules.clear()  # it may be an earlier way's
-                assert np.array_equal(plan(x, dy), aim), (kind, layout, way)
-                spoiled = dy.copy()
-                spoiled.flat[dy.size // 2] = np.inf
-                found = np.isfinite(plan(x, spoiled))
-                assert np.array_equal(found, np.isfinite(convx.conv_grad_weight(
-                    x, spoiled, w.shape, algorithm="reference", **options))), (kind, layout, way)
+            dy = whole(convx.conv(x, w, **options).shape, 3)
+            spoiled = dy.copy()
+            spoiled.flat[dy.size // 2] = np.inf
+            aim, spoiled_aim = (convx.conv_grad_weight(x, z, w.shape, algorithm="reference", **options)
+                                for z in (dy, spoiled))
+            for kind in KINDS:
+                a, b, c = (z.astype(kind) for z in (x, dy, spoiled))
+                problem = convx.plan("conv_grad_weight", a, b, w_shape=w.shape, algorithm="gemm", **options).problem
+                for way in each_way():
+                    plan = _plan.Plan(problem)  # which remembers no earlier way
+                    assert np.array_equal(plan(a, b), aim), (kind, layout, way)
+                    assert np.array_equal(np.isfinite(plan(a, c)), np.isfinite(spoiled_aim)), (kind, layout, way)
 
 
-def check_lanes(kind):
-    """direct with every loop as lanes, steps of 1, 2, 3 in x and y: the reference's results of whole numbers."""
+def check_lanes():
+    """direct with every loop as lanes, steps of 1, 2, 3 in x and y."""
     for shape, w_shape, groups in (((2, 45, 7, 41), (45, 1, 3, 3), 45), ((2, 3, 6, 83), (37, 3, 2, 3), 1),
                                    ((35, 2, 9), (2, 2, 3), 1)):
-        for stride, layout in product((1, 2, 3), ("NCHW", "NHWC", "HWCN")):
-            order = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}[layout]
-            x = np.ascontiguousarray(np.moveaxis(whole(shape, 1, kind), (0, 1), order))
-            order = (-1, -2) if layout == "HWCN" else order
-            w = np.ascontiguousarray(np.moveaxis(whole(w_shape, 2, kind), (0, 1), order))
-            options = {"stride": stride, "padding": 1, "groups": groups, "layout": layout}
-            aim = convx.conv(x, w, algorithm="reference", **options)
-            assert np.array_equal(convx.conv(x, w, algorithm="direct", **options), aim), (kind, layout, stride)
-            dy = whole(aim.shape, 3, kind)
-            for name, operands in (("conv_grad_input", (dy, w, x.shape)), ("conv_grad_weight", (x, dy, w.shape))):
-                call = getattr(convx, name)
-                aim = call(*operands, algorithm="reference", **options)
-                found = call(*operands, algorithm="direct", workers=2, **options)
-                assert np.array_equal(found, aim), (name, kind, layout, stride)
+        for stride in (1, 2, 3):
+            options = {"stride": stride, "padding": 1, "groups": groups}
+            check_whole("direct", whole(shape, 1), whole(w_shape, 2), options)
 
 
-def check_thin(kind):
-    """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts: the
-    reference's results of whole numbers. An infinite weight beside what is not there spoils the same outputs."""
+def check_thin():
+    """thin with tiles of all sizes, whole and cut, steps of y of 1 and 2, weight gradients of several parts. Infinite
+    weights beside what is not there spoil the same outputs."""
     for shape, w_shape, options in (((1, 3, 7, 250), (70, 3, 3, 3), {"padding": 1}),
                                     ((2, 3, 37, 120), (9, 3, 3, 3), {"padding": 1, "stride": 2}),
                                     ((1, 4, 70, 9), (34, 2, 5, 3), {"padding": 2, "dilation": 2, "groups": 2})):
-        x, w = whole(shape, 1, kind), whole(w_shape, 2, kind)
-        dy = whole(convx.conv(x, w, **options).shape, 3, kind)
-        for layout in ("NCHW", "NHWC"):
-            options["layout"] = layout
-            if layout == "NHWC":
-                x, w, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, w, dy))
-            for name, one, other, more in (("conv", x, w, ()), ("conv_grad_input", dy, w, (x.shape,)),
-                                           ("conv_grad_weight", x, dy, (w.shape,))):
-                spoiled = other.copy()
-                spoiled.flat[::7] = np.inf
-                for operand in (other, spoiled):
-                    aim, found = (getattr(convx, name)(one, operand, *more, algorithm=algorithm, **options)
-                                  for algorithm in ("reference", "thin"))
-                    assert np.array_equal(found, aim, equal_nan=True), (name, kind, layout, shape)
+        for spoiled in (False, True):
+            check_whole("thin", whole(shape, 1), whole(w_shape, 2), options, spoiled)
 
 
-def check_nan(geometry, x, w, algorithm):
+ORDER = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}  # where the first two axes go
+
+
+def check_whole(algorithm, x, w, options, spoiled=False):
+    """A layer of whole numbers and its gradients in all layouts: the reference's results, the same in each."""
+    arrays = {"x": x, "w": w, "y": whole(convx.conv(x, w, **options).shape, 3)}
+    for name, (one, other, result) in {"conv": "xwy", "conv_grad_input": "ywx", "conv_grad_weight": "xyw"}.items():
+        call, factor = getattr(convx, name), arrays[other].copy()
+        if spoiled:
+            factor.flat[::7] = np.inf
+        sizes = () if name == "conv" else (arrays[result].shape,)
+        aim = call(arrays[one], factor, *sizes, algorithm="reference", **options)
+        for layout, order in ORDER.items():
+            a, b, want = (np.ascontiguousarray(np.moveaxis(z, (0, 1), order)) for z in (arrays[one], factor, aim))
+            sizes = () if name == "conv" else (want.shape,)
+            for kind in KINDS:
+                found = call(a.astype(kind), b.astype(kind), *sizes, layout=layout, algorithm=algorithm, workers=2,
+                             **options)
+                assert np.array_equal(found, want, equal_nan=True), (name, algorithm, kind, layout, x.shape, options)
+
+
+def one_nan(geometry, x, w):
+    """x with one nan, where a kernel may read more than it needs, and the outputs that it reaches; () without x."""
+    if not x.size:
+        return ()
     x = x.copy()
     x.flat[x.size // 2] = np.nan
-    y = problems.run(geometry, x, w, algorithm=algorithm)
-    assert np.array_equal(np.isnan(y), np.isnan(problems.exact(geometry, x, w).astype(float)))
+    return x, np.isnan(problems.exact(geometry, x, w).astype(float))
+
+
+def check_nan(geometry, spot, w, algorithm):
+    if spot:
+        x, reached = spot
+        assert np.array_equal(np.isnan(problems.run(geometry, x, w, algorithm=algorithm)), reached)
 
 
 def python(code, row):

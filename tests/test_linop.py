@@ -117,7 +117,7 @@ def dense(operator, w, x_shape, options):
 
 @every_operator
 @given(data=st.data())
-def test_the_matrix_is_the_operator(operator, data):
+def test_the_matrix_the_products_and_the_adjoint(operator, data):
     w, x_shape, options = data.draw(CALLS[operator])
     want = dense(operator, w, x_shape, options)
     for form in ("csr", "csc", "coo"):
@@ -125,13 +125,6 @@ def test_the_matrix_is_the_operator(operator, data):
         assert isinstance(found, sparse.sparray) and found.format == form
         assert found.dtype == (np.int64 if w.dtype.kind == "i" else w.dtype)
         assert np.array_equal(found.toarray(), want)
-
-
-@every_operator
-@given(data=st.data())
-def test_products_and_the_adjoint(operator, data):
-    w, x_shape, options = data.draw(CALLS[operator])
-    want = dense(operator, w, x_shape, options)
     a = as_linear_operator(w, x_shape, operator=operator, **options)
     assert isinstance(a, linalg.LinearOperator) and a.shape == want.shape
     assert (a.x_shape, prod(a.y_shape)) == (x_shape, len(want))

@@ -48,8 +48,8 @@ def extent(view):
 
 def addresses(nest, cval):
     """The element of x, w and y of every product, with the products that read cval marked."""
-    met = [np.array(oracle.triples(a.size, a.taps, a.out, a.base, a.stride, a.dilation, a.offset, a.boundary),
-                    int).reshape(-1, 3) for a in (v.axis for v in nest.windows)]
+    met = [oracle.triples(a.size, a.taps, a.out, a.base, a.stride, a.dilation, a.offset, a.boundary)
+           for a in (v.axis for v in nest.windows)]
     loops = np.meshgrid(*(np.arange(n) for n in (nest.n, nest.g, nest.c, nest.m, *map(len, met))), indexing="ij")
     n, g, c, m, *rest = (at.ravel() for at in loops)
     x = nest.origin[0] + n * nest.x[0] + g * nest.x[1] + c * nest.x[2]

@@ -86,6 +86,7 @@ def test_counts_are_checked(bad, kind):
     assert convx.get_num_threads() == 2
 
 
+@pytest.mark.once
 def test_the_environment_sets_the_default():
     code = "import convx; print(convx.get_num_threads(), convx.show_config('dict')['threads'])"
     free = int(python(code).split()[0])
@@ -99,6 +100,7 @@ def test_the_environment_sets_the_default():
     assert python(code, CONVX_NUM_THREADS="1") == "3"
 
 
+@pytest.mark.once  # test_laws.py asks every row
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
 def test_the_same_bits_for_every_count(name, dtype):

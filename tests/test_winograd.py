@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import problems
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -184,7 +184,6 @@ def test_weights_too_large_to_be_transformed_at_once():
         problems.assert_close(y, exact(x, w, 1), np.full(y.shape, bound(x, w)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(FLOATS), st.integers(1, 20), st.integers(1, 20), st.integers(0, 99), st.floats(0, 12),
        st.sampled_from(("alternating", "constant", "one tap", "uneven")))
 def test_error_by_norms_on_hostile_numbers(dtype, c, m, seed, power, kind):

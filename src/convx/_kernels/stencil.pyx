@@ -383,18 +383,32 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
                 sweep(job, s, from_x + j*step, w, &to, rows, columns, near)
 
 
-cdef void pieces(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
-                 Py_ssize_t count, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t last, Held* held,
+cdef void copied(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
+                 Py_ssize_t deep, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, Held* held,
                  real* scratch) noexcept nogil:
-    """Rows, and columns up to `last`, through copies, for `count` outputs along the outermost window."""
-    cdef Py_ssize_t o, k, columns
-    while o2 < last and rows > 0:
-        columns = min(family.whole.columns, last - o2)
+    """Outputs through copies, piece by piece, each for all `deep` outputs along the outermost window."""
+    cdef Py_ssize_t j = 0, k, o
+    while j < columns and rows > 0:
         for k in range(family.whole.nest.axis[0].taps):
             held[k].plane = NOTHING
-        for o in range(o0, o0 + count):
-            piece(family, s, n, g, groups, o, o1, rows, o2, columns, False, held, scratch)
-        o2 += columns
+        for o in range(o0, o0 + deep):
+            piece(family, s, n, g, groups, o, o1, rows, o2 + j, min(family.whole.columns, columns - j), False, held,
+                  scratch)
+        j += family.whole.columns
+
+
+cdef void inside(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
+                 Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
+    """Outputs whose tiles read x in place: some rows at a time, along them; piece by piece if several sums read x."""
+    cdef Py_ssize_t tall = 1 if family.whole.rows == 1 else ROWS, i = 0, j
+    cdef Py_ssize_t wide = columns if family.count == family.whole.nest.m == 1 else NS*V
+    while i < rows:
+        j = 0
+        while j < columns:
+            j = min(j, columns - wide)
+            piece(family, s, n, g, groups, o0, o1 + i, min(tall, rows - i), o2 + j, wide, True, NULL, scratch)
+            j += wide
+        i += tall
 
 
 cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil:
@@ -406,8 +420,8 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t strips = (a.out + job.rows - 1) // job.rows, bundles = (nest.g + job.groups - 1) // job.groups
     cdef Py_ssize_t blocks = (p.out + job.deep - 1) // job.deep, parts = family.parts, part = t % parts
-    cdef Py_ssize_t count = (b.out + job.columns - 1) // job.columns, n, g, groups, o0, o1, rows, first, last, o, j, wide
-    cdef Py_ssize_t high = 1 if job.rows == 1 else ROWS
+    cdef Py_ssize_t columns = (b.out + job.columns - 1) // job.columns, n, g, groups, o0, o1, o2, rows, deep
+    cdef Py_ssize_t high, right
     cdef Sum s
     cdef Inner inner
     cdef Held* held
@@ -418,31 +432,23 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     t = t // blocks
     g = t % bundles*job.groups
     n = t // bundles
-    groups, rows = min(job.groups, nest.g - g), min(job.rows, a.out - o1)
-    first, last = part*count // parts*job.columns, min((part + 1)*count // parts*job.columns, b.out)
+    o2 = part*columns // parts*job.columns
+    columns = min((part + 1)*columns // parts*job.columns, b.out) - o2
+    groups, rows, deep = min(job.groups, nest.g - g), min(job.rows, a.out - o1), min(job.deep, p.out - o0)
     s.x_at = <Py_ssize_t*>(scratch + job.tables)
     s.w_at = s.x_at + p.taps
     held = <Held*>(s.w_at + p.taps)
-    count = min(job.deep, p.out - o0)
-    inner.bottom, inner.right = rows, last - first
-    if not in_place(job, o0, o1, first, &inner):  # such jobs are not deep
-        pieces(family, &s, n, g, groups, o0, count, o1, rows, first, last, held, scratch)
+    inner.bottom, inner.right = rows, columns
+    if not in_place(job, o0, o1, o2, &inner):
+        copied(family, &s, n, g, groups, o0, deep, o1, rows, o2, columns, held, scratch)
         return
-    rows = min(rows, inner.bottom) - inner.top
-    pieces(family, &s, n, g, groups, o0, 1, o1, inner.top, first, last, held, scratch)
-    pieces(family, &s, n, g, groups, o0, 1, o1 + inner.top, rows, first, first + inner.left, held, scratch)
-    pieces(family, &s, n, g, groups, o0, 1, o1 + inner.top, rows, first + inner.right, last, held, scratch)
-    wide = inner.right - inner.left if family.count == nest.m == 1 else NS*V  # else they read the same x in turn
-    o = inner.top
-    rows += o
-    while o < rows:
-        j = inner.left
-        while j < inner.right:
-            j = min(j, inner.right - wide)
-            piece(family, &s, n, g, groups, o0, o1 + o, min(high, rows - o), first + j, wide, True, held, scratch)
-            j += wide
-        o += high
-    pieces(family, &s, n, g, groups, o0, 1, o1 + rows, min(job.rows, a.out - o1) - rows, first, last, held, scratch)
+    inner.bottom = min(inner.bottom, rows)
+    high, right = inner.bottom - inner.top, columns - inner.right
+    copied(family, &s, n, g, groups, o0, 1, o1, inner.top, o2, columns, held, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.top, high, o2, inner.left, held, scratch)
+    inside(family, &s, n, g, groups, o0, o1 + inner.top, high, o2 + inner.left, inner.right - inner.left, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.top, high, o2 + inner.right, right, held, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.bottom, rows - inner.bottom, o2, columns, held, scratch)
 
 
 cdef void task_of_each(const Family* families, int count, Py_ssize_t part, Py_ssize_t parts,
@@ -486,8 +492,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     room = HOLD
     if planes.turned or (job.aside and not job.finished):
         room = TURNED
-    elif job.finished:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED
-        room = 2*HOLD
+    elif job.finished or job.deep > 1:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED;
+        room = 2*HOLD                   # of planes: 128^3, 3^3 and 5^3 take up to a tenth less than with HOLD
     room = room // <Py_ssize_t>sizeof(real)
     room -= p.taps*job.groups*nest.c*planes.row*job.dilation*(a.taps - 1)
     job.rows = 1 if a.out == 1 else max(<Py_ssize_t>ROWS, min(up(a.out, ROWS), room // max(each, 1) // ROWS*ROWS))

@@ -67,7 +67,7 @@ ctypedef struct Job:
 
 ctypedef struct Held:
     # What a place for the planes of one tap of the outermost window holds.
-    Py_ssize_t plane, absent  # NOTHING: it is empty; whether some of it is
+    Py_ssize_t plane, absent  # NOTHING: none yet; whether some of it lies outside x
 
 
 ctypedef struct Inner:
@@ -81,6 +81,7 @@ ctypedef struct Family:
     Job whole             # how that is cut
     Job* jobs
     int count
+    bint alone            # what is in place is one sum, along the rows: narrow rims, and whole rows at a time
     Py_ssize_t tasks, parts
 
 
@@ -141,8 +142,8 @@ cdef void by_definition(const Job* job, const Target* to, const char* x, const r
 
 cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows,
                 Py_ssize_t columns, bint near) noexcept nogil:
-    """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: x holds what whole
-    tiles of these outputs read, and nothing else."""
+    """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: in place, where
+    x holds what whole tiles read, and no more."""
     cdef Py_ssize_t i, j = 0, left, high, wide
     cdef real* y = to.y
     while j < columns:
@@ -254,12 +255,13 @@ cdef void put_pair(const Job* even, const real* planes, const real* odd_planes, 
                 v_copy(to + 2*j, both, columns + odd_columns - 2*j)
 
 
-cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, Inner* inner) noexcept nogil:
+cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, Inner* inner) noexcept nogil:
     """Shrink outputs, counted from o1 and o2, to those that whole tiles read from x; whether there are any."""
+    cdef const Job* job = &family.whole
     cdef const Window* p = &job.nest.axis[0]
     cdef const Window* a = &job.nest.axis[1]
     cdef const Window* b = &job.nest.axis[2]
-    cdef Py_ssize_t tall = 1 if job.rows == 1 else ROWS, k
+    cdef Py_ssize_t tall = 1 if job.rows == 1 else ROWS, k, unit = V if family.alone else NS*V
     cdef Py_ssize_t lowest = a.size - 1 + a.offset - a.dilation*(a.taps - 1)  # of what the first taps may read
     if not job.near or lowest < 0:
         return False
@@ -268,9 +270,9 @@ cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, 
             return False
     inner.top = up(max(<Py_ssize_t>0, clip_low(-a.offset, a.stride) - o1), tall)
     inner.bottom = min(up(inner.bottom, tall), (lowest // a.stride - o1 + 1) // tall*tall)
-    inner.left = up(max(<Py_ssize_t>0, b.offset - o2), V)
+    inner.left = up(max(<Py_ssize_t>0, b.offset - o2), unit)
     inner.right = min(inner.right, b.size + b.offset - b.dilation*(b.taps - 1) - o2)
-    if not job.first:  # a tile must not add twice
+    if not family.alone:  # no tile does an output again
         inner.right = inner.left + (inner.right - inner.left) // (NS*V)*(NS*V)
     return inner.top < inner.bottom and inner.right - inner.left >= NS*V
 
@@ -401,11 +403,10 @@ cdef void inside(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ss
                  Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
     """Outputs whose tiles read x in place: some rows at a time, along them; piece by piece if several sums read x."""
     cdef Py_ssize_t tall = 1 if family.whole.rows == 1 else ROWS, i = 0, j
-    cdef Py_ssize_t wide = columns if family.count == family.whole.nest.m == 1 else NS*V
+    cdef Py_ssize_t wide = columns if family.alone else NS*V
     while i < rows:
         j = 0
         while j < columns:
-            j = min(j, columns - wide)
             piece(family, s, n, g, groups, o0, o1 + i, min(tall, rows - i), o2 + j, wide, True, NULL, scratch)
             j += wide
         i += tall
@@ -439,7 +440,7 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     s.w_at = s.x_at + p.taps
     held = <Held*>(s.w_at + p.taps)
     inner.bottom, inner.right = rows, columns
-    if not in_place(job, o0, o1, o2, &inner):
+    if not in_place(family, o0, o1, o2, &inner):
         copied(family, &s, n, g, groups, o0, deep, o1, rows, o2, columns, held, scratch)
         return
     inner.bottom = min(inner.bottom, rows)
@@ -475,8 +476,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
     job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
-                and b.out >= 3*NS*V and p.taps == 1)
-    job.deep = 1 if job.near or p.taps == 1 else p.out
+                and p.taps == 1)
+    job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished
     job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
     planes.type = job.stored.x
@@ -485,7 +486,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.groups = 1
     if planes.turned or job.beside:
         job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
-    job.columns = NS*V if job.near else min(up(b.out, V), 4*NS*V)
+    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), 4*NS*V)
+    job.near = job.near and b.out >= 3*NS*V
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)
     each = p.taps*job.groups*nest.c*planes.row*job.stride + (job.groups*nest.m*job.y_row if job.aside else 0)
@@ -565,6 +567,7 @@ cdef void cut_tasks(Family* family, int threads) noexcept nogil:
     if tasks < 4*threads:
         family.parts = max(<Py_ssize_t>1, min((b.out + whole.columns - 1) // whole.columns, 4*threads // max(tasks, 1)))
     family.tasks = tasks*family.parts
+    family.alone = family.count == nest.m == 1 and whole.first and (whole.rows == 1 or whole.rows >= LONE)
 
 
 cdef int gather_families(const Job* given, const Nest* nests, int count, int threads, Job* jobs,

@@ -24,6 +24,8 @@ CASES = {  # x, w, options of the layer
     "first layer": ((1, 3, 10, 150), (70, 3, 3, 3), {"padding": 1}),
     "one by one": ((1, 35, 7, 9), (33, 35, 1, 1), {}),
     "filter": ((1, 1, 40, 83), (1, 1, 5, 5), {"padding": 2, "boundary": "reflect"}),
+    "long rows": ((1, 1, 21, 330), (1, 1, 4, 3), {"padding": (2, 1)}),
+    "volume": ((1, 2, 5, 9, 33), (1, 2, 3, 3, 3), {"padding": 1}),
     "row": ((1, 1, 1, 301), (1, 1, 1, 9), {"padding": (0, 4)}),
 }
 
@@ -48,7 +50,7 @@ def guarded(array, at_end):
 def test_kernels_stay_inside(case, name, layout):
     x_shape, w_shape, options = CASES[case]
     rng = np.random.default_rng(0)
-    options = {**options, "layout": layout, "algorithm": name}
+    options = {**options, "layout": layout.replace("H", "DH") if len(x_shape) > 4 else layout, "algorithm": name}
     for dtype in ("f4", "f8"):
         x, w = (rng.standard_normal(s).astype(dtype) for s in (x_shape, w_shape))
         if layout == "NHWC":
@@ -56,12 +58,12 @@ def test_kernels_stay_inside(case, name, layout):
         for at_end in (True, False):
             a, b = guarded(x, at_end), guarded(w, at_end)
             try:
-                expected = convx.conv2d(x, w, **options)
+                expected = convx.conv(x, w, **options)
             except ValueError:  # refused
                 continue
             y = guarded(expected, at_end)
             y[...] = np.nan
-            assert np.array_equal(convx.conv2d(a, b, out=y, **options), expected)
+            assert np.array_equal(convx.conv(a, b, out=y, **options), expected)
             for gradient, left, right, shape in ((convx.conv_grad_input, y, b, x), (convx.conv_grad_weight, a, y, w)):
                 try:
                     expected = gradient(np.array(left), np.array(right), shape.shape, **options)
@@ -72,15 +74,15 @@ def test_kernels_stay_inside(case, name, layout):
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", "f4"])
-@pytest.mark.parametrize("case", ["filter", "row", "many channels", "groups"])
+@pytest.mark.parametrize("case", ["filter", "row", "long rows", "volume", "many channels", "groups"])
 def test_stored_types_stay_inside(case, kind):
     x_shape, w_shape, options = CASES[case]
     rng = np.random.default_rng(1)
     x, w = rng.integers(0, 9, x_shape).astype(kind), rng.integers(-3, 4, w_shape).astype("i1" if kind != "f4" else "f8")
     options = {**options, "dtype": "f8" if kind == "f4" else "i2", "overflow": "saturate"}
-    expected = convx.conv2d(x, w, algorithm="reference", **options)
+    expected = convx.conv(x, w, algorithm="reference", **options)
     for at_end, algorithm in product((True, False), ("sums", "stencil")):
         y = guarded(expected, at_end)
         y[...] = 77
-        convx.conv2d(guarded(x, at_end), guarded(w, at_end), out=y, algorithm=algorithm, **options)
+        convx.conv(guarded(x, at_end), guarded(w, at_end), out=y, algorithm=algorithm, **options)
         assert np.array_equal(y, expected)

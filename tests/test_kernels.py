@@ -34,6 +34,13 @@ n1 g5 c4 m4 i11x70 k3x3 o11x70 p1
 n2 g6 c2 m3 i10x13 k3x3 o3x4 s3 d2 p1 symmetric
 n33 g1 c2 m17 i6 k3 o6 p1
 n1 g1 c4 m9 i10x40 k3x3 o21x81 b2 d-1 p0
+n1 g1 c1 m1 i23x221 k3x5 o23x221 p1x2
+n1 g1 c1 m2 i19x215 k6x3 o14x213
+n1 g2 c2 m1 i9x230 k3x3 o5x230 s2x1 p1 edge
+n1 g1 c1 m1 i430 k9 o430 p4 wrap
+n1 g1 c1 m1 i7x9x37 k3x3x3 o7x9x37 p1
+n1 g1 c1 m2 i9x6x20 k4x3x2 o5x6x21 s2x1x1 d1x2x1 p2x2x1 reflect
+n2 g3 c1 m1 i8x5x9 k3x2x3 o8x5x9 d2x1x1 p2x0x1
 """.strip().splitlines()
 
 

@@ -6,7 +6,9 @@ The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) s
                per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
                into phases, which are such chunks each.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
-               the stride, channels-last arrays turned, several groups at a time. Where taps read nothing (zero padding)
+               the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are: tiles
+               that would read beyond the last column begin earlier, and do outputs again. The planes that the taps of
+               the outermost window read are kept for the next outputs along it. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
 Phases:        nests that read the same rows of x (_family.pxd) share the copy, piece by piece; of two whose columns
@@ -20,7 +22,7 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
 from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair, spoiled
-from _nest cimport Nest, Window, Box, address, locate, exact_of, whole, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, Chunk, Sum, Target, tile
@@ -28,6 +30,7 @@ from _stored cimport Stored, STORES_HALF, bytes_of, write_run
 
 cdef enum:
     MOST_NESTS = 16  # of a call
+    NOTHING = -2     # no index of a plane, nor that of an absent one
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
 
@@ -47,8 +50,9 @@ ctypedef struct Job:
     real cval
     Planes planes
     Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
+    Py_ssize_t deep                     # outputs of a task along the outermost window
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
-    bint near, aside                    # x may be read in place; y is computed in scratch
+    bint near, aside                    # rows are long and x is read in place, but for rims; y is computed in scratch
     bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
@@ -61,12 +65,23 @@ ctypedef struct Job:
     bint even                           # the columns of the next job lie between those of this one
 
 
+ctypedef struct Held:
+    # What a place for the planes of one tap of the outermost window holds.
+    Py_ssize_t plane, absent  # NOTHING: none yet; whether some of it lies outside x
+
+
+ctypedef struct Inner:
+    # Rows and columns of a task: from the first on, up to the last.
+    Py_ssize_t top, bottom, left, right
+
+
 ctypedef struct Family:
     # Jobs that read the same rows of x.
     Nest nest             # what they read together
     Job whole             # how that is cut
     Job* jobs
     int count
+    bint alone            # what is in place is one sum, along the rows: narrow rims, and whole rows at a time
     Py_ssize_t tasks, parts
 
 
@@ -84,6 +99,10 @@ cdef void lone_tile(const Sum* s, const real* x, const real* w, Target* to) noex
 
 cdef void flat_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
     tile(s, x, w, to, 1, NS)
+
+
+cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
+    return (count + unit - 1) // unit*unit
 
 
 # ---- pieces of the output
@@ -122,15 +141,20 @@ cdef void by_definition(const Job* job, const Target* to, const char* x, const r
 
 
 cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows,
-                Py_ssize_t columns) noexcept nogil:
-    """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner."""
+                Py_ssize_t columns, bint near) noexcept nogil:
+    """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: in place, where
+    x holds what whole tiles read, and no more."""
     cdef Py_ssize_t i, j = 0, left, high, wide
     cdef real* y = to.y
     while j < columns:
+        if near:
+            j = max(<Py_ssize_t>0, min(j, columns - NS*V))
         left = columns - j
         high, wide = ROWS, NS*V
         if job.rows == 1:
             high = 1
+        elif near:
+            pass
         elif left <= V:
             high, wide = LONE, V
         elif NS > 2 and left <= NS // 2*V:
@@ -231,49 +255,63 @@ cdef void put_pair(const Job* even, const real* planes, const real* odd_planes, 
                 v_copy(to + 2*j, both, columns + odd_columns - 2*j)
 
 
-cdef bint in_place(const Job* job, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2,
-                   Py_ssize_t columns) noexcept nogil:
-    """Whether whole tiles over these outputs read nothing outside x but planes that are left out."""
+cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, Inner* inner) noexcept nogil:
+    """Shrink outputs, counted from o1 and o2, to those that whole tiles read from x; whether there are any."""
+    cdef const Job* job = &family.whole
     cdef const Window* p = &job.nest.axis[0]
     cdef const Window* a = &job.nest.axis[1]
     cdef const Window* b = &job.nest.axis[2]
-    cdef Py_ssize_t top = a.stride*o1 - a.offset, left = o2 - b.offset, tall = 1 if job.rows == 1 else ROWS, k
-    if not job.near or columns != NS*V:
+    cdef Py_ssize_t tall = 1 if job.rows == 1 else ROWS, k, unit = V if family.alone else NS*V
+    cdef Py_ssize_t lowest = a.size - 1 + a.offset - a.dilation*(a.taps - 1)  # of what the first taps may read
+    if not job.near or lowest < 0:
         return False
-    rows = (rows + tall - 1) // tall*tall
     for k in range(p.taps):
         if job.cval != 0 and locate(p, p.stride*o0 + p.dilation*k - p.offset) < 0:
             return False
-    return (top >= 0 and top + a.stride*(rows - 1) + a.dilation*(a.taps - 1) < a.size and left >= 0
-            and left + columns - 1 + b.dilation*(b.taps - 1) < b.size)
+    inner.top = up(max(<Py_ssize_t>0, clip_low(-a.offset, a.stride) - o1), tall)
+    inner.bottom = min(up(inner.bottom, tall), (lowest // a.stride - o1 + 1) // tall*tall)
+    inner.left = up(max(<Py_ssize_t>0, b.offset - o2), unit)
+    inner.right = min(inner.right, b.size + b.offset - b.dilation*(b.taps - 1) - o2)
+    if not family.alone:  # no tile does an output again
+        inner.right = inner.left + (inner.right - inner.left) // (NS*V)*(NS*V)
+    return inner.top < inner.bottom and inner.right - inner.left >= NS*V
 
 
 cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
-                 Py_ssize_t rows, Py_ssize_t o2, real* scratch) noexcept nogil:
-    """Copy what the outputs read; whether some of it is absent."""
+                 Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, Held* held, real* scratch) noexcept nogil:
+    """Copy what the outputs read and is not held yet; whether some of it is absent."""
     cdef const Window* p = &job.nest.axis[0]
     cdef const Window* a = &job.nest.axis[1]
     cdef const Window* b = &job.nest.axis[2]
-    cdef Py_ssize_t k, i0, size = groups*job.nest.c*job.planes.plane
+    cdef Planes planes = job.planes
+    cdef Py_ssize_t k, i0, slot, size = groups*job.nest.c*planes.plane
     cdef Py_ssize_t height = job.stride*(rows - 1) + job.dilation*(a.taps - 1) + 1
     cdef bint absent = False
+    if planes.phases == 1:
+        planes.width = min(planes.width, up(columns + planes.shift*(b.taps - 1) // planes.step, V))
     for k in range(p.taps):
         i0 = locate(p, p.stride*o0 + p.dilation*k - p.offset)
         if i0 < 0 and job.cval == 0:
             continue
-        s.x_at[s.present], s.w_at[s.present] = s.present*size, k*p.ws
-        if i0 < 0:
-            fill(scratch + s.present*size, size, job.cval)
-        elif copy(&job.planes, a, b, x + i0*p.xs*bytes_of(job.stored.x), groups, a.stride*o1 - a.offset, height, job.jump,
-                  b.stride*o2 - b.offset, job.cval, scratch + s.present*size):
-            absent = True
+        slot = (p.stride*o0 // p.dilation + k) % p.taps if p.taps > 1 else 0
+        s.x_at[s.present], s.w_at[s.present] = slot*size, k*p.ws
+        if held[slot].plane != i0:
+            held[slot].plane, held[slot].absent = i0, False
+            if i0 < 0:
+                fill(scratch + slot*size, size, job.cval)
+            else:
+                held[slot].absent = copy(&planes, a, b, x + i0*p.xs*bytes_of(job.stored.x), groups,
+                                         a.stride*o1 - a.offset, height, job.jump, b.stride*o2 - b.offset, job.cval,
+                                         scratch + slot*size)
+        absent = absent or held[slot].absent
         s.present += 1
     return absent
 
 
 cdef void piece(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
-                Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
-    """Some rows and columns of some groups of all jobs, in place or through one copy."""
+                Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, bint near, Held* held,
+                real* scratch) noexcept nogil:
+    """Some rows and columns of some groups of all jobs, in place (near) or through one copy."""
     cdef const Job* whole = &family.whole
     cdef const Job* job
     cdef const Nest* nest = whole.nest
@@ -283,7 +321,7 @@ cdef void piece(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssi
     cdef Py_ssize_t k, i0, high, wide, odd_wide = 0, step = nest.xg
     cdef const char* origin = whole.x + (n*nest.xn + g*nest.xg)*bytes_of(whole.stored.x)
     cdef const real* from_x = <const real*>origin
-    cdef bint absent = False, near = in_place(whole, o0, o1, rows, o2, columns)
+    cdef bint absent = False
     cdef real* planes = scratch + whole.x_size
     cdef char* y
     s.present = 0
@@ -296,7 +334,7 @@ cdef void piece(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssi
         from_x += (a.stride*o1 - a.offset)*a.xs + (o2 - b.offset)*b.xs
         s.xc, s.pitch = nest.xc, whole.jump*a.xs
     else:
-        absent = gather(whole, s, origin, groups, o0, o1, rows, o2, scratch) and whole.cval == 0
+        absent = gather(whole, s, origin, groups, o0, o1, rows, o2, columns, held, scratch) and whole.cval == 0
         from_x = scratch
         step = nest.c*whole.planes.plane
         s.xc, s.pitch = whole.planes.plane, whole.planes.row
@@ -344,32 +382,74 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
                 by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
-                sweep(job, s, from_x + j*step, w, &to, rows, columns)
+                sweep(job, s, from_x + j*step, w, &to, rows, columns, near)
+
+
+cdef void copied(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
+                 Py_ssize_t deep, Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, Held* held,
+                 real* scratch) noexcept nogil:
+    """Outputs through copies, piece by piece, each for all `deep` outputs along the outermost window."""
+    cdef Py_ssize_t j = 0, k, o
+    while j < columns and rows > 0:
+        for k in range(family.whole.nest.axis[0].taps):
+            held[k].plane = NOTHING
+        for o in range(o0, o0 + deep):
+            piece(family, s, n, g, groups, o, o1, rows, o2 + j, min(family.whole.columns, columns - j), False, held,
+                  scratch)
+        j += family.whole.columns
+
+
+cdef void inside(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
+                 Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* scratch) noexcept nogil:
+    """Outputs whose tiles read x in place: some rows at a time, along them; piece by piece if several sums read x."""
+    cdef Py_ssize_t tall = 1 if family.whole.rows == 1 else ROWS, i = 0, j
+    cdef Py_ssize_t wide = columns if family.alone else NS*V
+    while i < rows:
+        j = 0
+        while j < columns:
+            piece(family, s, n, g, groups, o0, o1 + i, min(tall, rows - i), o2 + j, wide, True, NULL, scratch)
+            j += wide
+        i += tall
 
 
 cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil:
-    """`rows` rows of a few groups, or a part of their columns."""
+    """`rows` rows of a few groups, or a part of their columns, for `deep` outputs along the outermost window."""
     cdef const Job* job = &family.whole
     cdef const Nest* nest = job.nest
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t strips = (a.out + job.rows - 1) // job.rows, bundles = (nest.g + job.groups - 1) // job.groups
-    cdef Py_ssize_t pieces = (b.out + job.columns - 1) // job.columns, q, o0, o1, o2, g, parts = family.parts
+    cdef Py_ssize_t blocks = (p.out + job.deep - 1) // job.deep, parts = family.parts, part = t % parts
+    cdef Py_ssize_t columns = (b.out + job.columns - 1) // job.columns, n, g, groups, o0, o1, o2, rows, deep
+    cdef Py_ssize_t high, right
     cdef Sum s
-    cdef Py_ssize_t part = t % parts
+    cdef Inner inner
+    cdef Held* held
     t = t // parts
     o1 = t % strips*job.rows
     t = t // strips
-    o0 = t % p.out
-    t = t // p.out
+    o0 = t % blocks*job.deep
+    t = t // blocks
     g = t % bundles*job.groups
+    n = t // bundles
+    o2 = part*columns // parts*job.columns
+    columns = min((part + 1)*columns // parts*job.columns, b.out) - o2
+    groups, rows, deep = min(job.groups, nest.g - g), min(job.rows, a.out - o1), min(job.deep, p.out - o0)
     s.x_at = <Py_ssize_t*>(scratch + job.tables)
     s.w_at = s.x_at + p.taps
-    for q in range(part*pieces // parts, (part + 1)*pieces // parts):
-        o2 = q*job.columns
-        piece(family, &s, t // bundles, g, min(job.groups, nest.g - g), o0, o1, min(job.rows, a.out - o1), o2,
-              min(job.columns, b.out - o2), scratch)
+    held = <Held*>(s.w_at + p.taps)
+    inner.bottom, inner.right = rows, columns
+    if not in_place(family, o0, o1, o2, &inner):
+        copied(family, &s, n, g, groups, o0, deep, o1, rows, o2, columns, held, scratch)
+        return
+    inner.bottom = min(inner.bottom, rows)
+    high, right = inner.bottom - inner.top, columns - inner.right
+    copied(family, &s, n, g, groups, o0, 1, o1, inner.top, o2, columns, held, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.top, high, o2, inner.left, held, scratch)
+    inside(family, &s, n, g, groups, o0, o1 + inner.top, high, o2 + inner.left, inner.right - inner.left, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.top, high, o2 + inner.right, right, held, scratch)
+    copied(family, &s, n, g, groups, o0, 1, o1 + inner.bottom, rows - inner.bottom, o2, columns, held, scratch)
 
 
 cdef void task_of_each(const Family* families, int count, Py_ssize_t part, Py_ssize_t parts,
@@ -380,10 +460,6 @@ cdef void task_of_each(const Family* families, int count, Py_ssize_t part, Py_ss
     for i in range(count):
         for t in range(part*families[i].tasks // parts, (part + 1)*families[i].tasks // parts):
             task(families + i, t, scratch)
-
-
-cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
-    return (count + unit - 1) // unit*unit
 
 
 cdef void shape(Job* job, const Nest* nest) noexcept nogil:
@@ -399,7 +475,9 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
     job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
-    job.near = b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
+    job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
+                and p.taps == 1)
+    job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished
     job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
     planes.type = job.stored.x
@@ -408,20 +486,21 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.groups = 1
     if planes.turned or job.beside:
         job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
-    job.columns = NS*V if job.near else min(up(b.out, V), 4*NS*V)
+    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), 4*NS*V)
+    job.near = job.near and b.out >= 3*NS*V
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)
     each = p.taps*job.groups*nest.c*planes.row*job.stride + (job.groups*nest.m*job.y_row if job.aside else 0)
     room = HOLD
     if planes.turned or (job.aside and not job.finished):
         room = TURNED
-    elif job.finished:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED
-        room = 2*HOLD
+    elif job.finished or job.deep > 1:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED;
+        room = 2*HOLD                   # of planes: 128^3, 3^3 and 5^3 take up to a tenth less than with HOLD
     room = room // <Py_ssize_t>sizeof(real)
     room -= p.taps*job.groups*nest.c*planes.row*job.dilation*(a.taps - 1)
-    if job.near and b.out >= 3*job.columns:  # most of x is read in place, along long rows
-        room = 0
     job.rows = 1 if a.out == 1 else max(<Py_ssize_t>ROWS, min(up(a.out, ROWS), room // max(each, 1) // ROWS*ROWS))
+    if job.near and job.rows > 1:  # its rims alone are copied, and threads want equal shares
+        job.rows = min(job.rows, <Py_ssize_t>8*ROWS)
     again = 1 if job.rows == 1 else up(job.rows, LONE)
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), job.stride*(again - 1)
         + job.dilation*(a.taps - 1) + 1)
@@ -432,7 +511,7 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     again = job.groups*nest.m  # planes of y; `put` turns V of them together
     job.y_size = (up(again, V) if job.beside else again)*job.y_plane if job.aside else 0
     job.tables = job.x_size + job.y_size
-    job.size = job.tables + (2*p.taps*sizeof(Py_ssize_t)) // <Py_ssize_t>sizeof(real) + 16
+    job.size = job.tables + p.taps*(2*sizeof(Py_ssize_t) + sizeof(Held)) // <Py_ssize_t>sizeof(real) + 16
 
 
 cdef void plain(Stored* stored) noexcept nogil:
@@ -475,7 +554,11 @@ cdef void cut_tasks(Family* family, int threads) noexcept nogil:
     cdef const Nest* nest = whole.nest
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t bundles = (nest.g + whole.groups - 1) // whole.groups, out = nest.axis[1].out
-    cdef Py_ssize_t tasks = nest.n*bundles*nest.axis[0].out
+    cdef Py_ssize_t tasks = nest.n*bundles, strips = (out + whole.rows - 1) // whole.rows, deep = nest.axis[0].out
+    if threads > 1:
+        while whole.deep > 4*nest.axis[0].taps and tasks*strips*((deep + whole.deep - 1) // whole.deep) < 4*threads:
+            whole.deep = (whole.deep + 1) // 2
+    tasks *= (deep + whole.deep - 1) // whole.deep
     if threads > 1 and out > 1:
         while whole.rows > ROWS and tasks*((out + whole.rows - 1) // whole.rows) < 4*threads:
             whole.rows = up(whole.rows // 2, ROWS)
@@ -484,6 +567,7 @@ cdef void cut_tasks(Family* family, int threads) noexcept nogil:
     if tasks < 4*threads:
         family.parts = max(<Py_ssize_t>1, min((b.out + whole.columns - 1) // whole.columns, 4*threads // max(tasks, 1)))
     family.tasks = tasks*family.parts
+    family.alone = family.count == nest.m == 1 and whole.first and (whole.rows == 1 or whole.rows >= LONE)
 
 
 cdef int gather_families(const Job* given, const Nest* nests, int count, int threads, Job* jobs,

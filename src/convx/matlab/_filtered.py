@@ -23,11 +23,13 @@ def exact_in(kernel: np.ndarray, most: float):
     bound = float(np.abs(kernel).sum()) * most
     if kernel.dtype.kind == "c" or not np.isfinite(bound):
         return None
-    for dtype, bits in ((np.float32, 24), (np.float64, 53)):
+    found = None
+    for dtype, bits in ((np.float64, 53), (np.float32, 24)):  # most kernels are multiples of neither
         multiples = np.ldexp(kernel, bits - np.frexp(bound)[1])
-        if np.isfinite(multiples).all() and (multiples == np.rint(multiples)).all():
-            return np.dtype(dtype)
-    return None
+        if not np.isfinite(multiples).all() or (multiples != np.rint(multiples)).any():
+            break
+        found = np.dtype(dtype)
+    return found
 
 
 def _axes(kernels) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._conv import turned
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, exact_in, filtered
 from ._values import BOUNDARIES, MatlabError, float_class, in_class, is_text, returned, values, word
 
@@ -133,11 +134,12 @@ def imfilter(A, h, *options, algorithm=None):
     if 0 in image.shape or 0 in kernel.shape:
         return returned(_empty(image, kernel, output, dtype), flat)
     if operation == "corr":
-        kernel = np.flip(kernel)
+        kernel = turned(kernel)
     kernels = _factors(image, kernel)
     constant = np.asarray(stored if len(kernels) == 1 else constant).item()
-    most = max(_largest(dtype), abs(constant)) if integer else 2.0**24
-    exact = exact_in(kernel, most) if float(np.real(constant)).is_integer() else None
+    exact = None
+    if (integer or len(kernels) > 1) and float(np.real(constant)).is_integer():
+        exact = exact_in(kernel, max(_largest(dtype), abs(constant)) if integer else 2.0**24)
     if exact is not None:
         kernels = [kernel]
     work = exact if integer and exact is not None and algorithm is None else np.dtype(np.float64)

@@ -27,7 +27,7 @@ The floors, each importing only lower ones:
     7  linop  matlab/*  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
-    4  _plan  _select  _exact  _separable  _problem  _stored  _windows
+    4  _plan  _select  _exact  _separable  _problem  _stored  _windows  _marks
     3  _solvers/*
     2  _nest
     1  _geometry   (and beside it _threads, _config, _costs, _trial)

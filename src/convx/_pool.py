@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from . import _layout, _threads, _windows
+from . import _layout, _marks, _threads, _windows
 from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis, whole
 from ._geometry import forward_axis, margins
 from ._kernels.ready import SLOTS, Front
@@ -161,7 +161,7 @@ _X, _DY, _, _Y, _TEAM = SLOTS
 _FRONTS = {name: Front(_threads.team) for name in ("max_pool", "avg_pool", "max_pool_grad", "avg_pool_grad")}
 
 
-def _kept(front, asked, used, out, options, y, result, made, zero=False):
+def _kept(front, asked, used, out, options, y, result, made):
     """The result of a call, remembered (see _kernels/ready.pyx) where the kernel read and wrote the caller's arrays
     themselves. made: the function of the kernel and its arguments behind the arrays."""
     if result is y and y.dtype in _windows.KINDS and all(a is b and b.size for a, b in zip(asked, used, strict=True)):
@@ -169,7 +169,7 @@ def _kept(front, asked, used, out, options, y, result, made, zero=False):
         if not front.knows(x, dy, None, out, options):
             kernel, *numbers = made()
             arrays = (_X, _DY, _Y) if dy is not None else (_X, _Y)
-            front.keep(x, dy, None, out, options, y, [(kernel, *arrays, *numbers)], zero)
+            front.keep(x, dy, None, out, options, y, [(kernel, *arrays, *numbers)])
     return result
 
 
@@ -415,9 +415,9 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
     keys, _ = _windows.ordered(x, prod(p.x_shape[s] for s in p.s_at))
     keys, dy = _alike(keys, dy, dtype)
     dx = _windows.empty(p.x_shape, keys, keys.dtype, out)
-    _windows.routed(p, keys, dy, dx, ties == "all", threads)
+    _marks.routed(p, keys, dy, dx, ties == "all", threads)
     return _kept(front, asked, (keys, dy), out, options, dx, _given(out, dx.astype(dtype, copy=False)),
-                 lambda: _windows.routing(p, keys, dy, ties == "all", _TEAM), zero=True)
+                 lambda: _marks.routing(p, keys, dy, ties == "all", _TEAM))
 
 
 def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,

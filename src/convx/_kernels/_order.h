@@ -97,6 +97,50 @@ static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CON
 static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
 static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 
+/* b, which comes later, and its place, where b wins over the best one so far; v_take_first: where they are equal and its
+   place is the smaller one, too. */
+#if defined(__AVX512F__) && !defined(CONVX_I64)
+#if defined(CONVX_F32)
+#define CONVX_TEST(m, a, b, how) _mm512_mask_cmp_ps_mask(m, (__m512)(a), (__m512)(b), how)
+#define CONVX_TAKE(m, a, b) _mm512_mask_mov_epi32((__m512i)(a), m, (__m512i)(b))
+#else
+#define CONVX_TEST(m, a, b, how) _mm512_mask_cmp_pd_mask(m, (__m512d)(a), (__m512d)(b), how)
+#define CONVX_TAKE(m, a, b) _mm512_mask_mov_epi64((__m512i)(a), m, (__m512i)(b))
+#endif
+static inline void v_take(vreal *best, vplace *where, vreal b, vplace here) {
+    const __mmask16 ordered = (__mmask16)CONVX_TEST(-1, *best, *best, _CMP_ORD_Q);
+    const __mmask16 m = (__mmask16)CONVX_TEST(ordered, b, *best, _CMP_NLE_UQ);
+    *best = (vreal)CONVX_TAKE(m, *best, b);
+    *where = (vplace)CONVX_TAKE(m, *where, here);
+}
+#else
+static inline void v_take(vreal *best, vplace *where, vreal b, vplace here) {
+    const vplace m = v_wins(*best, b);
+    *best = v_pick(m, *best, b);
+    *where = p_pick(m, *where, here);
+}
+#endif
+static inline void v_take_first(vreal *best, vplace *where, vreal b, vplace here) {
+    const vplace m = v_wins(*best, b) | (v_same(*best, b) & p_less(here, *where));
+    *best = v_pick(m, *best, b);
+    *where = p_pick(m, *where, here);
+}
+/* sum + g where `at` is `here`; v_give_same: where a is b. */
+#if defined(__AVX512F__) && defined(CONVX_F32)
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) {
+    return (vreal)_mm512_mask_add_ps((__m512)sum, _mm512_cmpeq_epi32_mask((__m512i)at, (__m512i)here), (__m512)sum,
+                                     (__m512)g);
+}
+#elif defined(__AVX512F__) && defined(CONVX_F64)
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) {
+    return (vreal)_mm512_mask_add_pd((__m512d)sum, _mm512_cmpeq_epi64_mask((__m512i)at, (__m512i)here), (__m512d)sum,
+                                     (__m512d)g);
+}
+#else
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) { return sum + v_only(p_same(at, here), g); }
+#endif
+static inline vreal v_give_same(vreal sum, vreal a, vreal b, vreal g) { return sum + v_only(v_same(a, b), g); }
+
 /* p[0], p[2], ...; p[2*V - 1] is read too */
 #if defined(__GNUC__)
 #if CONVX_VBYTES == 64
@@ -246,27 +290,4 @@ static inline vplace p_part(const place *p, ptrdiff_t count) {
     return (vplace)v_part((const real *)(const void *)p, count);
 }
 static inline void p_put(place *p, vplace v, ptrdiff_t count) { v_put((real *)(void *)p, (vreal)v, count); }
-
-/* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
-   y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
-   `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
-   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes.
-   inverse: what sums are divided by are powers of two, and given are the factors. */
-typedef struct {
-    ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
-} PoolAxis;
-typedef struct {
-    ptrdiff_t taps, stride, dilation, start;
-} PoolPhase;
-typedef struct {
-    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low;
-    PoolAxis axis[];
-} Pool;
-static inline const PoolPhase *phases_of(const Pool *pool) {
-    return (const PoolPhase *)(const void *)(pool->axis + pool->rank);
-}
-/* What one output reads along one axis: count positions from i on, step apart. */
-typedef struct {
-    ptrdiff_t i, count, step;
-} Run;
 #endif

@@ -31,6 +31,10 @@ cdef extern from "_order.h" nogil:
     vplace v_same(vreal, vreal)
     vplace p_same(vplace, vplace)
     vplace p_less(vplace, vplace)
+    void v_take(vreal*, vplace*, vreal, vplace)
+    void v_take_first(vreal*, vplace*, vreal, vplace)
+    vreal v_give(vreal, vplace, vplace, vreal)
+    vreal v_give_same(vreal, vreal, vreal, vreal)
     vplace p_line(place)
     vreal v_every(const real*, Py_ssize_t)
     vplace p_every(const place*, Py_ssize_t)
@@ -38,14 +42,3 @@ cdef extern from "_order.h" nogil:
     void v_put(real*, vreal, Py_ssize_t)
     vplace p_part(const place*, Py_ssize_t)
     void p_put(place*, vplace, Py_ssize_t)
-
-    ctypedef struct PoolAxis:
-        Py_ssize_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps
-    ctypedef struct PoolPhase:
-        Py_ssize_t taps, stride, dilation, start
-    ctypedef struct Pool:
-        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low
-        PoolAxis axis[1]
-    ctypedef struct Run:
-        Py_ssize_t i, count, step
-    const PoolPhase* phases_of(const Pool*)

@@ -408,7 +408,7 @@ def test_rows_of_every_length(k, s, d, p, dtype):
     ((1, 1, 90, 37), 3, 1, 1), ((1, 2, 61, 70), 3, 2, 1), ((2, 19, 40, 33), 2, 2, 1), ((1, 290, 7, 6), 3, 1, 1),
     ((1, 3, 50, 45), (5, 4), (3, 2), 2), ((1, 2, 40, 50), 7, 1, 1), ((1, 65, 20, 9), (9, 2), (1, 2), 1),
     ((2, 5, 30, 31), "global", None, 1), ((1, 2, 40, 12), 12, None, 1),
-    ((1, 3, 21, 17, 19), (3, 2, 3), (1, 2, 2), (2, 1, 1)),
+    ((1, 3, 21, 17, 19), (3, 2, 3), (1, 2, 2), (2, 1, 1)), ((1, 2, 2, 9000), (1, 4000), None, 1),
 ])
 def test_the_gradient_goes_where_the_places_are(layout, order, shape, k, s, d):
     """Windows that overlap little or much, in bands, rings, parts of lanes; whole numbers, so that sums are exact."""

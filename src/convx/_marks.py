@@ -1,4 +1,4 @@
-"""The gradient of the largest values of windows (floor 4): from the numbers of a pooling to calls of the kernels.
+"""The gradient of the largest values of windows (floor 4): from the numbers of a pooling to calls of the kernel.
 
 Every output has a mark, the place of its largest value. A cell of dx is the sum of dy over its window of the role swap,
 as the gradient of a sum is, but of those outputs alone whose mark it is.
@@ -6,64 +6,40 @@ as the gradient of a sum is, but of those outputs alone whose mark it is.
 
 from __future__ import annotations
 
-from math import gcd, prod
-
-from . import _kernels
 from ._plan import is_fortran
-from ._windows import BLOCK, KINDS, Pooling, innermost, numbers, pack, row_numbers, team
+from ._windows import Pooling, innermost, kernel_of, numbers, pack, team
 
-ROOM = 8192  # marks of a row of lanes, as whole rows of pictures have: with those of three rows and dy in half an L2
-MANY = 16    # outputs that one cell of a row looks at; where it is more, dy goes to the marks, output by output
-
-
-def _looks(axis) -> int:
-    """Of how many windows along a forward axis a cell can be part, wherever these may be."""
-    return -(-axis.taps * gcd(axis.stride, axis.dilation) // axis.stride)
+ROOM = 8192  # marks of a block of pixels of a row: three rows of them, with their x, dy and dx, are in half an L2
 
 
 def _reach(axis) -> int:
     return axis.dilation * max(axis.taps - 1, 0) + 1
 
 
-def _ring(p: Pooling, order, extent: int, pitch: int):
-    """(steps of the ring of marks per axis, indices of the first axis that it holds, its size). Along the inner axis it
+def _ring(p: Pooling, extent: int, pitch: int):
+    """(steps of the ring of marks per axis, indices of the first axis that it holds, its size). Along the last axis it
     has `extent` outputs, `pitch` apart."""
-    steps, step = {order[-1]: pitch}, extent * pitch
-    for a in reversed(order[:-1]):
-        steps[a] = step
+    steps, ring, size = [pitch], 0, extent * pitch
+    for a in range(len(p.axes) - 2, -1, -1):
+        steps.insert(0, size)
         ring = min(p.axes[a].out, _reach(p.axes[a]) // p.axes[a].stride + 2)
-        step *= p.axes[a].out if a != order[0] else ring
-    return steps, ring if len(order) > 1 else 0, step
-
-
-def _rows(p: Pooling, role: int, lanes: int):
-    """Numbers of rows along this axis, of p and of its role swap, whose blocks fit together; None if there are none."""
-    axis = p.axes[role]
-    back = row_numbers(p.swapped.axes[role], lanes, max(BLOCK, 4 * _reach(axis)))
-    there = back and row_numbers(axis, lanes, back[2])
-    return there and (there, back)
+        size *= ring if a == 0 else p.axes[a].out
+    return steps, ring, size
 
 
 def _made(p: Pooling, x, dy, ties_all: bool):
     """(function of the kernel, its arguments behind the arrays)."""
-    kind, role = KINDS[x.dtype], innermost(p, x)
-    lanes = _kernels.load("pool", kind).LANES
-    rows = _rows(p, role, lanes) if role not in ("n", "c") and not ties_all else None
-    if rows and (rows[1][0] > 2 or prod(map(_looks, p.axes)) > MANY):
-        kernel, packed, _, _ = numbers(p, x, dy)
-        return kernel.scattered, (packed,)
-    there, back = rows or (None, None)
-    packed, many, order = pack(p, x, dy, role, there)
-    inner = p.axes[order[-1]]
-    if rows:
-        part, pitch, cells, extent = 1, 1, back[0] * back[1], back[2]
-    else:
-        part = pitch = min(many, 16 * lanes)
-        cells = min(max(ROOM // part, 4 * _reach(inner)), inner.size)
-        extent = min(inner.out, (cells + _reach(inner)) // inner.stride + 2)
-    steps, ring, room = _ring(p, order, extent, pitch)
-    swapped, _, _ = pack(p.swapped, dy, x, role, back, steps, ring)
-    return _kernels.load("pool_grad", kind).gradient, (packed, swapped, part, cells, room, ties_all)
+    kernel = kernel_of(x, "pool_grad")
+    packed, rows, _ = numbers(p, x, dy)
+    if rows and not ties_all:
+        return kernel.row_gradient, (packed,)
+    role = innermost(p, x)
+    packed, lanes, _ = pack(p, x, dy, role, None)
+    part, last = min(lanes, 16 * kernel.LANES), p.axes[-1]
+    cells = min(max(ROOM // part, 4 * _reach(last)), last.size)
+    steps, ring, room = _ring(p, min(last.out, (cells + _reach(last)) // last.stride + 2), part)
+    swapped, _, _ = pack(p.swapped, dy, x, role, None, steps, ring)
+    return kernel.lane_gradient, (packed, swapped, part, cells, room, ties_all)
 
 
 def routing(p: Pooling, x, dy, ties_all: bool, threads):

@@ -66,6 +66,11 @@ class Pooling:
         return tuple(prod(sizes[a + 1:]) for a in range(len(sizes)))
 
 
+def kernel_of(x, name="pool"):
+    """The kernel for the dtype of x."""
+    return _kernels.load(name, KINDS[x.dtype])
+
+
 def innermost(p: Pooling, x):
     """The role of the axis that runs along memory: "n", "c" or the number of a spatial axis.
 
@@ -88,12 +93,11 @@ def _phases(axis: Axis):
     return phases
 
 
-def row_numbers(axis: Axis, lanes: int, most: int = BLOCK):
-    """(step, block, width, low, phases) of rows along the inner axis, `most` outputs at a time; None where a padded row
-    is out of proportion."""
+def _row_numbers(axis: Axis, lanes: int):
+    """(step, block, width, low, phases) of rows along the inner axis; None where a padded row is out of proportion."""
     phases = _phases(axis)
     step = len(phases)
-    block = max(1, min(-(-axis.out // step), most // step))
+    block = max(1, min(-(-axis.out // step), BLOCK // step))
     full = [f for f in phases if f[0]] or phases[:1]
     stride = max(f[1] for f in full)
     low = min(start for *_, start in full)
@@ -139,20 +143,20 @@ def pack(p: Pooling, x, y, role, row, place_steps=None, ring=0):
 
 
 def numbers(p: Pooling, x, y, flat=False):
-    """(kernel, packed, lanes, counts), remembered for arrays of these strides. flat: places count cells of a plane
-    row by row, else elements of x."""
+    """(packed, whether lanes run along rows, counts), remembered for arrays of these strides. flat: places count cells
+    of a plane row by row, else elements of x."""
     key = x.strides, y.strides, x.dtype, flat, is_fortran(x)
     found = p.packed.get(key)
     if found is None:
-        kernel, role = _kernels.load("pool", KINDS[x.dtype]), innermost(p, x)
-        row = None if role in ("n", "c") else row_numbers(p.axes[role], kernel.LANES)
-        packed, lanes, order = pack(p, x, y, role, row, p.place_steps() if flat else None)
+        role = innermost(p, x)
+        row = None if role in ("n", "c") else _row_numbers(p.axes[role], kernel_of(x).LANES)
+        packed, _, order = pack(p, x, y, role, row, p.place_steps() if flat else None)
         counts = None
         if p.counts:  # whole vectors are read from every position on
             counts = np.concatenate([*(p.counts[a] for a in order), np.ones(64)]).astype(x.dtype)
             if p.inverse:
                 counts = 1 / counts
-        found = p.packed[key] = kernel, packed, lanes, counts
+        found = p.packed[key] = packed, row is not None, counts
     return found
 
 
@@ -177,8 +181,8 @@ def team(threads, *arrays):
 def combining(p: Pooling, x, y, largest: bool, threads):
     """What computes y = sums (divided by the counts) or largest values, as a function of x and y: it, and its further
     arguments. x and y of one compiled dtype, contiguous alike."""
-    kernel, packed, _, counts = numbers(p, x, y)
-    return kernel.values, packed, counts, largest, team(threads, x, y)
+    packed, _, counts = numbers(p, x, y)
+    return kernel_of(x).values, packed, counts, largest, team(threads, x, y)
 
 
 def combined(p: Pooling, x, y, largest: bool, threads: int) -> None:
@@ -191,8 +195,8 @@ def located(p: Pooling, x, y, threads: int):
     """y = largest values; where they are, as flat indices into the spatial axes."""
     places = np.empty_like(y, np.int32 if y.itemsize == 4 else np.int64)
     if y.size:
-        kernel, packed, _, _ = numbers(p, x, y, flat=True)
-        kernel.places(x, y, places, packed, team(threads, x, y))
+        packed, _, _ = numbers(p, x, y, flat=True)
+        kernel_of(x).places(x, y, places, packed, team(threads, x, y))
     return places
 
 

@@ -5,7 +5,7 @@ absent cells are left out. Tables made once per call hold the runs of every axis
 """
 
 from libc.stdlib cimport malloc
-from _real cimport real, V
+from _real cimport real
 from _nest cimport clip_low, clip_high
 from _order cimport place, NOWHERE, LOWEST
 
@@ -149,17 +149,13 @@ ctypedef struct Part:
     Py_ssize_t first, outs, start, low, high
 
 
-cdef inline void begin_part(const Pool* pool, Py_ssize_t first, Py_ssize_t outs, Part* part) noexcept nogil:
-    """The block of `outs` outputs from the first on, which begins a round of the phases."""
-    part.first, part.outs = first, outs
-    part.start = pool.low + first//pool.step*phases_of(pool).stride
-    part.low = min(max(part.start, 0), part.start + pool.width)
-    part.high = max(min(part.start + pool.width, pool.axis[pool.rank - 1].size), part.low)
-
-
 cdef inline void begin_block(const Pool* pool, Py_ssize_t block, Part* part) noexcept nogil:
-    cdef Py_ssize_t first = block*pool.block*pool.step
-    begin_part(pool, first, min(pool.block*pool.step, pool.axis[pool.rank - 1].out - first), part)
+    cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
+    part.first = block*pool.block*pool.step
+    part.outs = min(pool.block*pool.step, d.out - part.first)
+    part.start = pool.low + block*pool.block*phases_of(pool).stride
+    part.low = min(max(part.start, 0), part.start + pool.width)
+    part.high = max(min(part.start + pool.width, d.size), part.low)
 
 
 cdef inline void pad(const Pool* pool, const Part* part, real* scratch, const real value) noexcept nogil:

@@ -148,43 +148,53 @@ static inline vreal v_give_same(vreal sum, vreal a, vreal b, vreal g) { return s
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
-#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15
-#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 7
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+#define CONVX_AFTER_4 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 8
+#define CONVX_AFTER_8 2, 3, 4, 5, 6, 7, 8, 9
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
 #define CONVX_ODDS_8 1, 3, 5, 7
-#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 7
-#define CONVX_NEXT_8 1, 2, 3, 3
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8
+#define CONVX_AFTER_4 2, 3, 4, 5, 6, 7, 8, 9
+#define CONVX_NEXT_8 1, 2, 3, 4
+#define CONVX_AFTER_8 2, 3, 4, 5
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
 #define CONVX_ODDS_4 1, 3, 5, 7
 #define CONVX_ODDS_8 1, 3
-#define CONVX_NEXT_4 1, 2, 3, 3
-#define CONVX_NEXT_8 1, 1
+#define CONVX_NEXT_4 1, 2, 3, 4
+#define CONVX_AFTER_4 2, 3, 4, 5
+#define CONVX_NEXT_8 1, 2
+#define CONVX_AFTER_8 2, 3
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
 #define CONVX_ODDS CONVX_ODDS_4
 #define CONVX_NEXT CONVX_NEXT_4
+#define CONVX_AFTER CONVX_AFTER_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
 #define CONVX_ODDS CONVX_ODDS_8
 #define CONVX_NEXT CONVX_NEXT_8
+#define CONVX_AFTER CONVX_AFTER_8
 #endif
 /* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
 static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
 static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
-/* a[1], a[2], ..., and anything */
-static inline vreal v_next(vreal a) { return CONVX_MIX(a, a, CONVX_NEXT); }
+/* V values of a and b, one behind the other, from the second and from the third on */
+static inline vreal v_next(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_NEXT); }
+static inline vreal v_after(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_AFTER); }
 static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
 static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
 static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
 static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
-static inline vreal v_next(vreal a) { return a; }
+static inline vreal v_next(vreal a, vreal b) { (void)a; return b; }
+static inline vreal v_after(vreal a, vreal b) { (void)a; return b; } /* never: there are not so many */
 static inline vreal v_second(const real *p) { return *p; }
 static inline vplace p_second(const place *p) { return *p; }
 #endif

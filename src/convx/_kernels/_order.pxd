@@ -1,4 +1,4 @@
-# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added and compared.
+# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added.
 from _real cimport real, vreal
 
 cdef extern from "_order.h" nogil:
@@ -9,9 +9,6 @@ cdef extern from "_order.h" nogil:
     vplace p_load(const place*)
     void p_store(place*, vplace)
     vplace p_set(place)
-    vplace p_pick(vplace, vplace, vplace)
-    vreal v_pick(vplace, vreal, vreal)
-    vreal v_only(vplace, vreal)
     vreal v_second(const real*)
     vplace p_second(const place*)
     void v_mix(real*, vreal, vreal)
@@ -19,7 +16,8 @@ cdef extern from "_order.h" nogil:
     vreal v_high(vreal, vreal)
     vreal v_evens(vreal, vreal)
     vreal v_odds(vreal, vreal)
-    vreal v_next(vreal)
+    vreal v_next(vreal, vreal)
+    vreal v_after(vreal, vreal)
     ctypedef struct vmask:
         pass
     vmask m_between(Py_ssize_t, Py_ssize_t)
@@ -27,10 +25,6 @@ cdef extern from "_order.h" nogil:
     vreal v_some(const real*, vmask)
     void v_at(real*, vreal, vmask)
     vreal v_max(vreal, vreal)
-    vplace v_wins(vreal, vreal)
-    vplace v_same(vreal, vreal)
-    vplace p_same(vplace, vplace)
-    vplace p_less(vplace, vplace)
     void v_take(vreal*, vplace*, vreal, vplace)
     void v_take_first(vreal*, vplace*, vreal, vplace)
     vreal v_give(vreal, vplace, vplace, vreal)

@@ -107,9 +107,9 @@ cdef inline void find_along(real* to, place* at, const real* p, const place* q, 
         find_along_by(to, at, p, q, f, n, by_place, 0)
 
 
-cdef inline void row_places(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y, place* at,
-                     Py_ssize_t row, const Part* part, real* scratch, place* ids) noexcept nogil:
-    """One block of one output row of a group of planes and its places, lanes along the row (y == NULL: places alone)."""
+cdef inline void row_places(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
+                            place* at, Py_ssize_t row, const Part* part, real* scratch, place* ids) noexcept nogil:
+    """One block of one output row of a group of planes and its places (y == NULL: places alone), lanes along the row."""
     cdef Walk walk
     cdef const PoolPhase* f = phases_of(pool)
     cdef place step = <place>pool.axis[pool.rank - 1].ps
@@ -123,12 +123,12 @@ cdef inline void row_places(const Pool* pool, const Run* const* tables, const Gr
                  <place>part.low*step, 1, 0, 0, step, part.high - part.low, first)
         first = False
     for p in range(group.count):
-        find_along(y + group.y[p] if y != NULL else NULL, at + group.y[p], scratch + p*pool.width + f.start, ids + p*pool.width + f.start, f,
-                   part.outs, pool.tie_by_place)
+        find_along(y + group.y[p] if y != NULL else NULL, at + group.y[p], scratch + p*pool.width + f.start,
+                   ids + p*pool.width + f.start, f, part.outs, pool.tie_by_place)
 
 
-cdef inline void lane_places(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at, Py_ssize_t step,
-                      Py_ssize_t row, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t n) noexcept nogil:
+cdef inline void lane_places(const Pool* pool, const Run* const* tables, const real* x, real* y, place* at,
+                             Py_ssize_t step, Py_ssize_t row, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t n) noexcept nogil:
     """Outputs [o0, o1) of one row and their places, n lanes of each; y, at: those of o0."""
     cdef Walk walk
     cdef const PoolAxis* d = &pool.axis[pool.rank - 1]

@@ -9,7 +9,6 @@ Assumes:       the lanes, or the inner axis, have stride 1 in x and y; places in
 """
 
 from libc.stdlib cimport malloc, free
-from libc.string cimport memset
 from cython.parallel cimport prange, threadid
 from _real cimport real, V
 from _nest cimport address, PyBytes_AS_STRING
@@ -19,7 +18,7 @@ from _cells cimport (
     bands_of, Part, begin_block, pad, begin_rows, Group, group_size, begin_group,
 )
 from _combine cimport SUM, MAX, combine, along, spread, divide_all
-from _straight cimport is_straight, straight_by
+from _straight cimport is_straight, straight_by, is_beside, beside_by
 from _places cimport row_places, lane_places
 
 LANES = V
@@ -35,6 +34,13 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
     begin(&walk, pool, tables, row)
+    if is_beside(pool, &walk):
+        more(&walk, pool)
+        if f.stride == 2:
+            beside_by(pool, group, x, y, many, times, &walk, part, op, 2)
+        else:
+            beside_by(pool, group, x, y, many, times, &walk, part, op, 1)
+        return
     if is_straight(pool, &walk):
         more(&walk, pool)
         if pool.step == 2:
@@ -205,56 +211,5 @@ def places(x_array, y_array, places_array, pool_bytes, int threads):
         raise
     for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
         places_task(pool, tables, x, y, at, t, bands, group, scratch + size*threadid(), ids + size*threadid())
-    free(scratch)
-    free(made)
-
-
-# Gradient, output by output -------------------------------------------------------------------------------------------
-
-cdef void scatter_task(const Pool* pool, const Run* const* tables, const real* x, const real* dy, real* dx,
-                       Py_ssize_t number, Py_ssize_t size, real* rows, place* marks) noexcept nogil:
-    """All outputs of a group of planes. rows: padded rows; marks: padded rows, then a block of a row of outputs each."""
-    cdef Py_ssize_t row, block, p, j, cells = 1
-    cdef place* mark = marks + size*pool.width
-    cdef const real* g
-    cdef real* to
-    cdef Part part
-    cdef Group group, ring
-    begin_group(pool, number*size, size, &group)
-    ring = group
-    for j in range(pool.rank):
-        cells *= pool.axis[j].size
-    for p in range(group.count):
-        ring.y[p] = p*pool.block
-        memset(dx + group.x[p], 0, cells*sizeof(real))
-    for block in range(blocks_of(pool)):
-        begin_block(pool, block, &part)
-        begin_rows(pool, &group, &part, rows, marks)
-        for row in range(rows_of(pool)):
-            row_places(pool, tables, &ring, x, NULL, mark, row, &part, rows, marks)
-            for p in range(group.count):
-                g = dy + group.y[p] + output_row(pool, row) + part.first
-                to = dx + group.x[p]
-                for j in range(part.outs):
-                    to[mark[p*pool.block + j]] += g[j]
-
-
-def scattered(x_array, dy_array, dx_array, pool_bytes, int threads):
-    """dx, whose planes are rows one behind the other: dy where x is the largest of its window, 0 elsewhere."""
-    cdef const Pool* pool = <const Pool*>PyBytes_AS_STRING(pool_bytes)
-    cdef const real* x = address(x_array)
-    cdef const real* dy = address(dy_array)
-    cdef real* dx = address(dx_array)
-    cdef const Run* tables[MOST]
-    cdef Py_ssize_t planes = pool.n*pool.g, group = group_size(pool, planes, threads), t
-    cdef Py_ssize_t tasks = (planes + group - 1) // group, size = group*(pool.block + 2*pool.width)
-    cdef Run* made = make_tables(pool, tables)
-    cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
-    if scratch == NULL:
-        free(made)
-        raise MemoryError("scratch of the pool kernel")
-    for t in prange(tasks, nogil=True, num_threads=threads, schedule='static'):
-        scatter_task(pool, tables, x, dy, dx, t, group, scratch + size*threadid(),
-                     <place*>(scratch + size*threadid() + group*pool.width))
     free(scratch)
     free(made)

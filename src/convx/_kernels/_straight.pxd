@@ -40,16 +40,20 @@ cdef inline vreal some(const real* p, vmask m, const int op) noexcept nogil:
 
 
 cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* reads, const int op, const int stride,
-                              const int known) noexcept nogil:
+                              const int known, const bint square, bint part) noexcept nogil:
     """The combination of a window's rows and taps, for a vector of outputs. known: the rows, where they are known when
-    this is compiled."""
+    this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted."""
     cdef vreal acc = v_set(0), a, b = v_set(0), c
-    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count
+    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count, count = reads.count
     cdef const real* p
+    cdef bint both
     if known == 0 and rows == 0:
         return acc
-    for t in range(reads.count):
+    if square:
+        count = known if stride == 1 else (known + 1) // 2
+    for t in range(count):
         p = x + reads.i[t]
+        both = 2*t + 1 < known if square else reads.both[t]
         a = some(p + walk.at[0], reads.here[t], op)
         if stride == 2:
             b = some(p + walk.at[0] + V, reads.there[t], op)
@@ -57,16 +61,21 @@ cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* read
             a = better(a, some(p + walk.at[r], reads.here[t], op), op)
             if stride == 2:
                 b = better(b, some(p + walk.at[r] + V, reads.there[t], op), op)
-        c = a if stride == 1 else v_evens(a, b)
-        acc = c if t == 0 else better(acc, c, op)
-        if stride == 2 and reads.both[t]:
-            acc = better(acc, v_odds(a, b), op)
+        if stride == 1:
+            acc = a if t == 0 else better(acc, a, op)
+        else:
+            c = v_evens(a, b)
+            acc = c if t == 0 else better(acc, c, op)
+            if both:
+                acc = better(acc, v_odds(a, b), op)
+            if square and known == 3 and t == 0 and part:
+                return better(acc, v_next(c, c), op)
     return acc
 
 
 cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                           const Walk* walk, const Part* part, const int op, const int step, const int stride,
-                          const int rows) noexcept nogil:
+                          const int rows, const bint square) noexcept nogil:
     """Outputs of one row of a group of planes, straight from the listed rows: windows of few cells in one phase, or in
     two with stride 1."""
     cdef const PoolPhase* f = phases_of(pool)
@@ -84,13 +93,13 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
         if shared:  # with two phases: the gradient of an average by one number
             by = (v_load(many + j) if step == 1 else v_set(many[0])) * v_set(times)
         for p in range(group.count):
-            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows)
+            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows, square, part.outs - j < V)
             if shared:
                 a = divided(a, by, pool.inverse)
             if step == 1:
                 v_at(y + group.y[p] + j, a, first)
                 continue
-            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows)
+            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows, square, False)
             if shared:
                 b = divided(b, by, pool.inverse)
             v_at(y + group.y[p] + j, v_low(a, b), first)
@@ -101,12 +110,18 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
 cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                              const Walk* walk, const Part* part, const int op, const int step,
                              const int stride) noexcept nogil:
-    if walk.count == 1:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1)
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef bint square = step == 1 and f.taps == walk.count and f.dilation == 1
+    if square and walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, True)
+    elif square and walk.count == 3:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3, True)
+    elif walk.count == 1:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1, False)
     elif walk.count == 2:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, False)
     else:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False)
 
 
 cdef inline bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
@@ -118,7 +133,7 @@ cdef inline bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
     return max(walk.total, <Py_ssize_t>1)*max(f[0].taps, f[last].taps) <= FEW
 
 
-# Two or three taps, one beside the other ------------------------------------------------------------------------------
+# Two or three taps, one beside the other, in steps of one -------------------------------------------------------------
 
 cdef inline vreal pile(const real* x, const Walk* walk, Py_ssize_t i, Py_ssize_t size, const int op,
                        const int known) noexcept nogil:
@@ -141,59 +156,42 @@ cdef inline vreal pile(const real* x, const Walk* walk, Py_ssize_t i, Py_ssize_t
 
 
 cdef inline void beside(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
-                        const Walk* walk, const Part* part, const int op, const int stride, const int rows) noexcept nogil:
+                        const Walk* walk, const Part* part, const int op, const int rows) noexcept nogil:
     """Outputs of one row of a group of planes: what one vector of them reads behind its own places is where the next
     one begins, so that every place is read once."""
-    cdef Py_ssize_t p, j, i, size = pool.axis[pool.rank - 1].size, taps = phases_of(pool).taps
+    cdef Py_ssize_t p, j, size = pool.axis[pool.rank - 1].size, taps = phases_of(pool).taps
     cdef Py_ssize_t start = part.start + phases_of(pool).start
-    cdef const real* from_
-    cdef vreal a, b, next, acc, odds = v_set(0)
+    cdef vreal a, next, acc
     for p in range(group.count):
-        from_ = x + group.x[p]
-        i, j = start, 0
-        next = v_set(0)
+        next = pile(x + group.x[p], walk, start, size, op, rows)
+        j = 0
         while j < part.outs:
-            if stride == 1:
-                a = pile(from_, walk, i, size, op, rows) if j == 0 else next
-                next = pile(from_, walk, i + V, size, op, rows)
-                acc = better(a, v_next(a, next), op)
-                if taps == 3:
-                    acc = better(acc, v_after(a, next), op)
-            else:
-                if j == 0:
-                    a, b = pile(from_, walk, i, size, op, rows), pile(from_, walk, i + V, size, op, rows)
-                    next, odds = v_evens(a, b), v_odds(a, b)
-                acc = better(next, odds, op)
-                if taps == 3 or j + V < part.outs:
-                    a = pile(from_, walk, i + 2*V, size, op, rows)
-                    b = pile(from_, walk, i + 3*V, size, op, rows) if j + V < part.outs else a
-                    odds = v_odds(a, b)
-                    a = v_evens(a, b)
-                    if taps == 3:
-                        acc = better(acc, v_next(next, a), op)
-                    next = a
+            a = next
+            next = pile(x + group.x[p], walk, start + j + V, size, op, rows)
+            acc = better(a, v_next(a, next), op)
+            if taps == 3:
+                acc = better(acc, v_after(a, next), op)
             if op == SUM and many != NULL:
                 acc = divided(acc, v_load(many + j)*v_set(times), pool.inverse)
             if j + V <= part.outs:
                 v_store(y + group.y[p] + j, acc)
             else:
                 v_put(y + group.y[p] + j, acc, part.outs - j)
-            i += stride*V
             j += V
 
 
 cdef inline void beside_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
-                           const Walk* walk, const Part* part, const int op, const int stride) noexcept nogil:
+                           const Walk* walk, const Part* part, const int op) noexcept nogil:
     if walk.count == 2:
-        beside(pool, group, x, y, many, times, walk, part, op, stride, 2)
+        beside(pool, group, x, y, many, times, walk, part, op, 2)
     elif walk.count == 3:
-        beside(pool, group, x, y, many, times, walk, part, op, stride, 3)
+        beside(pool, group, x, y, many, times, walk, part, op, 3)
     else:
-        beside(pool, group, x, y, many, times, walk, part, op, stride, 0)
+        beside(pool, group, x, y, many, times, walk, part, op, 0)
 
 
 cdef inline bint is_beside(const Pool* pool, const Walk* walk) noexcept nogil:
     """Whether `beside` takes the window."""
     cdef const PoolPhase* f = phases_of(pool)
-    return (pool.step == 1 and f.dilation == 1 and f.stride <= 2 and 2 <= f.taps <= 3 and f.taps - 1 <= V
+    return (pool.step == 1 and f.dilation == 1 and f.stride == 1 and 2 <= f.taps <= 3 and f.taps - 1 <= V
             and 0 < walk.total <= CHUNK)

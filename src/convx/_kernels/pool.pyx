@@ -36,10 +36,7 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     begin(&walk, pool, tables, row)
     if is_beside(pool, &walk):
         more(&walk, pool)
-        if f.stride == 2:
-            beside_by(pool, group, x, y, many, times, &walk, part, op, 2)
-        else:
-            beside_by(pool, group, x, y, many, times, &walk, part, op, 1)
+        beside_by(pool, group, x, y, many, times, &walk, part, op)
         return
     if is_straight(pool, &walk):
         more(&walk, pool)

@@ -23,11 +23,6 @@ from _cells cimport (
 from _places cimport row_places, lane_places
 
 LANES = V
-cdef Py_ssize_t T_CELLS = 1 << 40
-
-def tune(Py_ssize_t v):
-    global T_CELLS
-    T_CELLS = v
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
@@ -67,7 +62,7 @@ def row_gradient(x_array, dy_array, dx_array, pool_bytes, int threads):
     cdef const real* dy = address(dy_array)
     cdef real* dx = address(dx_array)
     cdef const Run* tables[MOST]
-    cdef Py_ssize_t planes = pool.n*pool.g, t, group = max(1, min(group_size(pool, planes, threads), T_CELLS // (pool.axis[0].size*pool.axis[pool.rank - 1].size)))
+    cdef Py_ssize_t planes = pool.n*pool.g, group = group_size(pool, planes, threads), t
     cdef Py_ssize_t tasks = (planes + group - 1) // group, size = group*(pool.block + 2*pool.width)
     cdef Run* made = make_tables(pool, tables)
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))

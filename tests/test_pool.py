@@ -79,6 +79,14 @@ def slow_average(x, outs, found, include, divisor=None):
     return y
 
 
+def added(x, dy, index):
+    """dy added one by one at flat indices of a channels-first x."""
+    dx = np.zeros((*x.shape[:2], prod(x.shape[2:])))
+    n, c, _ = np.ogrid[:x.shape[0], :x.shape[1], :1]
+    np.add.at(dx, (n, c, index.reshape(*x.shape[:2], -1)), dy.reshape(*x.shape[:2], -1))
+    return dx.reshape(x.shape)
+
+
 @st.composite
 def poolings(draw, most=9):
     rank = draw(st.integers(1, 3))
@@ -380,6 +388,11 @@ def test_rows_of_every_length(k, s, d, p, dtype):
         assert np.array_equal(convx.avg_pool(x, k, out=y, **options), total / cells)
         assert np.array_equal(convx.avg_pool(x, k, out=y, count_include_pad=True, **options), total / dtype(k * k))
         assert (to[:20] == 77).all() and (to[-20:] == 77).all()
+        dy, index = whole(y.shape, 1, dtype), convx.max_pool(x, k, return_indices=True, **options)[1]
+        back = np.full(room.shape, 77, dtype)
+        dx = convx.max_pool_grad(x, dy, k, out=back[20:-20].reshape(x.shape), **options)
+        assert np.array_equal(dx, added(x, dy, index))
+        assert (back[:20] == 77).all() and (back[-20:] == 77).all()
         wide = np.zeros_like(np.pad(x, around))
         for at in spots:
             wide[at] += y
@@ -387,6 +400,27 @@ def test_rows_of_every_length(k, s, d, p, dtype):
         dx = convx.avg_pool_grad(x.shape, y, k, divisor=1, out=x, **options)
         assert np.abs(dx - wide[..., *near]).max() <= 2 * k * k * np.finfo(dtype).eps * np.abs(wide).max()
         assert np.isnan(room[:20]).all() and np.isnan(room[-20:]).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("shape, k, s, d", [
+    ((1, 1, 90, 37), 3, 1, 1), ((1, 2, 61, 70), 3, 2, 1), ((2, 19, 40, 33), 2, 2, 1), ((1, 290, 7, 6), 3, 1, 1),
+    ((1, 3, 50, 45), (5, 4), (3, 2), 2), ((1, 2, 40, 50), 7, 1, 1), ((1, 65, 20, 9), (9, 2), (1, 2), 1),
+    ((2, 5, 30, 31), "global", None, 1), ((1, 2, 40, 12), 12, None, 1),
+    ((1, 3, 21, 17, 19), (3, 2, 3), (1, 2, 2), (2, 1, 1)), ((1, 2, 2, 9000), (1, 4000), None, 1),
+])
+def test_the_gradient_goes_where_the_places_are(layout, order, shape, k, s, d):
+    """Windows that overlap little or much, in bands, rings, parts of lanes; whole numbers, so that sums are exact."""
+    x = np.array(placed(whole(shape, 1, np.float32, -9, 9), layout), order=order)
+    options = {"stride": s, "dilation": d, "layout": layout.replace("H", "DH") if len(shape) > 4 else layout}
+    y = convx.max_pool(x, k, **options)
+    dy = np.array(whole(y.shape, 2, np.float32), order=order)
+    _, index = convx.max_pool(x, k, return_indices=True, **options)
+    want = added(first(x, layout), first(dy, layout), first(index, layout))
+    for workers in (1, 3):
+        dx = convx.max_pool_grad(x, dy, k, workers=workers, **options)
+        assert np.array_equal(first(dx, layout), want)
 
 
 @pytest.mark.parametrize("taps", [1, 4, 13, 40])

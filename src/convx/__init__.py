@@ -26,8 +26,8 @@ The floors, each importing only lower ones:
     8  image  plot/*
     7  linop  matlab/*  nn/*  torch
     6  __init__
-    5  _conv  _gradients  _planning  _operators  _signal  _pool  _arguments  _layout
-    4  _plan  _exact  _separable  _windows  _explanation  _schedule  _select  _accept  _problem  _stored
+    5  _conv  _gradients  _planning  _operators  _signal  _pool  _pool_grad  _pooling  _arguments  _layout
+    4  _plan  _exact  _separable  _windows  _marks  _explanation  _schedule  _select  _accept  _problem  _stored
     3  _solvers/*
     2  _nest
     1  _geometry   (and beside it _threads, _config, _costs, _trial)
@@ -62,7 +62,8 @@ from ._gradients import (
 )
 from ._layout import w_axes, x_axes
 from ._planning import explain, geometry, plan
-from ._pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_unpool
+from ._pool import avg_pool, max_pool
+from ._pool_grad import avg_pool_grad, max_pool_grad, max_unpool
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, set_num_threads, threads
 

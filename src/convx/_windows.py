@@ -68,13 +68,18 @@ class Pooling:
         return tuple(prod(sizes[a + 1:]) for a in range(len(sizes)))
 
 
-def _innermost(p: Pooling, order: str):
+def kernel_of(x, name="pool"):
+    """The kernel for the dtype of x."""
+    return _kernels.load(name, KINDS[x.dtype])
+
+
+def innermost(p: Pooling, x):
     """The role of the axis that runs along memory: "n", "c" or the number of a spatial axis.
 
     The extent of the batch has no say in it: what a batch is cut into must not change how its parts are computed.
     """
     positions = range(len(p.x_shape))
-    for at in positions if order == "F" else reversed(positions):
+    for at in positions if is_fortran(x) else reversed(positions):
         if at == p.c_at and p.x_shape[at] == 1:
             continue
         return {p.n_at: "n", p.c_at: "c"}.get(at) or p.s_at.index(at)
@@ -109,19 +114,16 @@ def _tap_step(axis: Axis) -> int:
     return axis.base // gcd(axis.base, axis.dilation)
 
 
-def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
-    """The numbers of the pooling for these arrays, which lie in memory alike, as the struct of _order.h; the lanes;
-    the order of the axes. single: one lane, for what rows cannot do."""
+def pack(p: Pooling, x, y, role, row, place_steps=None, ring=0):
+    """The numbers of the pooling for these arrays, which lie in memory alike, as the struct of _pool.h; the lanes; the
+    order of the axes. row: the numbers of rows along the axis `role`, or None; place_steps: of every axis; else places
+    count elements of x, or (nobody goes to one by its number, so that small numbers will do) the cells of a plane."""
     size = x.itemsize
     xs, ys = ([s // size for s in a.strides] for a in (x, y))
-    role = _innermost(p, "F" if is_fortran(x) else "C")
     rank = len(p.axes)
     order = list(range(rank))
-    row = None
-    if role not in ("n", "c") and not single:
-        row = _row_numbers(p.axes[role], _kernels.load("pool", kind).LANES)
-        if row is not None:
-            order = [a for a in order if a != role] + [role]
+    if row is not None:
+        order = [a for a in order if a != role] + [role]
     loops = {"n": (1, 0, 0) if p.n_at is None else (p.x_shape[p.n_at], xs[p.n_at], ys[p.n_at]),
              "c": (p.x_shape[p.c_at], xs[p.c_at], ys[p.c_at])}
     lanes = 1
@@ -130,32 +132,33 @@ def _pack(p: Pooling, x, y, kind: str, place_steps, single: bool):
     step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
     by_place = row is not None and role == rank - 1
-    if row is None:  # nobody goes to a place by its number: the smaller ones
-        place_steps = p.place_steps()
-    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, p.inverse, step, block, width, low]
+    if place_steps is None:
+        place_steps = p.place_steps() if row is None else [xs[at] for at in p.s_at]
+    numbers = [n, g, xn, xg, yn, yg, lanes, rank, row is not None, by_place, p.inverse, step, block, width, low, ring]
     for a in order:
         axis, at = p.axes[a], p.s_at[a]
         numbers += [axis.out, axis.taps, axis.size, axis.base, axis.stride if axis.out > 1 else 1, axis.dilation,
-                    axis.offset, _tap_step(axis), xs[at], ys[at], place_steps[a] if place_steps else xs[at]]
+                    axis.offset, _tap_step(axis), xs[at], ys[at], place_steps[a]]
     for phase in phases:
         numbers += phase
     return struct.pack(f"{len(numbers)}n", *numbers), lanes, order
 
 
-def _numbers(p: Pooling, x, y, flat=False, single=False):
-    """(kernel, packed, lanes, counts), remembered for arrays of these strides. flat: places count cells of a plane
-    row by row, else elements of x."""
-    key = x.strides, y.strides, x.dtype, flat, single, is_fortran(x)
+def numbers(p: Pooling, x, y, flat=False):
+    """(packed, whether lanes run along rows, counts), remembered for arrays of these strides. flat: places count cells
+    of a plane row by row, else elements of x."""
+    key = x.strides, y.strides, x.dtype, flat, is_fortran(x)
     found = p.packed.get(key)
     if found is None:
-        kind = KINDS[x.dtype]
-        packed, lanes, order = _pack(p, x, y, kind, p.place_steps() if flat else None, single)
+        role = innermost(p, x)
+        row = None if role in ("n", "c") else _row_numbers(p.axes[role], kernel_of(x).LANES)
+        packed, _, order = pack(p, x, y, role, row, p.place_steps() if flat else None)
         counts = None
         if p.counts:  # whole vectors are read from every position on
             counts = np.concatenate([*(p.counts[a] for a in order), np.ones(64)]).astype(x.dtype)
             if p.inverse:
                 counts = 1 / counts
-        found = p.packed[key] = _kernels.load("pool", kind), packed, lanes, counts
+        found = p.packed[key] = packed, row is not None, counts
     return found
 
 
@@ -173,15 +176,15 @@ def empty(shape, x, dtype, out=None):
     return ready.empty(tuple(shape), np.dtype(dtype), fortran)
 
 
-def _team(threads, *arrays):
+def team(threads, *arrays):
     return threads if sum(a.size for a in arrays) >= SMALL else 1
 
 
 def combining(p: Pooling, x, y, largest: bool, threads):
     """What computes y = sums (divided by the counts) or largest values, as a function of x and y: it, and its further
     arguments. x and y of one compiled dtype, contiguous alike."""
-    kernel, packed, _, counts = _numbers(p, x, y)
-    return kernel.values, packed, counts, largest, _team(threads, x, y)
+    packed, _, counts = numbers(p, x, y)
+    return kernel_of(x).values, packed, counts, largest, team(threads, x, y)
 
 
 def combined(p: Pooling, x, y, largest: bool, threads: int) -> None:
@@ -194,24 +197,9 @@ def located(p: Pooling, x, y, threads: int):
     """y = largest values; where they are, as flat indices into the spatial axes."""
     places = np.empty_like(y, np.int32 if y.itemsize == 4 else np.int64)
     if y.size:
-        kernel, packed, _, _ = _numbers(p, x, y, flat=True)
-        kernel.places(x, y, places, packed, _team(threads, x, y))
+        packed, _, _ = numbers(p, x, y, flat=True)
+        kernel_of(x).places(x, y, places, packed, team(threads, x, y))
     return places
-
-
-def routing(p: Pooling, x, dy, ties_all: bool, threads):
-    """What adds dy to a dx of zeros where x, which lies in memory alike, is the largest value of its window, as a
-    function of x, dy and dx: it, and its further arguments."""
-    kernel, packed, lanes, _ = _numbers(p, x, dy, single=ties_all)
-    part = max(kernel.LANES, min(lanes, 16 * kernel.LANES))
-    return kernel.gradient, packed, ties_all, part, _team(threads, x, x)
-
-
-def routed(p: Pooling, x, dy, dx, ties_all: bool, threads: int) -> None:
-    dx[...] = 0
-    if dy.size and dx.size:
-        gradient, *numbers = routing(p, x, dy, ties_all, threads)
-        gradient(x, dy, dx, *numbers)
 
 
 def ordered(x, cells: int):

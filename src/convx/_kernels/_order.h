@@ -97,6 +97,50 @@ static inline vplace v_same(vreal a, vreal b) { return CONVX_TRUE(a == b) | (CON
 static inline vplace p_same(vplace a, vplace b) { return CONVX_TRUE(a == b); }
 static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 
+/* b, which comes later, and its place, where b wins over the best one so far; v_take_first: where they are equal and its
+   place is the smaller one, too. */
+#if defined(__AVX512F__) && !defined(CONVX_I64)
+#if defined(CONVX_F32)
+#define CONVX_TEST(m, a, b, how) _mm512_mask_cmp_ps_mask(m, (__m512)(a), (__m512)(b), how)
+#define CONVX_TAKE(m, a, b) _mm512_mask_mov_epi32((__m512i)(a), m, (__m512i)(b))
+#else
+#define CONVX_TEST(m, a, b, how) _mm512_mask_cmp_pd_mask(m, (__m512d)(a), (__m512d)(b), how)
+#define CONVX_TAKE(m, a, b) _mm512_mask_mov_epi64((__m512i)(a), m, (__m512i)(b))
+#endif
+static inline void v_take(vreal *best, vplace *where, vreal b, vplace here) {
+    const __mmask16 ordered = (__mmask16)CONVX_TEST(-1, *best, *best, _CMP_ORD_Q);
+    const __mmask16 m = (__mmask16)CONVX_TEST(ordered, b, *best, _CMP_NLE_UQ);
+    *best = (vreal)CONVX_TAKE(m, *best, b);
+    *where = (vplace)CONVX_TAKE(m, *where, here);
+}
+#else
+static inline void v_take(vreal *best, vplace *where, vreal b, vplace here) {
+    const vplace m = v_wins(*best, b);
+    *best = v_pick(m, *best, b);
+    *where = p_pick(m, *where, here);
+}
+#endif
+static inline void v_take_first(vreal *best, vplace *where, vreal b, vplace here) {
+    const vplace m = v_wins(*best, b) | (v_same(*best, b) & p_less(here, *where));
+    *best = v_pick(m, *best, b);
+    *where = p_pick(m, *where, here);
+}
+/* sum + g where `at` is `here`; v_give_same: where a is b. */
+#if defined(__AVX512F__) && defined(CONVX_F32)
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) {
+    return (vreal)_mm512_mask_add_ps((__m512)sum, _mm512_cmpeq_epi32_mask((__m512i)at, (__m512i)here), (__m512)sum,
+                                     (__m512)g);
+}
+#elif defined(__AVX512F__) && defined(CONVX_F64)
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) {
+    return (vreal)_mm512_mask_add_pd((__m512d)sum, _mm512_cmpeq_epi64_mask((__m512i)at, (__m512i)here), (__m512d)sum,
+                                     (__m512d)g);
+}
+#else
+static inline vreal v_give(vreal sum, vplace at, vplace here, vreal g) { return sum + v_only(p_same(at, here), g); }
+#endif
+static inline vreal v_give_same(vreal sum, vreal a, vreal b, vreal g) { return sum + v_only(v_same(a, b), g); }
+
 /* p[0], p[2], ...; p[2*V - 1] is read too */
 #if defined(__GNUC__)
 #if CONVX_VBYTES == 64
@@ -104,43 +148,53 @@ static inline vplace p_less(vplace a, vplace b) { return CONVX_TRUE(a < b); }
 #define CONVX_PAIRS_8 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define CONVX_ODDS_8 1, 3, 5, 7, 9, 11, 13, 15
-#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15
-#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 7
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+#define CONVX_AFTER_4 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+#define CONVX_NEXT_8 1, 2, 3, 4, 5, 6, 7, 8
+#define CONVX_AFTER_8 2, 3, 4, 5, 6, 7, 8, 9
 #elif CONVX_VBYTES == 32
 #define CONVX_PAIRS_4 0, 2, 4, 6, 8, 10, 12, 14
 #define CONVX_PAIRS_8 0, 2, 4, 6
 #define CONVX_ODDS_4 1, 3, 5, 7, 9, 11, 13, 15
 #define CONVX_ODDS_8 1, 3, 5, 7
-#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 7
-#define CONVX_NEXT_8 1, 2, 3, 3
+#define CONVX_NEXT_4 1, 2, 3, 4, 5, 6, 7, 8
+#define CONVX_AFTER_4 2, 3, 4, 5, 6, 7, 8, 9
+#define CONVX_NEXT_8 1, 2, 3, 4
+#define CONVX_AFTER_8 2, 3, 4, 5
 #else
 #define CONVX_PAIRS_4 0, 2, 4, 6
 #define CONVX_PAIRS_8 0, 2
 #define CONVX_ODDS_4 1, 3, 5, 7
 #define CONVX_ODDS_8 1, 3
-#define CONVX_NEXT_4 1, 2, 3, 3
-#define CONVX_NEXT_8 1, 1
+#define CONVX_NEXT_4 1, 2, 3, 4
+#define CONVX_AFTER_4 2, 3, 4, 5
+#define CONVX_NEXT_8 1, 2
+#define CONVX_AFTER_8 2, 3
 #endif
 #if defined(CONVX_F32)
 #define CONVX_PAIRS CONVX_PAIRS_4
 #define CONVX_ODDS CONVX_ODDS_4
 #define CONVX_NEXT CONVX_NEXT_4
+#define CONVX_AFTER CONVX_AFTER_4
 #else
 #define CONVX_PAIRS CONVX_PAIRS_8
 #define CONVX_ODDS CONVX_ODDS_8
 #define CONVX_NEXT CONVX_NEXT_8
+#define CONVX_AFTER CONVX_AFTER_8
 #endif
 /* a[0], a[2], ..., b[0], b[2], ...; a[1], a[3], ..., b[1], ... */
 static inline vreal v_evens(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_PAIRS); }
 static inline vreal v_odds(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_ODDS); }
-/* a[1], a[2], ..., and anything */
-static inline vreal v_next(vreal a) { return CONVX_MIX(a, a, CONVX_NEXT); }
+/* V values of a and b, one behind the other, from the second and from the third on */
+static inline vreal v_next(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_NEXT); }
+static inline vreal v_after(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_AFTER); }
 static inline vreal v_second(const real *p) { return v_evens(v_load(p), v_load(p + V)); }
 static inline vplace p_second(const place *p) { return CONVX_MIX(p_load(p), p_load(p + V), CONVX_PAIRS); }
 #else
 static inline vreal v_evens(vreal a, vreal b) { (void)b; return a; }
 static inline vreal v_odds(vreal a, vreal b) { (void)a; return b; }
-static inline vreal v_next(vreal a) { return a; }
+static inline vreal v_next(vreal a, vreal b) { (void)a; return b; }
+static inline vreal v_after(vreal a, vreal b) { (void)a; return b; } /* never: there are not so many */
 static inline vreal v_second(const real *p) { return *p; }
 static inline vplace p_second(const place *p) { return *p; }
 #endif
@@ -246,27 +300,4 @@ static inline vplace p_part(const place *p, ptrdiff_t count) {
     return (vplace)v_part((const real *)(const void *)p, count);
 }
 static inline void p_put(place *p, vplace v, ptrdiff_t count) { v_put((real *)(void *)p, (vreal)v, count); }
-
-/* The numbers of a pooling: two plain loops, the lanes, and per axis the relation of _geometry.py and the strides of x,
-   y and the places. The last axis is the inner one: rows of outputs run along it. A row of outputs comes in
-   `step` phases, each with taps of its own (one phase but for gradients): phase f has the outputs f + step*j and reads
-   start + stride*j + dilation*k of the padded row, which begins at position low of x. The phases follow the axes.
-   inverse: what sums are divided by are powers of two, and given are the factors. */
-typedef struct {
-    ptrdiff_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps;
-} PoolAxis;
-typedef struct {
-    ptrdiff_t taps, stride, dilation, start;
-} PoolPhase;
-typedef struct {
-    ptrdiff_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low;
-    PoolAxis axis[];
-} Pool;
-static inline const PoolPhase *phases_of(const Pool *pool) {
-    return (const PoolPhase *)(const void *)(pool->axis + pool->rank);
-}
-/* What one output reads along one axis: count positions from i on, step apart. */
-typedef struct {
-    ptrdiff_t i, count, step;
-} Run;
 #endif

@@ -1,4 +1,4 @@
-# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added and compared.
+# The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added.
 from _real cimport real, vreal
 
 cdef extern from "_order.h" nogil:
@@ -9,9 +9,6 @@ cdef extern from "_order.h" nogil:
     vplace p_load(const place*)
     void p_store(place*, vplace)
     vplace p_set(place)
-    vplace p_pick(vplace, vplace, vplace)
-    vreal v_pick(vplace, vreal, vreal)
-    vreal v_only(vplace, vreal)
     vreal v_second(const real*)
     vplace p_second(const place*)
     void v_mix(real*, vreal, vreal)
@@ -19,7 +16,8 @@ cdef extern from "_order.h" nogil:
     vreal v_high(vreal, vreal)
     vreal v_evens(vreal, vreal)
     vreal v_odds(vreal, vreal)
-    vreal v_next(vreal)
+    vreal v_next(vreal, vreal)
+    vreal v_after(vreal, vreal)
     ctypedef struct vmask:
         pass
     vmask m_between(Py_ssize_t, Py_ssize_t)
@@ -27,10 +25,10 @@ cdef extern from "_order.h" nogil:
     vreal v_some(const real*, vmask)
     void v_at(real*, vreal, vmask)
     vreal v_max(vreal, vreal)
-    vplace v_wins(vreal, vreal)
-    vplace v_same(vreal, vreal)
-    vplace p_same(vplace, vplace)
-    vplace p_less(vplace, vplace)
+    void v_take(vreal*, vplace*, vreal, vplace)
+    void v_take_first(vreal*, vplace*, vreal, vplace)
+    vreal v_give(vreal, vplace, vplace, vreal)
+    vreal v_give_same(vreal, vreal, vreal, vreal)
     vplace p_line(place)
     vreal v_every(const real*, Py_ssize_t)
     vplace p_every(const place*, Py_ssize_t)
@@ -38,14 +36,3 @@ cdef extern from "_order.h" nogil:
     void v_put(real*, vreal, Py_ssize_t)
     vplace p_part(const place*, Py_ssize_t)
     void p_put(place*, vplace, Py_ssize_t)
-
-    ctypedef struct PoolAxis:
-        Py_ssize_t out, taps, size, base, stride, dilation, offset, tap_step, xs, ys, ps
-    ctypedef struct PoolPhase:
-        Py_ssize_t taps, stride, dilation, start
-    ctypedef struct Pool:
-        Py_ssize_t n, g, xn, xg, yn, yg, lanes, rank, along_row, tie_by_place, inverse, step, block, width, low
-        PoolAxis axis[1]
-    ctypedef struct Run:
-        Py_ssize_t i, count, step
-    const PoolPhase* phases_of(const Pool*)

@@ -10,7 +10,6 @@ record of a call and repeats it. Whatever is not known, or wrong, or overlaps, i
 import numpy as np
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.string cimport memset
 cimport numpy as cnp
 from numpy cimport PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES, ndarray, npy_intp
 
@@ -33,7 +32,6 @@ cdef extern from "numpy/arrayobject.h":
     bint PyArray_ISNOTSWAPPED(ndarray)
     bint PyTypeNum_ISNUMBER(int)
     int PyArray_TYPE(ndarray)
-    npy_intp PyArray_NBYTES(ndarray)
 
 cdef extern from "_memory.h":
     ctypedef struct PyDataMem_Handler:
@@ -210,7 +208,7 @@ cdef class Record:
     cdef tuple names, values, steps
     cdef npy_intp dims[AXES]
     cdef int nd, kind
-    cdef bint fortran, zero, team
+    cdef bint fortran, team
 
     cdef bint matches(self, object x, object w, object bias, object out, object options) except -1:
         cdef Py_ssize_t at = 0, i = 0
@@ -250,12 +248,7 @@ cdef class Record:
         if self.team or workers is not None:
             threads = team(workers)
         if out is None:
-            if self.zero:
-                y = cnp.PyArray_ZEROS(self.nd, self.dims, self.kind, self.fortran)
-            else:
-                y = on_lines(self.nd, self.dims, self.kind, self.fortran)
-        elif self.zero:
-            memset(PyArray_DATA(<ndarray>out), 0, PyArray_NBYTES(<ndarray>out))
+            y = on_lines(self.nd, self.dims, self.kind, self.fortran)
         operands[X], operands[W], operands[BIAS] = <PyObject*>x, <PyObject*>w, <PyObject*>bias
         operands[OUT], operands[OPERANDS] = <PyObject*>y, <PyObject*>threads
         for step in self.steps:
@@ -301,9 +294,9 @@ cdef class Front:
                 return True
         return False
 
-    def keep(self, x, w, bias, out, options, y, steps, zero=False):
+    def keep(self, x, w, bias, out, options, y, steps):
         """Remember a call that gave y, where its arguments can be known again. steps: tuples of a function and its
-        arguments, `SLOTS` among them; zero: y, then contiguous, is filled with zeros first."""
+        arguments, `SLOTS` among them."""
         cdef Record record
         cdef Form made
         cdef int i
@@ -317,7 +310,7 @@ cdef class Front:
         if not take(&made, y) or made.nd == 0:
             return
         record.names = None if type(options) is tuple else tuple(options)
-        record.values, record.steps, record.zero = values, tuple(map(tuple, steps)), zero
+        record.values, record.steps = values, tuple(map(tuple, steps))
         record.nd, record.kind, record.dims = made.nd, PyArray_TYPE(y), made.dims
         record.fortran = y.flags.f_contiguous and not y.flags.c_contiguous
         record.team = any(SLOTS[OPERANDS] is argument for step in steps for argument in step)

@@ -79,7 +79,6 @@ ctypedef struct Reads:
     const Py_ssize_t* b_jump
     const Py_ssize_t* where     # TABLE: the place of each product in b
     Py_ssize_t ahead            # from b, of a line to ask for with each product
-    const real* next            # PACKED: what to ask for meanwhile, a value with each product
 
 
 # ---- the register tile
@@ -95,7 +94,6 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
     cdef vreal bv[NV]
     cdef const real* a[MR]
     cdef const real* b = at.b
-    cdef const real* next = at.next
     cdef Py_ssize_t k, r = 0, ka = 0, left = at.length, a_step = at.a_step, b_step = at.b_step, ahead = at.ahead
     cdef int once
     cdef int i, j
@@ -115,8 +113,6 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
                     bv[j] = v_load(b + j*V)
             if kind == PLACED:
                 v_prefetch_far(b + ahead)
-            if kind == PACKED:
-                v_prefetch_far(next + k)
             for i in range(MR):
                 for j in range(nv):
                     acc[i][j] += bv[j] * a[i][ka if kind == PLACED else k]
@@ -276,7 +272,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef int i
     at.kc = part.kc
     cdef bint w_inside = packed == NULL and not part.walk.w_plain
-    to.add, at.ahead, at.next = not part.first, 0, part.block
+    to.add, at.ahead = not part.first, 0
     for i in range(MR):
         to.bias[i] = 0
     for t in range(part.u0, part.u1):
@@ -335,9 +331,7 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
                 to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
         sides(part, False, part.inside[inner], w_inside, p.width, a_step, &at)
         at.b = part.source + p.base if part.inside[inner] else part.block + p.pixel*part.kc
-        at.ahead, at.next = 0, at.row[0]
-        if not by_panel and inner < MR:
-            at.next = weight_row(job, part, w, packed, min(m + MR + inner, channels - 1))
+        at.ahead = 0
         if by_panel and t < NV and part.inside[inner]:
             at.ahead = p.width + t*V  # the next panel, one of its vectors with each of the first tiles
         finish(job, part, x, w, y, &at, &to, p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined,

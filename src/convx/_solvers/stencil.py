@@ -41,7 +41,8 @@ def seconds(nest, kind, threads):
     """Vectors of whole tiles at 5 ns and 0.22 a product (0.38 and 0.5 in tiles of two and of one vector, twice that
     where kernel rows share no rows of x), those of a single row at 6 and 0.5; copies of x by phases of a stride 5, what
     is turned 7, every second value 8, and 2 us. Twice the channels take a tenth longer each, as more of x is in flight;
-    with a stride, where fewer kernel rows share a row, 1.4 times.
+    with a stride, where fewer kernel rows share a row, 1.4 times. Every output channel reads x again, at least 5 ns a
+    line of it where an image does not stay in L2 (3 channels of 64 in 224^2 float64 take 2.9 ms, not 1.9).
 
     One core of an Emerald Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
     layers in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
@@ -67,6 +68,9 @@ def seconds(nest, kind, threads):
     x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs)
     time += x_size / lanes * (max(x_cost, 5.0) if b.axis.stride > 1 else x_cost)
     time += nest.outputs / lanes * _moved(nest, lanes, nest.m, nest.y[2], b.ys)
+    x_bytes = x_size * (8 if kind == "f64" else 4)
+    if nest.m > 1 and b.xs == 1 and x_bytes > nest.n * nest.g << 20:
+        time = max(time, nest.m * x_bytes / 64 * 5.0)
     return 2e-6 + time * 1e-9 / threads
 
 

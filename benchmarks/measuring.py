@@ -103,7 +103,7 @@ def extra_memory(tag: str, dtype: str, layout: str, part: str, threads: str) -> 
     case = Case(tag, dtype, layout)
     shapes = [(s[0], *s[2:], s[1]) if layout == "NHWC" else s for s in case.shapes]
     x, w, y = (np.full(shape, 0.5, dtype) for shape in shapes)  # every page touched
-    tiny = np.full((1, 1, 8, 8), 0.5, dtype)
+    tiny = np.full((1, 1, 8, 8), 0.5, np.result_type(dtype, np.float32))  # fft takes no integers
     for algorithm in ("auto", "fft"):  # what is loaded once, scipy.fft with 25 MB, is not the call's
         convx.conv2d(tiny, tiny[..., :3, :3], algorithm=algorithm)
     options = case.options()

@@ -159,8 +159,8 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
         return y
     asked, x = x, array_of(x, "x")
     dtype, computed = average_dtype(x.dtype, "x")
-    p = planned(x.shape, window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad, divisor)
     accept_divisor(divisor, computed)
+    p = planned(x.shape, window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad, divisor)
     threads = _threads.team(workers)
     accept(out, p.y_shape, dtype, x=x)
     given = _windows.laid_out(x, computed)

@@ -117,9 +117,9 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
         return dx
     asked, dy = dy, array_of(dy, "dy")
     dtype, computed = average_dtype(dy.dtype, "dy")
+    accept_divisor(divisor, computed)
     p = planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
                 divisor)
-    accept_divisor(divisor, computed)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     accept(out, p.x_shape, dtype, dy=dy)

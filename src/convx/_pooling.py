@@ -4,7 +4,6 @@ is remembered."""
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isfinite
 
 import numpy as np
 
@@ -62,18 +61,7 @@ def _counts(axes, real, edges, count_include_pad, divisor):
     """What sums are divided by, per axis; every factor of one axis multiplies those of the others."""
     if divisor is None:
         return tuple(_cells(axis, *edge) for axis, edge in zip(axes, edges, strict=True)) if count_include_pad else real
-    return tuple(np.full(axis.out, divisor if a == 0 else 1.0) for a, axis in enumerate(axes))
-
-
-def _divisor(value):
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        raise TypeError("divisor must be a number, not bool")
-    number = real_number(value, "divisor")
-    if not number or not isfinite(number):
-        raise ValueError(f"divisor={number:g}: sums are divided by it, it must be finite and not 0")
-    return number
+    return tuple(np.full(axis.out, real_number(divisor, "divisor") if a == 0 else 1.0) for a, axis in enumerate(axes))
 
 
 def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, layout, count_include_pad=False,
@@ -88,7 +76,6 @@ def _pooling(x_shape, window, average, stride, padding, dilation, ceil_mode, lay
         strides = per_axis(stride, rank, "stride", 1)
     if ceil_mode and isinstance(padding, str) and padding != "valid":
         raise ValueError(f"ceil_mode goes with padding='valid' or numbers, not with padding={padding!r}")
-    divisor = _divisor(divisor)
     axes, edges, real = [], [], []
     for a, (size, k, step, spread, pad) in enumerate(zip(sizes, taps, strides, dilations, pads, strict=True)):
         axis = forward_axis(size, k, step, spread, pad, name=f"spatial axis {a}", ceil=bool(ceil_mode))
@@ -144,12 +131,16 @@ def average_dtype(dtype, name: str):
 
 
 def accept_divisor(divisor, dtype) -> None:
-    """A divisor must be one in the type of the sums, too."""
-    if divisor is not None:
-        with np.errstate(all="ignore"):
-            number = dtype.type(real_number(divisor, "divisor"))
-        if not number or not np.isfinite(number):
-            raise ValueError(f"divisor={divisor}: it must be finite and not 0 in {dtype}, the type of the sums")
+    """A number that is finite and not 0 in the type of the sums."""
+    if divisor is None:
+        return
+    if isinstance(divisor, bool):
+        raise TypeError("divisor must be a number, not bool")
+    number = real_number(divisor, "divisor")
+    with np.errstate(all="ignore"):
+        typed = dtype.type(number)
+    if not typed or not np.isfinite(typed):
+        raise ValueError(f"divisor={number:g}: sums are divided by it, it must be finite and not 0 in {dtype}")
 
 
 @np.errstate(all="ignore")  # infinities and nan are values like others here

@@ -127,6 +127,7 @@ ROOMS = ("image", "linop", "matlab", "nn", "plot", "torch")
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COUNTS = {"_arguments.whole", "_arguments.per_axis", "_arguments.shape_of"}
 ALLOWED = {  # beside public names and what other rooms call their own
+    "image": {"_accept.array_of", "_arguments.real"},  # so have arrays and numbers
     "nn": COUNTS,  # counts and shapes that a user gives have one check and one sentence
     "plot": COUNTS,
     "_commands/explain.py": {"_planning.parts"},  # the dtype of a problem line, found as convx.geometry finds it

@@ -18,7 +18,7 @@ def array_of(given, name: str) -> np.ndarray:
         raise ValueError(f"{name} makes no array: {'its rows differ in length' if ragged else error}") from None
     if isinstance(given, np.ndarray) and np.ma.is_masked(given):
         raise TypeError(f"{name} has masked elements, whose values would be used: fill them first, as "
-                        f"{name}.filled(0) does")
+                        f"{name.removeprefix('the ')}.filled(0) does")
     return array
 
 

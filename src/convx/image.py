@@ -1,4 +1,4 @@
-"""Pictures: named kernels and the convolution matrix of image editors (a room: public names only).
+"""Pictures: named kernels and the convolution matrix of image editors (a room).
 
 `kernel` makes the matrices, `apply` filters with one: grey, RGB or RGBA pictures and stacks of them in uint8, uint16 or
 floats, with divisor, offset, border rule and weighting by alpha. Numbers are used as stored: no gamma is undone.
@@ -7,13 +7,15 @@ floats, with divisor, offset, border rule and weighting by alpha. Numbers are us
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from operator import index
 from types import MappingProxyType
 
 import numpy as np
 
 import convx
+
+from ._accept import array_of
+from ._arguments import real
 
 __all__ = ["BORDERS", "DIRECTIONS", "apply", "kernel", "kernels", "normalised"]
 
@@ -38,29 +40,18 @@ def _odd(size, name="size") -> int:
     return number
 
 
-def _scalar(value):
-    return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
-
-
 def _whole(value, name) -> int:
-    number = _scalar(value)
-    if isinstance(number, bool) or not isinstance(number, Real) or not 1 <= number < np.inf or number != int(number):
+    try:
+        number = 0.0 if isinstance(value, bool) else real(value, name)
+    except TypeError:
+        number = 0.0
+    if not 1 <= number < np.inf or number != int(number):
         raise ValueError(f"{name}={value!r}: it must be a whole number above 0")
     return int(number)
 
 
-def _real(value, name) -> float:
-    number = _scalar(value)
-    if not isinstance(number, Real):
-        raise TypeError(f"{name}={value!r}: it must be a number")
-    try:
-        return float(number)
-    except OverflowError:  # an integer beyond every float
-        return float("inf")
-
-
 def _number(value, name, low=float("-inf"), low_included=True) -> float:
-    number = _real(value, name)
+    number = real(value, name)
     if not (low <= number and abs(number) < float("inf")) or (number == low and not low_included):
         bound = "" if low == float("-inf") else f" {'from' if low_included else 'above'} {low}"
         raise ValueError(f"{name}={value!r}: it must be a finite number{bound}")
@@ -296,7 +287,7 @@ def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border=
     left_alone = sorted(set(range(count)) - set(_channels(channels, count)))
     alpha = _alpha(alpha, count)
     divisor, offset = _scale(w, divisor, offset, normalise, x.dtype)
-    cval = _real(cval, "cval")
+    cval = real(cval, "cval")
     pad = _pad(pixels, w, border)
 
     if alpha is None:
@@ -333,18 +324,8 @@ def _target(dtype) -> np.dtype:
     return target.newbyteorder("=")
 
 
-def _array(given, name) -> np.ndarray:
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        raise ValueError(f"{name} makes no array: its rows differ in length") from None
-    if isinstance(given, np.ndarray) and np.ma.is_masked(given):
-        raise TypeError(f"{name} has masked elements, whose values would be used: fill them first")
-    return array
-
-
 def _picture(picture) -> np.ndarray:
-    x = _array(picture, "the picture")
+    x = array_of(picture, "the picture")
     _storable(x.dtype, "a picture of dtype")
     if x.ndim < 2:
         raise ValueError(f"the picture has shape {x.shape}; it needs at least height and width")
@@ -352,7 +333,7 @@ def _picture(picture) -> np.ndarray:
 
 
 def _matrix(matrix, odd=True) -> np.ndarray:
-    w = kernel(matrix) if isinstance(matrix, str) else _array(matrix, "the matrix")
+    w = kernel(matrix) if isinstance(matrix, str) else array_of(matrix, "the matrix")
     if w.dtype.kind not in "biuf":
         raise TypeError(f"the matrix has dtype {w.dtype}; it must have real numbers")
     if odd and (w.ndim != 2 or not all(k % 2 for k in w.shape)):

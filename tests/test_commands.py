@@ -286,7 +286,9 @@ def test_draw(run, tmp_path):
 
 
 def test_draw_takes_the_layer_of_the_line(run, monkeypatch):
-    plot = pytest.importorskip("convx.plot")
+    pytest.importorskip("matplotlib")
+    from convx import plot
+
     made = []
 
     def arithmetic(x, w, **options):

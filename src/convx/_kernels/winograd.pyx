@@ -22,7 +22,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_copy, v_transpose, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
-from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines
+from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines, finish_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
                         transform_tiles, order_taps, ask, gather, products, aligned)
 
@@ -132,17 +132,9 @@ cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const re
     cdef const Line* down = &job.line[0]
     cdef const Line* across = &job.line[1]
     cdef real middle[MOST_Q*V]
-    cdef vreal bad = v_set(0), start = v_load(init), z
-    cdef Py_ssize_t i, j
     transform_lines(COMBINE, down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V,
                     across.points, False)
-    transform_lines(COMBINE, across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
-    for i in range(down.outs):
-        for j in range(across.outs):
-            z = v_load(to + (i*WIDE + j)*V)
-            bad += z*0
-            v_store(to + (i*WIDE + j)*V, z + start)
-    return bad
+    return finish_lines(across, middle, V, across.points*V, to, V, WIDE*V, down.outs, v_load(init))
 
 
 cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ssize_t m, Py_ssize_t lanes,

@@ -108,6 +108,9 @@ cdef inline void product(const Tile* t, const bint flat, const int rows, const i
                     v_store(to + i*step + j*V, acc[i*nv + j] + v_set(t.init[i]))
 
 
+# A function for each tile: with several of them in one, tiles of rows take 3 per cent longer, with all of them 13
+# (GCC 12, first layers of 224 x 224 pixels, one core of an Emerald Rapids server).
+
 cdef void flat_4(const Tile* t) noexcept nogil:
     product(t, True, TR, TV)  # with fewer registers TV is 3
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from typing import Any, Literal
 
 from . import _kernels, _threads
-from ._version import version as __version__
+from ._version import version
 
 
-def show_config(mode: str = "stdout"):
+def show_config(mode: Literal["stdout", "dict"] = "stdout") -> Any:
     """Print the version, the kernel row, OpenMP and the thread count, or return them.
 
     Parameters
@@ -32,7 +33,7 @@ def show_config(mode: str = "stdout"):
     runtimes = [f"{pool.get('prefix')} ({pool['num_threads']} threads)" for pool in threadpool_info()
                 if pool["user_api"] == "openmp"]
     facts = {
-        "version": __version__,
+        "version": version,
         "kernel row": _kernels.row,
         "cpu rows": ", ".join(_kernels.available()),
         "openmp": f"{date}, {', '.join(runtimes) or 'runtime not loaded'}" if date else "not in this build (serial)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +13,18 @@ from ._arguments import checked_shape, whole
 from ._pooling import FRONTS, TEAM, accept, accept_divisor, average_dtype, handed, kept, planned, real_dtype, sums
 from ._windows import Pooling
 
+if TYPE_CHECKING:
+    from typing import Literal, SupportsFloat, SupportsIndex
 
-def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
-                  ties="first", out=None, workers=None):
+    from numpy.typing import ArrayLike
+
+    from ._typing import Array, Counts, Padding, Shape, Window
+
+
+def max_pool_grad(x: ArrayLike, dy: ArrayLike, window: Window, *, stride: Counts | None = None,
+                  padding: Padding = "valid", dilation: Counts = 1, ceil_mode: bool = False, layout: str | None = None,
+                  ties: Literal["first", "all"] = "first", out: Array | None = None,
+                  workers: SupportsIndex | None = None) -> Array:
     """The gradient of `max_pool` with respect to x: dy, added where the largest values are.
 
     Parameters
@@ -78,8 +88,10 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
                 lambda: _marks.routing(p, keys, dy, ties == "all", TEAM))
 
 
-def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,
-                  count_include_pad=False, divisor=None, layout=None, out=None, workers=None):
+def avg_pool_grad(x_shape: Shape, dy: ArrayLike, window: Window, *, stride: Counts | None = None,
+                  padding: Padding = "valid", dilation: Counts = 1, ceil_mode: bool = False,
+                  count_include_pad: bool = False, divisor: SupportsFloat | None = None, layout: str | None = None,
+                  out: Array | None = None, workers: SupportsIndex | None = None) -> Array:
     """The gradient of `avg_pool` with respect to x: dy divided as the averages were, and spread over the windows.
 
     Parameters
@@ -134,7 +146,8 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
                 lambda: _windows.combining(swapped, given, dx, False, TEAM))
 
 
-def max_unpool(y, indices, x_shape, *, layout=None, out=None):
+def max_unpool(y: ArrayLike, indices: ArrayLike, x_shape: Shape, *, layout: str | None = None,
+               out: Array | None = None) -> Array:
     """Values put back where `max_pool` found them, zeros elsewhere.
 
     Parameters
@@ -143,7 +156,7 @@ def max_unpool(y, indices, x_shape, *, layout=None, out=None):
         Values, one per index.
     indices : array_like of int
         Flat indices into the spatial axes, shaped as y, as `max_pool` with return_indices gives them. Where one occurs
-        several times for a channel, one of its values is whole_axes.
+        several times for a channel, one of its values stays.
     x_shape : tuple of int
         The shape of the result.
     layout : str, optional

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from operator import index
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import SupportsIndex
 
 MOST = 1024  # far beyond use; OpenMP runtimes crash on teams that the system cannot start
 
@@ -88,7 +93,7 @@ def get_num_threads() -> int:
     return _local.get() or _count
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: SupportsIndex) -> None:
     """Set the number of threads of every later call in this process.
 
     Parameters
@@ -106,7 +111,7 @@ def set_num_threads(n: int) -> None:
 
 
 @contextmanager
-def threads(n: int):
+def threads(n: SupportsIndex) -> Iterator[None]:
     """Context manager: calls of this thread inside the block use `n` threads.
 
     Examples

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
 
 from ._layer import Layer
+
+if TYPE_CHECKING:
+    from .._typing import Array, Shape
 
 
 def _halves(function):
@@ -22,11 +27,11 @@ sigmoid, erf, normal = _halves(special.expit), _halves(special.erf), _halves(spe
 class Activation(Layer):
     """y = value(x) for every element; dx = dy * slope(x, y). Floats keep their dtype, integers become float64."""
 
-    def value(self, x):
+    def value(self, x: Array) -> Array:
         """The function."""
         raise NotImplementedError
 
-    def slope(self, x, y):
+    def slope(self, x: Array, y: Array) -> Array:
         """Its derivative, given x and y = value(x)."""
         raise NotImplementedError
 
@@ -75,7 +80,7 @@ class LeakyReLU(Activation):
     array([[-0.1,  2. ]])
     """
 
-    def __init__(self, alpha: float = 0.01):
+    def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = float(alpha)
 
     def value(self, x):
@@ -110,10 +115,10 @@ class PReLU(Activation):
 
     trained = ("a",)
 
-    def __init__(self, *, layout=None):
+    def __init__(self, *, layout: str | None = None) -> None:
         self.layout, self.a = layout, None
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {"a": (x_shape[self._places(len(x_shape))[1]],)}
 
     def _start(self, name, shape, rng, dtype):
@@ -145,7 +150,7 @@ class ELU(Activation):
     array([[-0.632,  2.   ]])
     """
 
-    def __init__(self, alpha: float = 1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = float(alpha)
 
     def value(self, x):
@@ -276,7 +281,7 @@ class GELU(Activation):
     array([[-0.159,  1.954]])
     """
 
-    def __init__(self, approximate: bool = False):
+    def __init__(self, approximate: bool = False) -> None:
         self.approximate = bool(approximate)
 
     def value(self, x):
@@ -310,7 +315,7 @@ class HardSigmoid(Activation):
     array([[0.  , 0.5 , 0.75]])
     """
 
-    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5):
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
         self.alpha, self.beta = float(alpha), float(beta)
 
     def value(self, x):
@@ -353,7 +358,7 @@ class Clip(Activation):
     array([[0., 2., 6.]])
     """
 
-    def __init__(self, low=None, high=None):
+    def __init__(self, low: float | None = None, high: float | None = None) -> None:
         self.low, self.high = low, high
 
     def value(self, x):

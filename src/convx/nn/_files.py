@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _onnx
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._layer import Layer
+
 SUFFIXES = (".onnx", ".npz", ".safetensors")
 
 
-def load(path):
+def load(path: str | PathLike[str]) -> Any:
     """Read a network (.onnx) or weights (.npz, .safetensors).
 
     Parameters
@@ -58,7 +68,7 @@ def load(path):
     return _npz(path) if suffix == ".npz" else _safetensors(path)
 
 
-def save(path, weights) -> None:
+def save(path: str | PathLike[str], weights: Layer | Mapping[str, ArrayLike]) -> None:
     """Write weights, as .npz or .safetensors; an old file is replaced at the end only.
 
     Parameters

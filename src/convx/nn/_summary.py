@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from ._layer import Layer
 from ._layers import Dense, Flatten, Reorg
 from ._network import Join, Sequential
 from ._windowed import _Pool, _Windowed
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import Shape
 
 WORDS = {"Conv": "conv", "ConvTranspose": "deconv", "LocallyConnected": "local", "MaxPool": "max", "AvgPool": "avg",
          "Dense": "dense"}
@@ -172,7 +178,7 @@ def _row(layer, sources, given, result, dtype) -> Row:
         activation_bytes=prod(y_shape) * dtype.itemsize, algorithm=algorithm, dense_parameters=dense)
 
 
-def summary(net: Layer, input_shape, dtype=np.float32) -> Summary:
+def summary(net: Layer, input_shape: Shape, dtype: DTypeLike = np.float32) -> Summary:
     """The table of a network, layer by layer, in the manner of darknet; no weights are needed.
 
     Parameters
@@ -210,7 +216,8 @@ def summary(net: Layer, input_shape, dtype=np.float32) -> Summary:
 
 # Receptive fields -----------------------------------------------------------------------------------------------------
 
-def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> tuple[tuple[int, int], ...]:
+def receptive_field(net: Layer, input_shape: Shape, at: Shape | None = None, *,
+                    clip: bool = False) -> tuple[tuple[int, int], ...]:
     """The part of the input that one position of the output can see.
 
     Parameters

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def cross_entropy(scores, labels, *, axis: int = -1):
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
+
+
+def cross_entropy(scores: ArrayLike, labels: ArrayLike, *, axis: int = -1) -> tuple[float, Array]:
     """The mean cross-entropy of softmax(scores) and the labels, and its gradient with respect to the scores.
 
     loss = mean of logsumexp(scores) - sum(p * scores),   gradient = (softmax(scores) - p) / count
@@ -67,14 +76,14 @@ def cross_entropy(scores, labels, *, axis: int = -1):
 class _Optimiser:
     """What optimisers share: the arrays, and the check of gradients."""
 
-    def __init__(self, weights, rate: float, decay: float):
+    def __init__(self, weights: Iterable[Array], rate: float, decay: float) -> None:
         self.weights = list(weights)
         for array in self.weights:
             if not isinstance(array, np.ndarray) or not array.flags.writeable:
                 raise TypeError("weights must be arrays that can be written to")
         self.rate, self.decay = float(rate), float(decay)
 
-    def __call__(self, gradients) -> None:
+    def __call__(self, gradients: Iterable[ArrayLike]) -> None:
         gradients = list(gradients)
         if [np.shape(g) for g in gradients] != [w.shape for w in self.weights]:
             raise ValueError(f"gradients have shapes {[np.shape(g) for g in gradients]}, the weights "
@@ -108,7 +117,8 @@ class SGD(_Optimiser):
     array([0., 2.])
     """
 
-    def __init__(self, weights, rate: float, momentum: float = 0.0, *, nesterov: bool = False, decay: float = 0.0):
+    def __init__(self, weights: Iterable[Array], rate: float, momentum: float = 0.0, *, nesterov: bool = False,
+                 decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
         self._speeds = [np.zeros_like(w) for w in self.weights]
@@ -144,7 +154,8 @@ class Adam(_Optimiser):
     array([0.9, 2.1])
     """
 
-    def __init__(self, weights, rate: float = 1e-3, betas=(0.9, 0.999), *, eps: float = 1e-8, decay: float = 0.0):
+    def __init__(self, weights: Iterable[Array], rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), *,
+                 eps: float = 1e-8, decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
         self.betas, self.eps, self.count = tuple(map(float, betas)), float(eps), 0
         self._means = [np.zeros_like(w) for w in self.weights]

@@ -153,9 +153,10 @@ def test_solvers_see_the_normal_form_only(module):
 ROOMS = ("image", "linop", "matlab", "nn", "plot", "torch")
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COUNTS = {"_arguments.whole", "_arguments.per_axis", "_arguments.shape_of"}
+NUMBERS = {"_arguments.real"}
 ALLOWED = {  # beside public names and what other rooms call their own
-    "image": {"_accept.array_of", "_arguments.real"},  # so have arrays and numbers
-    "nn": COUNTS,  # counts and shapes that a user gives have one check and one sentence
+    "image": NUMBERS | {"_accept.array_of"},
+    "nn": NUMBERS | COUNTS,  # counts, shapes and numbers that a user gives have one check and one sentence
     "plot": COUNTS,
     "_commands/explain.py": {"_planning.parts"},  # the dtype of a problem line, found as convx.geometry finds it
     "_commands/matlab_check.py": {"_compat.check.main"},  # a command of the bridge, which needs no more of convx

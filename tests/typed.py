@@ -36,7 +36,7 @@ step = nn.Adam(net.weights, rate=0.01)
 loss, dy = nn.cross_entropy(net.forward(x), [1])
 dx, *gradients = net.backward(dy)
 step(gradients)
-shape: tuple[int, ...] = as_linear_operator(w, x.shape, padding="same").y_shape + nn.summary(net, x.shape).rows[0].output
+shape: tuple[int, ...] = nn.summary(net, x.shape).rows[0].output + as_linear_operator(w, x.shape, padding=1).y_shape
 
 convx.conv2d(x, w, padding="sane")  # type: ignore[arg-type]
 convx.conv2d(x, w, strides=2)  # type: ignore[call-arg]

@@ -16,6 +16,7 @@ from ._plan import Plan
 from ._stored import PLAIN
 
 LIMIT = 2**61  # numbers above cannot be indices
+OPTION = 1000  # entries that an option may have: data in the place of an option are not copied into a key
 
 
 def whole(value, name: str, least: int) -> int:
@@ -210,8 +211,8 @@ _planned = lru_cache(maxsize=1024, typed=True)(_make)
 
 
 def _plain(value):
-    """Arrays and lists among the options as tuples, NumPy's scalars as Python's."""
-    if isinstance(value, np.ndarray):
+    """Arrays and lists among the options as tuples, NumPy's scalars as Python's; what is no option stays an array."""
+    if isinstance(value, np.ndarray) and value.size < OPTION:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(map(_plain, value))
@@ -248,4 +249,7 @@ def shape_of(shape, name: str) -> tuple[int, ...]:
     """A shape that the user gives in place of an array."""
     if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes)):
         raise TypeError(f"{name}={shape!r}: a shape is a tuple of integers")
-    return tuple(whole(n, name, 0) for n in shape)
+    sizes = tuple(shape)
+    if any(isinstance(n, (tuple, list, np.ndarray)) for n in sizes):
+        raise TypeError(f"{name} is a whole array: a shape is a tuple of integers, what that array has as its shape")
+    return tuple(whole(n, name, 0) for n in sizes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _layout, _marks, _pooling, _threads, _windows
 from ._accept import array_of
-from ._arguments import checked_shape, whole
+from ._arguments import checked_shape, shape_of
 from ._pooling import FRONTS, TEAM, accept, accept_divisor, average_dtype, handed, kept, planned, real_dtype, sums
 from ._windows import Pooling
 
@@ -130,8 +130,8 @@ def avg_pool_grad(x_shape: Shape, dy: ArrayLike, window: Window, *, stride: Coun
     asked, dy = dy, array_of(dy, "dy")
     dtype, computed = average_dtype(dy.dtype, "dy")
     accept_divisor(divisor, computed)
-    p = planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
-                divisor)
+    p = planned(checked_shape(shape_of(x_shape, "x_shape"), 8), window, True, stride, padding, dilation, ceil_mode,
+                layout, count_include_pad, divisor)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     accept(out, p.x_shape, dtype, dy=dy)
@@ -182,7 +182,7 @@ def max_unpool(y: ArrayLike, indices: ArrayLike, x_shape: Shape, *, layout: str 
     array([[[0., 3., 5., 0.]]])
     """
     y, indices = array_of(y, "y"), array_of(indices, "indices")
-    x_shape = _shape(x_shape)
+    x_shape = shape_of(x_shape, "x_shape")
     if y.dtype.kind not in "biufc":
         raise TypeError(f"y has dtype {y.dtype}: numbers are needed")
     if indices.dtype.kind not in "iu":
@@ -213,12 +213,6 @@ def max_unpool(y: ArrayLike, indices: ArrayLike, x_shape: Shape, *, layout: str 
             at[s] = spatial[a]
         x[tuple(at)] = y
     return x
-
-
-def _shape(x_shape) -> tuple[int, ...]:
-    if not hasattr(x_shape, "__iter__") or isinstance(x_shape, (str, bytes)):
-        raise TypeError(f"x_shape must be a tuple of integers, not {type(x_shape).__name__}")
-    return checked_shape(tuple(whole(n, "x_shape", 0) for n in x_shape), 8)
 
 
 def _accept_dy(dy, p: Pooling) -> None:

@@ -70,12 +70,12 @@ if hasattr(os, "register_at_fork"):
 
 def _checked(n, name: str) -> int:
     try:
-        n = index(n)
+        number = index(None if isinstance(n, bool) else n)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(n).__name__}") from None
-    if not 1 <= n <= MOST:
-        raise ValueError(f"{name}={n}: from 1 to {MOST} threads can be had")
-    return n
+    if not 1 <= number <= MOST:
+        raise ValueError(f"{name}={number}: from 1 to {MOST} threads can be had")
+    return number
 
 
 def get_num_threads() -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import avg_pool, conv1d
 from ._conv import convolved, turned
-from ._values import MatlabError, float_class, is_text, is_vector, returned, values, whole, word
+from ._values import MatlabError, float_class, is_text, is_vector, outputs, returned, values, whole, word
 
 if TYPE_CHECKING:
     from typing import Any
@@ -94,6 +94,7 @@ def xcorr(x: ArrayLike, y: ArrayLike | None = None, *options: Any, nargout: int 
     >>> r.round(4), lags
     (array([0.5714, 1.    , 0.5714]), array([-1,  0,  1]))
     """
+    outputs(nargout, 2)
     y, maxlag, scaleopt = _xcorr_options(y, options)
     (x, *other), flat = values(_UNKNOWN, A=x, **({} if y is None else {"B": y}))
     row, alone = x.shape[0] == 1, not other

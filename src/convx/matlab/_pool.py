@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import avg_pool, max_pool
 from ._format import Arranged, error, fits, sides, whole_numbers
-from ._values import float_class, is_text, name_values, numeric, refusals, sized, word
+from ._values import float_class, is_text, name_values, numeric, outputs, refusals, sized, word
 
 if TYPE_CHECKING:
     from typing import Any
@@ -98,6 +98,7 @@ def maxpool(X: ArrayLike, poolsize: ArrayLike, *arguments: Any, nargout: int = 1
     >>> Y, indx, inputSize
     (array([[4., 6.]]), array([[2, 6]]), (2, 4))
     """
+    outputs(nargout, 3)
     given = name_values(arguments, options, {"DataFormat": None, "PoolFormat": None, "Stride": 1, "Padding": 0},
                         "deep:maxpool:invalidOption")
     at, x, window, moved = _pooling("maxpool", X, poolsize, given)

@@ -9,7 +9,19 @@ import numpy as np
 from .. import convolve
 from ._conv import convolved
 from ._matrix import band
-from ._values import SHAPES, MatlabError, float_class, is_vector, name_values, numeric, returned, values, whole, word
+from ._values import (
+    SHAPES,
+    MatlabError,
+    float_class,
+    is_vector,
+    name_values,
+    numeric,
+    outputs,
+    returned,
+    values,
+    whole,
+    word,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -140,6 +152,7 @@ def deconv(u: ArrayLike, v: ArrayLike, *arguments: Any, nargout: int = 1, **opti
     >>> deconv(conv([1, 2, 3], [0, 1, 5]), [0, 1, 5], Method='least-squares').round(12)
     array([1., 2., 3.])
     """
+    outputs(nargout, 2)
     (u, v), flat = values("MATLAB:deconv:inputType", Y=u, H=v)
     if not (is_vector(u) and is_vector(v) and v.size):
         raise MatlabError("Y and H must be vectors, and H not empty.", "MATLAB:deconv:inputType")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from ._layer import Layer
+from .._arguments import real
+from ._layer import Layer, batched
 
 if TYPE_CHECKING:
     from .._typing import Array, Shape
@@ -81,7 +82,7 @@ class LeakyReLU(Activation):
     """
 
     def __init__(self, alpha: float = 0.01) -> None:
-        self.alpha = float(alpha)
+        self.alpha = real(alpha, "alpha")
 
     def value(self, x):
         if 0 < self.alpha <= 1:
@@ -116,7 +117,7 @@ class PReLU(Activation):
     trained = ("a",)
 
     def __init__(self, *, layout: str | None = None) -> None:
-        self.layout, self.a = layout, None
+        self.layout, self.a = batched(layout), None
 
     def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {"a": (x_shape[self._places(len(x_shape))[1]],)}
@@ -151,7 +152,7 @@ class ELU(Activation):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = float(alpha)
+        self.alpha = real(alpha, "alpha")
 
     def value(self, x):
         return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
@@ -316,7 +317,7 @@ class HardSigmoid(Activation):
     """
 
     def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
-        self.alpha, self.beta = float(alpha), float(beta)
+        self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
 
     def value(self, x):
         return np.clip(self.alpha * x + self.beta, 0, 1)
@@ -359,7 +360,8 @@ class Clip(Activation):
     """
 
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
-        self.low, self.high = low, high
+        self.low = None if low is None else real(low, "low")
+        self.high = None if high is None else real(high, "high")
 
     def value(self, x):
         return np.asarray(x) if self.low is None and self.high is None else np.clip(x, self.low, self.high)

@@ -82,6 +82,8 @@ def save(path: str | PathLike[str], weights: Layer | Mapping[str, ArrayLike]) ->
     ------
     ValueError, TypeError
         The suffix is another, a name cannot be written, or an array holds objects.
+    FileNotFoundError
+        There is no such folder.
     ImportError
         The package for the format is missing.
 
@@ -93,7 +95,12 @@ def save(path: str | PathLike[str], weights: Layer | Mapping[str, ArrayLike]) ->
     suffix = _suffix(path)
     if suffix == ".onnx":
         raise ValueError(f"{path}: weights are saved as .npz or .safetensors")
-    arrays = {name: np.asarray(array) for name, array in dict(getattr(weights, "named", lambda: weights)()).items()}
+    named = weights.named() if hasattr(weights, "named") else weights
+    if not hasattr(named, "items"):
+        raise TypeError(f"weights must be a layer or arrays by name, not {type(weights).__name__}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    arrays = {name: np.asarray(array) for name, array in named.items()}
     for name, array in arrays.items():
         if not isinstance(name, str) or name in ("file", "allow_pickle"):
             raise ValueError(f"{name!r} is no name for an array in a file")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from .._arguments import whole
+from .._arguments import real, whole
 from ._layer import Layer, batched
 from ._windowed import _normal
 
@@ -54,7 +54,7 @@ class BatchNorm(Layer):
     trained, kept = ("gamma", "beta"), ("mean", "var")
 
     def __init__(self, *, momentum: float = 0.1, eps: float = 1e-5, layout: str | None = None) -> None:
-        self.momentum, self.eps, self.layout = float(momentum), float(eps), batched(layout)
+        self.momentum, self.eps, self.layout = real(momentum, "momentum"), real(eps, "eps"), batched(layout)
         self.gamma = self.beta = self.mean = self.var = None
 
     def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -247,9 +247,9 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float = 0.5, *, rng: Seed | None = None) -> None:
-        if not 0 <= rate < 1:
+        self.rate, self.rng = real(rate, "rate"), np.random.default_rng(rng)
+        if not 0 <= self.rate < 1:
             raise ValueError(f"rate={rate} is no share of zeros from 0 up to but not including 1")
-        self.rate, self.rng = float(rate), np.random.default_rng(rng)
 
     def _apply(self, x, training, keep):
         if not training or not self.rate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -37,7 +38,10 @@ class Join(Layer):
     def __init__(self, *sources: int, layout: str | None = None) -> None:
         if not sources:
             raise ValueError(f"{type(self).__name__} needs the number of at least one layer")
-        self.sources, self.layout = sources, batched(layout)
+        for source in sources:
+            if isinstance(source, bool) or not hasattr(source, "__index__"):
+                raise TypeError(f"{type(self).__name__} takes numbers of layers, not {type(source).__name__}")
+        self.sources, self.layout = tuple(map(index, sources)), batched(layout)
 
     def init(self, x_shape: Any, rng: Seed | None = None, dtype: DTypeLike = np.float32) -> tuple[int, ...]:
         """Nothing to make; x_shape is a list of shapes."""

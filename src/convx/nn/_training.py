@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from .._arguments import real
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,6 +56,8 @@ def cross_entropy(scores: ArrayLike, labels: ArrayLike, *, axis: int = -1) -> tu
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.dtype.kind != "f":
         raise TypeError(f"scores have dtype {scores.dtype}; real floating numbers are needed")
+    if not -scores.ndim <= axis < scores.ndim:
+        raise ValueError(f"axis={axis}: scores have shape {scores.shape}, and one of its axes holds the classes")
     classes = scores.shape[axis]
     places = scores.shape[:axis % scores.ndim] + scores.shape[axis % scores.ndim + 1:]
     if labels.dtype.kind in "iu" and labels.shape == places:
@@ -81,7 +85,7 @@ class _Optimiser:
         for array in self.weights:
             if not isinstance(array, np.ndarray) or not array.flags.writeable:
                 raise TypeError("weights must be arrays that can be written to")
-        self.rate, self.decay = float(rate), float(decay)
+        self.rate, self.decay = real(rate, "rate"), real(decay, "decay")
 
     def __call__(self, gradients: Iterable[ArrayLike]) -> None:
         gradients = list(gradients)
@@ -120,7 +124,7 @@ class SGD(_Optimiser):
     def __init__(self, weights: Iterable[Array], rate: float, momentum: float = 0.0, *, nesterov: bool = False,
                  decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
-        self.momentum, self.nesterov = float(momentum), bool(nesterov)
+        self.momentum, self.nesterov = real(momentum, "momentum"), bool(nesterov)
         self._speeds = [np.zeros_like(w) for w in self.weights]
 
     def _step(self, gradients):
@@ -157,7 +161,9 @@ class Adam(_Optimiser):
     def __init__(self, weights: Iterable[Array], rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), *,
                  eps: float = 1e-8, decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
-        self.betas, self.eps, self.count = tuple(map(float, betas)), float(eps), 0
+        if not hasattr(betas, "__iter__") or len(pair := tuple(betas)) != 2:
+            raise TypeError(f"betas={betas!r}: a pair of numbers is needed")
+        self.betas, self.eps, self.count = tuple(real(b, "betas") for b in pair), real(eps, "eps"), 0
         self._means = [np.zeros_like(w) for w in self.weights]
         self._squares = [np.zeros_like(w.real) for w in self.weights]
 

@@ -294,6 +294,8 @@ class MaxPool(_Pool):
     def __init__(self, window: Window, stride: Counts | None = None, *, ties: Literal["first", "all"] = "first",
                  **options: Any) -> None:
         super().__init__(window, stride, **options)
+        if ties not in ("first", "all"):
+            raise ValueError(f"ties={ties!r} is none of first, all")
         self.ties = ties
 
     def _apply(self, x, training, keep):

@@ -1,4 +1,6 @@
-"""The array zoo: one array in every form of memory, and the sum of `conv` by plain indexing."""
+"""The array zoo: one array in every form of memory, the sum of `conv` by plain indexing, and the memory of a call."""
+
+import tracemalloc
 
 import numpy as np
 
@@ -115,3 +117,14 @@ def expected(x, w, stride, padding, dilation, **options):
     out = [(size + sum(p) - d * (k - 1) - 1) // s + 1
            for size, k, s, d, p in zip(x.shape[2:], w.shape[2:], stride, dilation, around, strict=True)]
     return plain(x, w, out, stride, [p[0] for p in around], dilation, **options)
+
+
+def grown(call):
+    """Bytes of arrays that a call adds at its peak, when plans have been made."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -227,6 +227,17 @@ def _is_key(value) -> bool:
     return True
 
 
+def plainly(values) -> tuple[tuple, bool]:
+    """The values of options as plain ones, and whether they are the key of a cache; if not, a check has a sentence for
+    them."""
+    values = tuple(map(_plain, values))
+    try:
+        hash(values)
+    except TypeError:
+        return values, False
+    return values, all(map(_is_key, values))
+
+
 SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
 
 
@@ -235,14 +246,8 @@ def plan_of(build, x, w, out, options) -> Plan:
     arguments = build, x.shape, x.dtype, w.shape, w.dtype, out.dtype if isinstance(out, np.ndarray) else None
     if SIMPLE.issuperset(map(type, options.values())):
         return _planned(*arguments, **options)
-    options = {name: _plain(value) for name, value in options.items()}
-    try:
-        if not all(map(_is_key, options.values())):
-            raise TypeError
-        hash(tuple(options.values()))
-    except TypeError:
-        return _make(*arguments, **options)  # the checks give the sentence
-    return _planned(*arguments, **options)
+    values, are_key = plainly(options.values())
+    return (_planned if are_key else _make)(*arguments, **dict(zip(options, values, strict=True)))
 
 
 def shape_of(shape, name: str) -> tuple[int, ...]:

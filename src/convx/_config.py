@@ -30,13 +30,14 @@ def show_config(mode: Literal["stdout", "dict"] = "stdout") -> Any:
     from threadpoolctl import threadpool_info
 
     date = _kernels.cpu.openmp()
+    _kernels.load("direct", "f32")  # with it comes the OpenMP runtime, which is named below
     runtimes = [f"{pool.get('prefix')} ({pool['num_threads']} threads)" for pool in threadpool_info()
                 if pool["user_api"] == "openmp"]
     facts = {
         "version": version,
         "kernel row": _kernels.row,
         "cpu rows": ", ".join(_kernels.available()),
-        "openmp": f"{date}, {', '.join(runtimes) or 'runtime not loaded'}" if date else "not in this build (serial)",
+        "openmp": f"{date}, {', '.join(runtimes) or 'runtime unknown'}" if date else "not in this build (serial)",
         "threads": _threads.get_num_threads(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,

@@ -32,6 +32,7 @@ numpydoc_class_members_toctree = False
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "none"  # the text says them, in words
 add_module_names = False  # the title of a page has it
 autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 

@@ -1,6 +1,15 @@
-"""The array zoo: one array in every form of memory, and the sum of `conv` by plain indexing."""
+"""The array zoo: one array in every form of memory, the sum of `conv` by plain indexing, and the memory of a call."""
+
+import tracemalloc
 
 import numpy as np
+
+# Where N, C and the axes go: x of the layout = x in NCHW with the axes in this order.
+LAYOUTS = {
+    "NCHW": (lambda r: (0, 1, *range(2, r + 2)), "OIHW"),
+    "NHWC": (lambda r: (0, *range(2, r + 2), 1), "OHWI"),
+    "HWCN": (lambda r: (*range(2, r + 2), 1, 0), "HWIO"),
+}
 
 
 def whole(shape, seed=0, dtype=np.float64, least=-4, most=4):
@@ -81,3 +90,41 @@ def plain(x, w, out, stride, before, dilation, groups=1, boundary=None, cval=0, 
     if 0 in shape:  # NumPy's einsum touches the first element of an empty result, 32 bytes of it for 'G'
         return np.zeros(shape, np.result_type(x, w))
     return np.einsum(x, [0, 1, 2, *mixed], w, [1, 3, 2, *k], [0, 1, 3, *o], dtype=np.result_type(x, w)).reshape(shape)
+
+
+def before_after(padding, size, taps, stride, dilation):
+    """What a padding word means for one axis."""
+    span = dilation * (taps - 1) + 1
+    if padding == "valid":
+        return 0, 0
+    if padding == "full":
+        return span - 1, span - 1
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return (total // 2, total - total // 2) if padding == "same" else (total - total // 2, total // 2)
+
+
+def pairs(padding, sizes, taps, strides, dilations):
+    """(before, after) per axis for any form of padding."""
+    if isinstance(padding, str):
+        return [before_after(padding, *axis) for axis in zip(sizes, taps, strides, dilations, strict=True)]
+    entries = padding if isinstance(padding, tuple) else (padding,) * len(sizes)
+    return [entry if isinstance(entry, tuple) else (entry, entry) for entry in entries]
+
+
+def expected(x, w, stride, padding, dilation, **options):
+    """`plain` with the sizes worked out; stride and dilation have one entry per axis."""
+    around = pairs(padding, x.shape[2:], w.shape[2:], stride, dilation)
+    out = [(size + sum(p) - d * (k - 1) - 1) // s + 1
+           for size, k, s, d, p in zip(x.shape[2:], w.shape[2:], stride, dilation, around, strict=True)]
+    return plain(x, w, out, stride, [p[0] for p in around], dilation, **options)
+
+
+def grown(call):
+    """Bytes of arrays that a call adds at its peak, when plans have been made."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -7,6 +7,7 @@ import pytest
 
 import convx
 from convx._select import SOLVERS
+from convx._solvers import winograd
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
@@ -124,3 +125,37 @@ def test_sizes_of_conv_transpose_for_every_combination():
         accepted += 1
         assert np.array_equal(convx.conv_transpose(x, w, **options), want), (size, taps, options)
     assert accepted > 500
+
+
+TORCH_1D = [{}, {"stride": 2}, {"padding": 2}, {"dilation": 3}, {"groups": 2}, {"padding": "same"},
+            {"stride": 3, "padding": 1, "dilation": 2, "groups": 4}, {"padding": "valid"}]
+TORCH_ND = [{}, {"stride": (2, 1, 3)}, {"padding": (1, 0, 2)}, {"dilation": (2, 1, 1)}, {"groups": 4},
+            {"stride": 2, "padding": (2, 1, 1), "dilation": (1, 2, 1), "groups": 2},
+            {"padding": "same", "dilation": (1, 2, 1)}]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("rank, options", [(1, o) for o in TORCH_1D] + [(r, o) for r in (2, 3) for o in TORCH_ND])
+@pytest.mark.parametrize("taps", [3, 4])
+def test_torch_agrees(rank, options, taps):
+    rng = np.random.default_rng(40)
+    options = {k: v[:rank] if isinstance(v, tuple) else v for k, v in options.items()}
+    groups = options.get("groups", 1)
+    x = rng.standard_normal((2, 4, *(20, 11, 9)[:rank]))
+    w = rng.standard_normal((8, 4 // groups, *(taps, 3, 2)[:rank]))
+    bias = rng.standard_normal(8)
+    function = getattr(torch.nn.functional, f"conv{rank}d")
+    for b, batched in itertools.product((None, bias), (True, False)):
+        given = x if batched else x[0]
+        y = convx.conv(given, w, b, algorithm="sums", **options)
+        unasked = convx.conv(given, w, b, **options)
+        want = function(*(None if a is None else torch.from_numpy(a) for a in (given, w, b)), **options)
+        # Both sums hold `terms` products; each is within half of this bound of the exact one.
+        terms = w[0].size + 1
+        size = convx.conv(np.abs(given), np.abs(w), None if b is None else np.abs(b), algorithm="sums",
+                          **options)
+        assert y.shape == tuple(want.shape)
+        assert (np.abs(y - want.numpy()) <= 2 * (terms + 2) * np.finfo(float).eps * size).all()
+        # auto may take tiles of Winograd, whose error is bounded by norms.
+        norm = np.abs(given).max() * np.abs(w).sum(tuple(range(1, w.ndim))).max() + np.abs(bias).max()
+        assert (np.abs(unasked - y) <= (1 + winograd.error_factor) * (terms + 2) * np.finfo(float).eps * norm).all()

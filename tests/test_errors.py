@@ -175,8 +175,10 @@ def test_names_that_are_none():
 def test_workers():
     for bad in (0, -2, -(10**30)):
         refused(ValueError, [f"workers={bad}"], groups=2, workers=bad)
-    for bad in (1.5, "2", (1,), [], object(), 1j):
+    for bad in (1.5, "2", (1,), [], object(), 1j, True):
         refused(TypeError, ["workers"], groups=2, workers=bad)
+    with pytest.raises(TypeError, match="n must be an integer, not bool"):
+        convx.set_num_threads(True)
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (3,), (5,), (), (1, 4), (0,)])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tracemalloc
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -22,6 +23,21 @@ from convx._solvers import _tiles, direct, fft, gemm, stencil
 pytestmark = pytest.mark.once  # no kernel of its own; spoiled tiles go to kernels that every row is tested on
 
 
+def forget():
+    for cache in (fft.tiling, _arguments._planned):
+        cache.cache_clear()
+
+
+@contextmanager
+def forgotten():
+    """Tiles and plans of before are not used inside, nor those of inside afterwards."""
+    forget()
+    try:
+        yield
+    finally:
+        forget()
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles barely longer than the windows, so that every axis has several of them."""
@@ -29,11 +45,8 @@ def small_tiles(monkeypatch):
         return [tuple(_tiles.fast(_tiles.reach_of(v.axis) + 2 * v.axis.stride) for v in fft.tapped(nest))]
 
     monkeypatch.setattr(fft, "_choices", choices)
-    for cache in (fft.tiling, _arguments._planned):
-        cache.cache_clear()
-    yield
-    for cache in (fft.tiling, _arguments._planned):
-        cache.cache_clear()
+    with forgotten():
+        yield
 
 
 @pytest.fixture
@@ -49,11 +62,8 @@ def few_rows(monkeypatch):
         return (min(lengths[0], 5) if len(lengths) > 1 else lengths[0]), 3 * max(c, m) * prod(lengths)
 
     monkeypatch.setattr(fft, "_rows", rows)
-    for cache in (fft.tiling, _arguments._planned):
-        cache.cache_clear()
-    yield
-    for cache in (fft.tiling, _arguments._planned):
-        cache.cache_clear()
+    with forgotten():
+        yield
 
 
 TILED = """

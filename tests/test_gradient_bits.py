@@ -1,11 +1,11 @@
 """Gradients: the same bits however the work is cut, memory that does not grow with holes, nan where it belongs."""
 
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import problems
 import pytest
+from arrays import grown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import Bounds, Case, attempt, axis_of, cases
@@ -156,16 +156,6 @@ def test_parts_of_a_batch_in_other_layouts(case, layout):
 
 # Memory, as NumPy reports it to tracemalloc.
 
-def peak(call):
-    call()  # plans are made once
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 @pytest.mark.parametrize("name", ["conv_grad_input", "conv_transpose"])
 def test_strides_make_no_copy_with_holes(name):
     dy, w = np.ones((1, 4, 200, 200), np.float32), np.ones((4, 4, 3, 3), np.float32)
@@ -173,13 +163,13 @@ def test_strides_make_no_copy_with_holes(name):
     more = (out.shape,) if name == "conv_grad_input" else ()
     size = {} if more else {"output_shape": (600, 600)}
     call = getattr(convx, name)
-    assert peak(lambda: call(dy, w, *more, stride=3, padding=1, out=out, workers=1, **size)) < dy.nbytes // 4
-    assert peak(lambda: call(dy, w, *more, stride=3, padding=1, workers=1, **size)) < out.nbytes + dy.nbytes // 4
+    assert grown(lambda: call(dy, w, *more, stride=3, padding=1, out=out, workers=1, **size)) < dy.nbytes // 4
+    assert grown(lambda: call(dy, w, *more, stride=3, padding=1, workers=1, **size)) < out.nbytes + dy.nbytes // 4
 
 
 def test_weight_gradients_make_no_copy_with_holes():
     x, dy, out = np.ones((1, 4, 600, 600)), np.ones((1, 4, 200, 200)), np.empty((4, 4, 3, 3))
-    assert peak(lambda: convx.conv_grad_weight(x, dy, out.shape, stride=3, padding=1, out=out, workers=1)) < 2**16
+    assert grown(lambda: convx.conv_grad_weight(x, dy, out.shape, stride=3, padding=1, out=out, workers=1)) < 2**16
 
 
 @pytest.mark.parametrize("boundary", ["edge", "reflect", "symmetric", "wrap"])
@@ -187,7 +177,7 @@ def test_boundaries_allocate_rims_only(boundary):
     dy, w, out = np.ones((1, 4, 300, 300)), np.ones((4, 4, 5, 5)), np.empty((1, 4, 300, 300))
     rim = out[..., :2].nbytes
     call = lambda: convx.conv_grad_input(dy, w, out.shape, padding=2, boundary=boundary, out=out, workers=1)  # noqa: E731
-    assert peak(call) < 3 * rim + 2**16
+    assert grown(call) < 3 * rim + 2**16
 
 
 # Zero padding is absent, and what is not finite goes where it is read and nowhere else.

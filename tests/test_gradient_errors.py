@@ -69,6 +69,15 @@ def test_x_shape(shape, kind, parts):
     refused(kind, parts, grad_input, DY, W, shape)
 
 
+@pytest.mark.parametrize("size", [3, 40])  # a small one could be an option, a large one is none
+def test_an_array_in_the_place_of_its_shape(size):
+    x = np.ones((2, 4, size, size))
+    for call in (lambda: convx.conv_grad_input(DY, W, x), lambda: convx.conv_grad_weight(X, DY, x),
+                 lambda: convx.avg_pool_grad(x, DY, 2), lambda: convx.max_unpool(DY, DY.astype(int), x)):
+        with pytest.raises(TypeError, match="_shape is a whole array: a shape is a tuple of integers"):
+            call()
+
+
 @pytest.mark.parametrize("shape, kind, parts", [
     (3, TypeError, ["w_shape=3", "tuple"]), (None, TypeError, ["w_shape=None"]), ((6, 2, 3.0), TypeError, ["w_shape"]),
     ((6, 2, -3), ValueError, ["w_shape=-3"]), ((6, 2), ValueError, ["2 axes"]), ((6, 2, 0), ValueError, ["one tap"]),

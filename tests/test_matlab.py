@@ -57,6 +57,17 @@ def test_published_outputs(case):
             assert np.array_equal(found, printed)
 
 
+@pytest.mark.parametrize("function, arguments, most", [
+    ("xcorr", ([1, 2], [3, 4]), 2), ("deconv", ([1, 2], [1]), 2),
+    ("maxpool", (np.ones((4, 4)), 2, "DataFormat", "SS"), 3)])
+def test_more_outputs_than_there_are(function, arguments, most):
+    call = getattr(convx.matlab, function)
+    assert len(call(*arguments, nargout=most)) == most
+    with pytest.raises(MatlabError, match="Too many output arguments") as caught:
+        call(*arguments, nargout=most + 1)
+    assert caught.value.identifier == "MATLAB:TooManyOutputs"
+
+
 def test_the_inputs_of_published_outputs_are_rands():
     stream = np.random.RandomState(5489).random_sample
     first = next(case for case in PUBLISHED if case["function"] == "conv2")["arguments"]

@@ -97,8 +97,10 @@ def test_what_is_not_written(tmp_path):
         nn.save(tmp_path / "a.bin", {})
     with pytest.raises(ValueError, match="has no w yet"):
         nn.save(path, nn.Conv(1, 1))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere$"):
         nn.save(tmp_path / "nowhere" / "a.npz", {})
+    with pytest.raises(TypeError, match="weights must be a layer or arrays by name, not list"):
+        nn.save(path, [1, 2])
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["weights.npz"]
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(FileNotFoundError, match="is a folder"):

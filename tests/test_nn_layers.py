@@ -226,6 +226,12 @@ def test_sentences():
         layer(np.ones((2, 4), complex))
     with pytest.raises(ValueError, match="no share of zeros"):
         nn.Dropout(1.0)
+    for name, make in {"rate": nn.Dropout, "alpha": nn.LeakyReLU, "low": nn.Clip, "momentum": lambda m:
+                       nn.BatchNorm(momentum=m), "beta": lambda b: nn.HardSigmoid(beta=b)}.items():
+        with pytest.raises(TypeError, match=f"{name}='2': it must be a real number"):
+            make("2")
+    with pytest.raises(ValueError, match="ties='last' is none of first, all"):
+        nn.MaxPool(2, ties="last")
     for make in (lambda: nn.Conv(0, 3), lambda: nn.Conv(2, 3, groups=0), lambda: nn.Dense(-1), lambda: nn.Reorg(0),
                  lambda: nn.Convolution((1, 5, 5, 1), 0, 2)):
         with pytest.raises(ValueError, match="it must be at least 1"):

@@ -157,6 +157,9 @@ def test_receptive_field_of_vgg_and_errors():
     assert here[0][1] - here[0][0] == 212 and there[1][0] - here[1][0] == 32
     with pytest.raises(ValueError, match="is no position"):
         nn.receptive_field(features, (1, 3, 224, 224), (7, 0))
+    with pytest.raises(TypeError, match="at must be an integer"):
+        nn.receptive_field(features, (1, 3, 224, 224), 1.5)
+    assert nn.receptive_field(features, (1, 3, 224, 224), 3) == (here[0], here[0])
     assert nn.receptive_field(nn.zoo.vgg16(), (1, 3, 224, 224), clip=True) == ((0, 224), (0, 224))
 
 
@@ -235,6 +238,8 @@ def test_bad_networks():
         nn.Sequential(nn.ReLU)
     with pytest.raises(ValueError, match="at least one layer"):
         nn.Add()
+    with pytest.raises(TypeError, match="Route takes numbers of layers, not str"):
+        nn.Sequential(nn.ReLU(), nn.Route("0"))
     net = nn.Sequential(nn.Conv(2, 3), nn.Conv(3, 1), nn.Add(-1, 0))
     with pytest.raises(ValueError, match="layer 2, Add: Add takes arrays of one shape"):
         net.output_shape((1, 1, 5, 5))
@@ -275,6 +280,8 @@ def test_cross_entropy():
         nn.cross_entropy(scores, labels[:3])
     with pytest.raises(TypeError, match="real floating"):
         nn.cross_entropy(labels[:, None], labels)
+    with pytest.raises(ValueError, match=r"axis=2: scores have shape \(7, 4\)"):
+        nn.cross_entropy(scores, labels, axis=2)
 
 
 @pytest.mark.parametrize("name, options", [
@@ -306,6 +313,10 @@ def test_optimisers_say_what_is_wrong():
     assert np.array_equal(w, before)
     with pytest.raises(TypeError, match="can be written to"):
         nn.SGD([[1.0]], 0.1)
+    with pytest.raises(TypeError, match="rate='fast': it must be a real number"):
+        nn.SGD([w], "fast")
+    with pytest.raises(TypeError, match=r"betas=0.9: a pair of numbers"):
+        nn.Adam([w], betas=0.9)
 
 
 def test_a_network_learns():

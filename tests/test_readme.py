@@ -79,7 +79,7 @@ def command(*arguments, folder):
 def test_info(tmp_path):
     done = command("info", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "kernel row" in done.stdout
+    assert "kernel row" in done.stdout and "unknown" not in done.stdout
 
 
 def test_no_command_is_an_error(tmp_path):
@@ -112,7 +112,8 @@ def test_demo_overwrites_nothing(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_demo_without_a_place_to_write(tmp_path):
-    done = command("demo", "--out", str(tmp_path / "nowhere" / "sheet.png"), folder=tmp_path)
-    assert done.returncode == 1
+@pytest.mark.parametrize("name, sentence", [("nowhere/sheet.png", "there is no folder"), ("sheet.jpg", "ends in .png")])
+def test_demo_without_a_place_to_write(tmp_path, name, sentence):
+    done = command("demo", "--out", str(tmp_path / name), folder=tmp_path)
+    assert done.returncode == 1 and sentence in done.stderr
     assert done.stderr.startswith("convx demo: ") and done.stderr.count("\n") == 1

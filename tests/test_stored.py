@@ -1,12 +1,11 @@
 """Arrays stored in one type and summed in another: exact values, rounding, ends, every memory, no whole copies."""
 
 import pickle
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from arrays import plain, whole, writable, zoo
+from arrays import grown, plain, whole, writable, zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -221,17 +220,6 @@ def test_half_floats():
         assert y.dtype == np.float16 and np.array_equal(y, want)
     assert np.array_equal(correlate(a, v, dtype="f4"), aim)
     assert np.array_equal(correlate(a, v.astype("f8"), sums="f8"), correlate(a.astype("f8"), v.astype("f8")))
-
-
-def grown(call):
-    """Bytes of arrays that a call adds at its peak."""
-    call()
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.once

@@ -30,11 +30,11 @@ The floors, each importing only lower ones:
     4  _plan  _exact  _separable  _windows  _marks  _explanation  _schedule  _select  _accept  _problem  _stored
     3  _solvers/*
     2  _nest
-    1  _geometry   (and beside it _threads, _config, _costs, _trial)
+    1  _geometry   (and beside it _threads, _config, _costs, _trial, _typing)
     0  _kernels/*  compiled
 """
 
-from ._config import __version__, show_config
+from ._config import show_config
 from ._conv import (
     conv,
     conv1d,
@@ -66,6 +66,7 @@ from ._pool import avg_pool, max_pool
 from ._pool_grad import avg_pool_grad, max_pool_grad, max_unpool
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, set_num_threads, threads
+from ._version import version as __version__
 
 __all__ = [
     "__version__",

@@ -16,6 +16,7 @@ from ._plan import Plan
 from ._stored import PLAIN
 
 LIMIT = 2**61  # numbers above cannot be indices
+OPTION = 1000  # entries that an option may have: data in the place of an option are not copied into a key
 
 
 def whole(value, name: str, least: int) -> int:
@@ -210,8 +211,8 @@ _planned = lru_cache(maxsize=1024, typed=True)(_make)
 
 
 def _plain(value):
-    """Arrays and lists among the options as tuples, NumPy's scalars as Python's."""
-    if isinstance(value, np.ndarray):
+    """Arrays and lists among the options as tuples, NumPy's scalars as Python's; what is no option stays an array."""
+    if isinstance(value, np.ndarray) and value.size < OPTION:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(map(_plain, value))
@@ -226,6 +227,17 @@ def _is_key(value) -> bool:
     return True
 
 
+def plainly(values) -> tuple[tuple, bool]:
+    """The values of options as plain ones, and whether they are the key of a cache; if not, a check has a sentence for
+    them."""
+    values = tuple(map(_plain, values))
+    try:
+        hash(values)
+    except TypeError:
+        return values, False
+    return values, all(map(_is_key, values))
+
+
 SIMPLE = {int, str, bool, type(None)}  # types whose values are keys as they stand
 
 
@@ -234,18 +246,15 @@ def plan_of(build, x, w, out, options) -> Plan:
     arguments = build, x.shape, x.dtype, w.shape, w.dtype, out.dtype if isinstance(out, np.ndarray) else None
     if SIMPLE.issuperset(map(type, options.values())):
         return _planned(*arguments, **options)
-    options = {name: _plain(value) for name, value in options.items()}
-    try:
-        if not all(map(_is_key, options.values())):
-            raise TypeError
-        hash(tuple(options.values()))
-    except TypeError:
-        return _make(*arguments, **options)  # the checks give the sentence
-    return _planned(*arguments, **options)
+    values, are_key = plainly(options.values())
+    return (_planned if are_key else _make)(*arguments, **dict(zip(options, values, strict=True)))
 
 
 def shape_of(shape, name: str) -> tuple[int, ...]:
     """A shape that the user gives in place of an array."""
     if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes)):
         raise TypeError(f"{name}={shape!r}: a shape is a tuple of integers")
-    return tuple(whole(n, name, 0) for n in shape)
+    sizes = tuple(shape)
+    if any(isinstance(n, (tuple, list, np.ndarray)) for n in sizes):
+        raise TypeError(f"{name} is a whole array: a shape is a tuple of integers, what that array has as its shape")
+    return tuple(whole(n, name, 0) for n in sizes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from typing import Any, Literal
 
 from . import _kernels, _threads
-from ._version import version as __version__
+from ._version import version
 
 
-def show_config(mode: str = "stdout"):
+def show_config(mode: Literal["stdout", "dict"] = "stdout") -> Any:
     """Print the version, the kernel row, OpenMP and the thread count, or return them.
 
     Parameters
@@ -29,13 +30,14 @@ def show_config(mode: str = "stdout"):
     from threadpoolctl import threadpool_info
 
     date = _kernels.cpu.openmp()
+    _kernels.load("direct", "f32")  # with it comes the OpenMP runtime, which is named below
     runtimes = [f"{pool.get('prefix')} ({pool['num_threads']} threads)" for pool in threadpool_info()
                 if pool["user_api"] == "openmp"]
     facts = {
-        "version": __version__,
+        "version": version,
         "kernel row": _kernels.row,
         "cpu rows": ", ".join(_kernels.available()),
-        "openmp": f"{date}, {', '.join(runtimes) or 'runtime not loaded'}" if date else "not in this build (serial)",
+        "openmp": f"{date}, {', '.join(runtimes) or 'runtime unknown'}" if date else "not in this build (serial)",
         "threads": _threads.get_num_threads(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,

@@ -6,12 +6,23 @@ No computing here: everything becomes a plan.
 from __future__ import annotations
 
 from inspect import Parameter, signature
+from typing import TYPE_CHECKING
 
 from . import _plan, _threads
 from ._accept import array_of
 from ._arguments import plan_of
 from ._kernels.ready import Front
 from ._operators import OPERATORS, builder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import SupportsIndex, TypeVar, Unpack
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from ._typing import Algorithm, Array, Boundary, Counts, LayerOptions, Number, Overflow, Padding
+
+    Function = TypeVar("Function", bound=Callable)
 
 _CONV_DOC = """{first}
 
@@ -204,9 +215,11 @@ def call(name: str, first, second, bias, out, workers, options):
     return _plan.answer(p, first, second, bias, out, workers, front, options)
 
 
-def conv(x, w, bias=None, *, stride=1, padding="valid", dilation=1, groups=1, layout=None, w_layout=None,
-         boundary="constant", cval=0, flip=False, dtype=None, overflow="raise", out=None, algorithm="auto",
-         workers=None):
+def conv(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *, stride: Counts = 1, padding: Padding = "valid",
+         dilation: Counts = 1, groups: SupportsIndex = 1, layout: str | None = None, w_layout: str | None = None,
+         boundary: Boundary | tuple[Boundary, ...] = "constant", cval: Number = 0, flip: bool = False,
+         dtype: DTypeLike | None = None, overflow: Overflow = "raise", out: Array | None = None,
+         algorithm: Algorithm = "auto", workers: SupportsIndex | None = None) -> Array:
     return call("conv", x, w, bias, out, workers, {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout,
         "w_layout": w_layout, "boundary": boundary, "cval": cval, "flip": flip, "dtype": dtype, "overflow": overflow,
@@ -216,7 +229,7 @@ def conv(x, w, bias=None, *, stride=1, padding="valid", dilation=1, groups=1, la
 _KEYWORDS = [p for p in signature(conv).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
 
 
-def with_keywords(function, leave=()):
+def with_keywords(function: Function, leave=()) -> Function:
     """Show conv's keywords in the signature of a function that takes them as **options."""
     own = [p for p in signature(function).parameters.values()
            if p.kind is not Parameter.VAR_KEYWORD and p.name not in ("out", "workers")]
@@ -226,17 +239,20 @@ def with_keywords(function, leave=()):
 
 
 @with_keywords
-def conv_transpose(x, w, bias=None, *, output_padding=0, output_shape=None, out=None, workers=None, **options):
+def conv_transpose(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *, output_padding: Counts = 0,
+                   output_shape: Counts | None = None, out: Array | None = None, workers: SupportsIndex | None = None,
+                   **options: Unpack[LayerOptions]) -> Array:
     options |= {"output_padding": output_padding, "output_shape": output_shape}
     return call("conv_transpose", x, w, bias, out, workers, options)
 
 
 @with_keywords
-def locally_connected(x, w, bias=None, *, out=None, workers=None, **options):
+def locally_connected(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *, out: Array | None = None,
+                      workers: SupportsIndex | None = None, **options: Unpack[LayerOptions]) -> Array:
     return call("locally_connected", x, w, bias, out, workers, options)
 
 
-def _of_rank(general, rank: int):
+def _of_rank(general: Function, rank: int) -> Function:
     name = f"{general.__name__}{rank}d"
 
     def ranked(x, w, bias=None, *, out=None, workers=None, **options):

@@ -119,11 +119,6 @@ def narrow(y, problem):
         raise OverflowError(f"results from {low} to {high} do not fit {dtype} ({least} to {most}); give a wider "
                             "dtype=, or overflow='saturate' or 'wrap'")
     if problem.overflow == "saturate":
-        if y.dtype == object:
-            return np.clip(y, least, most).astype(dtype)
-        if dtype == np.uint64:
-            return np.maximum(y, 0).astype(dtype)
+        most = None if dtype == np.uint64 and y.dtype != object else most  # which is above all of int64
         return np.clip(y, least, most).astype(dtype)
-    if y.dtype == object:
-        return (y % 2**64).astype(np.uint64).astype(dtype)
-    return y.astype(dtype)
+    return (y % 2**64 if y.dtype == object else y).astype(np.uint64).astype(dtype)

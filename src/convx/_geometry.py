@@ -224,7 +224,8 @@ def transposed_axis(out, taps, stride, dilation, padding, boundary="constant", f
     if size < 0:
         raise ValueError(f"{name}: {out} inputs and a kernel that spans {span} leave {size} outputs inside the padding")
     if not low <= size <= high:
-        raise ValueError(f"{name}: {out} inputs make from {low} to {high} outputs, not {size}")
+        added = f" (output_padding={extra})" if extra else ""
+        raise ValueError(f"{name}: {out} inputs make from {low} to {high} outputs, not {size}{added}")
     if size == 0 and boundary != "constant" and out:
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
     return _tied(size, taps, out, stride, dilation, margins(size, taps, stride, dilation, padding)[0], boundary, flip)

@@ -8,12 +8,21 @@ conjugated.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import _layout
 from ._accept import array_of
 from ._conv import call, conv, conv_transpose, locally_connected, with_keywords
 from ._operators import KEYWORDS, OUTPUT_SIZE, only
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex, Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._typing import Array, Counts, LayerOptions, LinearOptions, Shape
 
 _LIKE = """    stride, padding, dilation, groups, layout, w_layout, boundary, cval, flip{more}
         Those of the forward call, see `{forward}`.
@@ -140,36 +149,48 @@ _BACKWARD_DOC = """The three gradients of `{forward}` at once.
 
 
 @with_keywords
-def conv_grad_input(dy, w, x_shape, *, out=None, workers=None, **options):
+def conv_grad_input(dy: ArrayLike, w: ArrayLike, x_shape: Shape, *,
+                    out: Array | None = None, workers: SupportsIndex | None = None,
+                    **options: Unpack[LayerOptions]) -> Array:
     return call("conv_grad_input", dy, w, None, out, workers, {"x_shape": x_shape, **options})
 
 
 @with_keywords
-def conv_grad_weight(x, dy, w_shape, *, out=None, workers=None, **options):
+def conv_grad_weight(x: ArrayLike, dy: ArrayLike, w_shape: Shape, *,
+                     out: Array | None = None, workers: SupportsIndex | None = None,
+                     **options: Unpack[LayerOptions]) -> Array:
     return call("conv_grad_weight", x, dy, None, out, workers, {"w_shape": w_shape, **options})
 
 
 @with_keywords
-def conv_transpose_grad_input(dy, w, x_shape, *, output_padding=0, output_shape=None, out=None, workers=None,
-                              **options):
+def conv_transpose_grad_input(dy: ArrayLike, w: ArrayLike, x_shape: Shape, *, output_padding: Counts = 0,
+                              output_shape: Counts | None = None,
+                              out: Array | None = None, workers: SupportsIndex | None = None,
+                              **options: Unpack[LayerOptions]) -> Array:
     options |= {"output_padding": output_padding, "output_shape": output_shape, "x_shape": x_shape}
     return call("conv_transpose_grad_input", dy, w, None, out, workers, options)
 
 
 @with_keywords
-def conv_transpose_grad_weight(x, dy, w_shape, *, output_padding=0, output_shape=None, out=None, workers=None,
-                               **options):
+def conv_transpose_grad_weight(x: ArrayLike, dy: ArrayLike, w_shape: Shape, *, output_padding: Counts = 0,
+                               output_shape: Counts | None = None,
+                               out: Array | None = None, workers: SupportsIndex | None = None,
+                               **options: Unpack[LayerOptions]) -> Array:
     options |= {"output_padding": output_padding, "output_shape": output_shape, "w_shape": w_shape}
     return call("conv_transpose_grad_weight", x, dy, None, out, workers, options)
 
 
 @with_keywords
-def locally_connected_grad_input(dy, w, x_shape, *, out=None, workers=None, **options):
+def locally_connected_grad_input(dy: ArrayLike, w: ArrayLike, x_shape: Shape, *,
+                                 out: Array | None = None, workers: SupportsIndex | None = None,
+                                 **options: Unpack[LayerOptions]) -> Array:
     return call("locally_connected_grad_input", dy, w, None, out, workers, {"x_shape": x_shape, **options})
 
 
 @with_keywords
-def locally_connected_grad_weight(x, dy, w_shape, *, out=None, workers=None, **options):
+def locally_connected_grad_weight(x: ArrayLike, dy: ArrayLike, w_shape: Shape, *,
+                                  out: Array | None = None, workers: SupportsIndex | None = None,
+                                  **options: Unpack[LayerOptions]) -> Array:
     return call("locally_connected_grad_weight", x, dy, None, out, workers, {"w_shape": w_shape, **options})
 
 
@@ -200,15 +221,15 @@ def _bias(dy, layout, unit: bool, rank: int | None = None):
     return sums.astype(wide)
 
 
-def conv_grad_bias(dy, *, layout=None):
+def conv_grad_bias(dy: ArrayLike, *, layout: str | None = None) -> Array:
     return _bias(dy, layout, False)
 
 
-def conv_transpose_grad_bias(dy, *, layout=None):
+def conv_transpose_grad_bias(dy: ArrayLike, *, layout: str | None = None) -> Array:
     return _bias(dy, layout, False)
 
 
-def locally_connected_grad_bias(dy, *, layout=None, per_unit=False):
+def locally_connected_grad_bias(dy: ArrayLike, *, layout: str | None = None, per_unit: bool = False) -> Array:
     return _bias(dy, layout, bool(per_unit))
 
 
@@ -229,16 +250,21 @@ def _backward(name, x, w, dy, workers, options, per_unit=False):
     return _real_where(dx, x), _real_where(dw, w), db
 
 
-def conv_backward(x, w, dy, *, workers=None, **options):
+def conv_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike, *, workers: SupportsIndex | None = None,
+                  **options: Unpack[LinearOptions]) -> tuple[Array, Array, Array]:
     return _backward("conv", x, w, dy, workers, options)
 
 
-def conv_transpose_backward(x, w, dy, *, output_padding=0, output_shape=None, workers=None, **options):
+def conv_transpose_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike, *, output_padding: Counts = 0,
+                            output_shape: Counts | None = None, workers: SupportsIndex | None = None,
+                            **options: Unpack[LinearOptions]) -> tuple[Array, Array, Array]:
     options |= {"output_padding": output_padding, "output_shape": output_shape}
     return _backward("conv_transpose", x, w, dy, workers, options)
 
 
-def locally_connected_backward(x, w, dy, *, per_unit=False, workers=None, **options):
+def locally_connected_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike, *, per_unit: bool = False,
+                               workers: SupportsIndex | None = None,
+                               **options: Unpack[LinearOptions]) -> tuple[Array, Array, Array]:
     return _backward("locally_connected", x, w, dy, workers, options, per_unit)
 
 

@@ -7,7 +7,12 @@ ranks above three use it. Unbatched arrays leave N out of the array, and may lea
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._arguments import whole
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
 
 LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 W_LAYOUT = {"NCHW": "OIHW", "NHWC": "OHWI", "HWCN": "HWIO"}
@@ -61,7 +66,7 @@ def w_places(name: str, w_layout, rank: int) -> tuple[int, int, tuple[int, ...]]
     raise ValueError(f"w_layout={w_layout!r} is no weight layout of {rank} spatial axes; known: {known}")
 
 
-def x_axes(layout, rank, batched=True) -> tuple[int | None, int, tuple[int, ...]]:
+def x_axes(layout: str | None, rank: SupportsIndex, batched: bool = True) -> tuple[int | None, int, tuple[int, ...]]:
     """Where batch, channels and space stand among the axes of x and y.
 
     Parameters
@@ -92,7 +97,8 @@ def x_axes(layout, rank, batched=True) -> tuple[int | None, int, tuple[int, ...]
     return x_places(family(layout, rank), rank, bool(batched))
 
 
-def w_axes(layout, rank, w_layout=None) -> tuple[int, int, tuple[int, ...]]:
+def w_axes(layout: str | None, rank: SupportsIndex,
+           w_layout: str | None = None) -> tuple[int, int, tuple[int, ...]]:
     """Where outputs, inputs and taps stand among the axes of w.
 
     Parameters

@@ -45,7 +45,8 @@ def _rank_of(x_shape, w_shape, rank, local: bool, name: str) -> int:
     if rank is not None and found != rank:
         raise ValueError(f"w has {len(w_shape)} axes, {name.format(rank)} needs {rank + 2}")
     if len(x_shape) not in (found + 1, found + 2):
-        raise ValueError(f"x has {len(x_shape)} axes; w has {found} spatial axes, so x needs {found + 2}, "
+        front = f" ({len(w_shape)} axes with the outputs in front)" if local else ""
+        raise ValueError(f"x has {len(x_shape)} axes; w has {found} spatial axes{front}, so x needs {found + 2}, "
                          f"or {found + 1} without a batch")
     return found
 

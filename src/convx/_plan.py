@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,13 @@ from ._geometry import Geometry
 from ._kernels.ready import SLOTS, Front
 from ._problem import Problem
 from ._schedule import KINDS, calls_of, empty_like_layout, is_fortran, native, real_of, schedule
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from numpy.typing import ArrayLike
+
+    from ._typing import Array
 
 READY = 16  # steps of a call that may be remembered
 
@@ -167,11 +175,12 @@ class Plan:
         """The shape of the result."""
         return self.problem.y_shape
 
-    def __call__(self, x, w, bias=None, out=None, workers=None):
+    def __call__(self, x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, out: Array | None = None,
+                 workers: SupportsIndex | None = None) -> Array:
         y = self.front.ready(x, w, bias, out, workers, ())
         return answer(self, x, w, bias, out, workers, self.front) if y is None else y
 
-    def bind(self, w, bias=None) -> BoundPlan:
+    def bind(self, w: ArrayLike, bias: ArrayLike | None = None) -> BoundPlan:
         """Fix the weights (a copy of them) and the bias: packed once, later calls take x only."""
         return BoundPlan(self, array_of(w, self.problem.names[1]), bias)
 
@@ -185,7 +194,7 @@ class Plan:
     def __reduce__(self):  # nests and functions of kernels belong to this process
         return Plan, (self.problem,)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(explanation(self.problem))
 
     def __repr__(self):
@@ -207,7 +216,7 @@ class BoundPlan:
         self.weights: dict | None = None if problem.swap else {}
         self.front = _front()
 
-    def __call__(self, x, out=None, workers=None):
+    def __call__(self, x: ArrayLike, out: Array | None = None, workers: SupportsIndex | None = None) -> Array:
         y = self.front.ready(x, self.w, self.bias, out, workers, ())
         if y is not None:
             return y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from ._explanation import Explanation, explanation
 from ._geometry import Geometry, parse
 from ._operators import OPERATORS, builder
 from ._plan import Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ._typing import Described
 
 DTYPE = re.compile(r"\s+((?:u?int|float|complex)\d+|bool|c?longdouble)\s*$")  # what stands behind a problem's words
 
@@ -25,7 +31,7 @@ class _Described:
         self.shape, self.dtype = tuple(thing.shape), np.dtype(thing.dtype)
 
 
-def plan(operator, x, w, **options) -> Plan:
+def plan(operator: str, x: ArrayLike | Described, w: ArrayLike | Described, **options: Any) -> Plan:
     """A convolution checked and planned once, to be called many times.
 
     Parameters
@@ -61,7 +67,7 @@ def plan(operator, x, w, **options) -> Plan:
     return plan_of(build, _Described(x, "x"), _Described(w, "w"), None, options)
 
 
-def explain(operator, x, w, **options) -> Explanation:
+def explain(operator: str, x: ArrayLike | Described, w: ArrayLike | Described, **options: Any) -> Explanation:
     """What a call would do: the problem line, every solver's refusal or predicted time, and the choice.
 
     Takes the arguments of `plan`; print the result or read its `problem`, `rows` and `chosen`. The choice compares the
@@ -79,7 +85,7 @@ def explain(operator, x, w, **options) -> Explanation:
     return explanation(plan(operator, x, w, **options).problem)
 
 
-def geometry(line) -> Geometry:
+def geometry(line: str) -> Geometry:
     """The geometry of a problem line, such as the first line of what `explain` tells.
 
     Parameters

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from . import _threads, _windows
 from ._accept import array_of
 from ._pooling import FRONTS, TEAM, accept, accept_divisor, average_dtype, handed, kept, planned, real_dtype, sums
+
+if TYPE_CHECKING:
+    from typing import Literal, SupportsFloat, SupportsIndex, Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._typing import Array, Counts, Padding, PoolOptions, Window
+
+
+@overload
+def max_pool(x: ArrayLike, window: Window, *, return_indices: Literal[False] = False, out: Array | None = None,
+             **options: Unpack[PoolOptions]) -> Array: ...
+
+
+@overload
+def max_pool(x: ArrayLike, window: Window, *, return_indices: Literal[True], out: Array | None = None,
+             **options: Unpack[PoolOptions]) -> tuple[Array, Array]: ...
 
 
 def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
@@ -92,8 +110,10 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     return handed(out, back(y)), places.astype(np.int64, copy=False)
 
 
-def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, count_include_pad=False,
-             divisor=None, layout=None, out=None, workers=None):
+def avg_pool(x: ArrayLike, window: Window, *, stride: Counts | None = None, padding: Padding = "valid",
+             dilation: Counts = 1, ceil_mode: bool = False, count_include_pad: bool = False,
+             divisor: SupportsFloat | None = None, layout: str | None = None, out: Array | None = None,
+             workers: SupportsIndex | None = None) -> Array:
     """The average of every window.
 
     Parameters
@@ -108,8 +128,7 @@ def avg_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
         Step between windows. Default: the window, so that windows do not overlap.
     padding : str, int, or tuple, optional
         As in `conv`: "valid" (none), "same", "same_lower", "full", a number of cells, one per axis, or (before, after)
-        pairs. Padded cells are absent: they are not summed, and not
-        counted unless count_include_pad says so.
+        pairs. Padded cells are absent: they are not summed, and not counted unless count_include_pad says so.
     dilation : int or tuple of int, optional
         Step between taps.
     ceil_mode : bool, optional

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _layout, _marks, _pooling, _threads, _windows
 from ._accept import array_of
-from ._arguments import checked_shape, whole
+from ._arguments import checked_shape, shape_of
 from ._pooling import FRONTS, TEAM, accept, accept_divisor, average_dtype, handed, kept, planned, real_dtype, sums
 from ._windows import Pooling
 
+if TYPE_CHECKING:
+    from typing import Literal, SupportsFloat, SupportsIndex
 
-def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False, layout=None,
-                  ties="first", out=None, workers=None):
+    from numpy.typing import ArrayLike
+
+    from ._typing import Array, Counts, Padding, Shape, Window
+
+
+def max_pool_grad(x: ArrayLike, dy: ArrayLike, window: Window, *, stride: Counts | None = None,
+                  padding: Padding = "valid", dilation: Counts = 1, ceil_mode: bool = False, layout: str | None = None,
+                  ties: Literal["first", "all"] = "first", out: Array | None = None,
+                  workers: SupportsIndex | None = None) -> Array:
     """The gradient of `max_pool` with respect to x: dy, added where the largest values are.
 
     Parameters
@@ -78,8 +88,10 @@ def max_pool_grad(x, dy, window, *, stride=None, padding="valid", dilation=1, ce
                 lambda: _marks.routing(p, keys, dy, ties == "all", TEAM))
 
 
-def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation=1, ceil_mode=False,
-                  count_include_pad=False, divisor=None, layout=None, out=None, workers=None):
+def avg_pool_grad(x_shape: Shape, dy: ArrayLike, window: Window, *, stride: Counts | None = None,
+                  padding: Padding = "valid", dilation: Counts = 1, ceil_mode: bool = False,
+                  count_include_pad: bool = False, divisor: SupportsFloat | None = None, layout: str | None = None,
+                  out: Array | None = None, workers: SupportsIndex | None = None) -> Array:
     """The gradient of `avg_pool` with respect to x: dy divided as the averages were, and spread over the windows.
 
     Parameters
@@ -118,8 +130,8 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
     asked, dy = dy, array_of(dy, "dy")
     dtype, computed = average_dtype(dy.dtype, "dy")
     accept_divisor(divisor, computed)
-    p = planned(_shape(x_shape), window, True, stride, padding, dilation, ceil_mode, layout, count_include_pad,
-                divisor)
+    p = planned(checked_shape(shape_of(x_shape, "x_shape"), 8), window, True, stride, padding, dilation, ceil_mode,
+                layout, count_include_pad, divisor)
     threads = _threads.team(workers)
     _accept_dy(dy, p)
     accept(out, p.x_shape, dtype, dy=dy)
@@ -134,7 +146,8 @@ def avg_pool_grad(x_shape, dy, window, *, stride=None, padding="valid", dilation
                 lambda: _windows.combining(swapped, given, dx, False, TEAM))
 
 
-def max_unpool(y, indices, x_shape, *, layout=None, out=None):
+def max_unpool(y: ArrayLike, indices: ArrayLike, x_shape: Shape, *, layout: str | None = None,
+               out: Array | None = None) -> Array:
     """Values put back where `max_pool` found them, zeros elsewhere.
 
     Parameters
@@ -143,7 +156,7 @@ def max_unpool(y, indices, x_shape, *, layout=None, out=None):
         Values, one per index.
     indices : array_like of int
         Flat indices into the spatial axes, shaped as y, as `max_pool` with return_indices gives them. Where one occurs
-        several times for a channel, one of its values is whole_axes.
+        several times for a channel, one of its values stays.
     x_shape : tuple of int
         The shape of the result.
     layout : str, optional
@@ -169,7 +182,7 @@ def max_unpool(y, indices, x_shape, *, layout=None, out=None):
     array([[[0., 3., 5., 0.]]])
     """
     y, indices = array_of(y, "y"), array_of(indices, "indices")
-    x_shape = _shape(x_shape)
+    x_shape = shape_of(x_shape, "x_shape")
     if y.dtype.kind not in "biufc":
         raise TypeError(f"y has dtype {y.dtype}: numbers are needed")
     if indices.dtype.kind not in "iu":
@@ -200,12 +213,6 @@ def max_unpool(y, indices, x_shape, *, layout=None, out=None):
             at[s] = spatial[a]
         x[tuple(at)] = y
     return x
-
-
-def _shape(x_shape) -> tuple[int, ...]:
-    if not hasattr(x_shape, "__iter__") or isinstance(x_shape, (str, bytes)):
-        raise TypeError(f"x_shape must be a tuple of integers, not {type(x_shape).__name__}")
-    return checked_shape(tuple(whole(n, "x_shape", 0) for n in x_shape), 8)
 
 
 def _accept_dy(dy, p: Pooling) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _layout, _threads, _windows
 from ._accept import accept_out, shares
-from ._arguments import LIMIT, SIMPLE, _is_key, _plain, checked_shape, paddings, per_axis
+from ._arguments import LIMIT, SIMPLE, checked_shape, paddings, per_axis, plainly
 from ._arguments import real as real_number
 from ._geometry import forward_axis, margins
 from ._kernels.ready import SLOTS, Front
@@ -105,15 +105,10 @@ _cached = lru_cache(maxsize=1024, typed=True)(_pooling)
 
 def planned(x_shape, *arguments) -> Pooling:
     """`_pooling`, made on first use: the cache's key is what was passed."""
-    if not SIMPLE.issuperset(map(type, arguments)):
-        arguments = tuple(map(_plain, arguments))
-        try:
-            if not all(map(_is_key, arguments)):
-                raise TypeError
-            hash(arguments)
-        except TypeError:
-            return _pooling(x_shape, *arguments)  # the checks give the sentence
-    return _cached(x_shape, *arguments)
+    if SIMPLE.issuperset(map(type, arguments)):
+        return _cached(x_shape, *arguments)
+    arguments, are_key = plainly(arguments)
+    return (_cached if are_key else _pooling)(x_shape, *arguments)
 
 
 def real_dtype(dtype, name: str):

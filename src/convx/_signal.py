@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import index
+from typing import TYPE_CHECKING
 
 from . import _plan, _threads
 from ._accept import array_of
@@ -10,6 +11,15 @@ from ._arguments import boundaries, checked_shape, constant, numeric, overflow_w
 from ._geometry import Axis, Geometry
 from ._kernels.ready import Front
 from ._problem import Problem
+
+if TYPE_CHECKING:
+    from typing import Literal, SupportsFloat, SupportsIndex, TypeAlias
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from ._typing import Algorithm, Array, Boundary, Counts, Number, Overflow
+
+    Mode: TypeAlias = Literal["full", "same", "valid"]
 
 MODES = ("full", "same", "valid")
 
@@ -180,15 +190,23 @@ def _run(correlates, a, v, out, workers, options):
     return y if y.ndim or out is not None else y[()]
 
 
-def convolve(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
-             overflow="raise", algorithm="auto", workers=None, out=None, sums=None, divisor=1, offset=0):
+def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axes: Counts | None = None,
+             boundary: Boundary | tuple[Boundary, ...] = "constant", cval: Number = 0,
+             alignment: Literal["scipy", "matlab"] = "scipy", dtype: DTypeLike | None = None,
+             overflow: Overflow = "raise", algorithm: Algorithm = "auto", workers: SupportsIndex | None = None,
+             out: Array | None = None, sums: DTypeLike | None = None, divisor: SupportsFloat = 1,
+             offset: SupportsFloat = 0) -> Array:
     return _run(False, a, v, out, workers, {
         "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
         "overflow": overflow, "algorithm": algorithm, "sums": sums, "divisor": divisor, "offset": offset})
 
 
-def correlate(a, v, mode="full", *, axes=None, boundary="constant", cval=0, alignment="scipy", dtype=None,
-              overflow="raise", algorithm="auto", workers=None, out=None, sums=None, divisor=1, offset=0):
+def correlate(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axes: Counts | None = None,
+              boundary: Boundary | tuple[Boundary, ...] = "constant", cval: Number = 0,
+              alignment: Literal["scipy", "matlab"] = "scipy", dtype: DTypeLike | None = None,
+              overflow: Overflow = "raise", algorithm: Algorithm = "auto", workers: SupportsIndex | None = None,
+              out: Array | None = None, sums: DTypeLike | None = None, divisor: SupportsFloat = 1,
+              offset: SupportsFloat = 0) -> Array:
     return _run(True, a, v, out, workers, {
         "mode": mode, "axes": axes, "boundary": boundary, "cval": cval, "alignment": alignment, "dtype": dtype,
         "overflow": overflow, "algorithm": algorithm, "sums": sums, "divisor": divisor, "offset": offset})

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from operator import index
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import SupportsIndex
 
 MOST = 1024  # far beyond use; OpenMP runtimes crash on teams that the system cannot start
 
@@ -65,12 +70,12 @@ if hasattr(os, "register_at_fork"):
 
 def _checked(n, name: str) -> int:
     try:
-        n = index(n)
+        number = index(None if isinstance(n, bool) else n)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(n).__name__}") from None
-    if not 1 <= n <= MOST:
-        raise ValueError(f"{name}={n}: from 1 to {MOST} threads can be had")
-    return n
+    if not 1 <= number <= MOST:
+        raise ValueError(f"{name}={number}: from 1 to {MOST} threads can be had")
+    return number
 
 
 def get_num_threads() -> int:
@@ -88,7 +93,7 @@ def get_num_threads() -> int:
     return _local.get() or _count
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: SupportsIndex) -> None:
     """Set the number of threads of every later call in this process.
 
     Parameters
@@ -106,7 +111,7 @@ def set_num_threads(n: int) -> None:
 
 
 @contextmanager
-def threads(n: int):
+def threads(n: SupportsIndex) -> Iterator[None]:
     """Context manager: calls of this thread inside the block use `n` threads.
 
     Examples

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import index
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,14 @@ import convx
 
 from ._accept import array_of
 from ._arguments import real
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal, SupportsFloat, SupportsIndex
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from ._typing import Array, Boundary
 
 __all__ = ["BORDERS", "DIRECTIONS", "apply", "kernel", "kernels", "normalised"]
 
@@ -139,7 +148,7 @@ def kernels() -> Mapping[str, str]:
     return MappingProxyType({name: text for name, (text, _) in _KERNELS.items()})
 
 
-def kernel(name, **parameters) -> np.ndarray:
+def kernel(name: str, **parameters: Any) -> np.ndarray:
     """The matrix of a named kernel, to be used without turning it around (a correlation), as image editors show it.
 
     Parameters
@@ -188,7 +197,7 @@ def kernel(name, **parameters) -> np.ndarray:
         raise TypeError(f"kernel {name!r} has no such parameter: {', '.join(parameters)}") from None
 
 
-def normalised(matrix) -> tuple[float, float]:
+def normalised(matrix: ArrayLike) -> tuple[float, float]:
     """The divisor and the offset that keep the brightness: what image editors call "normalise".
 
     Parameters
@@ -212,8 +221,11 @@ def normalised(matrix) -> tuple[float, float]:
     return (total, 0.0) if total > 0 else (-total, 1.0) if total else (1.0, 0.5)
 
 
-def apply(picture, matrix, *, divisor=None, offset=0.0, normalise=False, border="edge", cval=0, channels=None,
-          alpha="auto", channel_axis="auto", dtype=None, workers=None):
+def apply(picture: ArrayLike, matrix: ArrayLike, *, divisor: SupportsFloat | None = None, offset: SupportsFloat = 0.0,
+          normalise: bool = False, border: Boundary | Literal["keep", "crop"] = "edge", cval: SupportsFloat = 0,
+          channels: Iterable[SupportsIndex] | None = None, alpha: Literal["auto"] | SupportsIndex | None = "auto",
+          channel_axis: Literal["auto"] | SupportsIndex | None = "auto", dtype: DTypeLike | None = None,
+          workers: SupportsIndex | None = None) -> Array:
     """Filter a picture with a convolution matrix.
 
     y[o] = sum over k of x[o + k - K//2] * matrix[k] / divisor + offset, for every channel of every picture alike; with

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -19,6 +20,13 @@ from ._arguments import numeric, result_dtype, shape_of
 from ._geometry import Axis, Geometry
 from ._plan import Plan
 from ._problem import Problem
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from ._typing import Shape
 
 LAYERS = tuple(name + rank for name in ("conv", "conv_transpose") for rank in ("", "1d", "2d", "3d"))
 SIGNALS = ("convolve", "correlate")
@@ -166,7 +174,8 @@ class ConvolutionOperator(LinearOperator):
         return self._apply_to_columns(False, y)
 
 
-def as_linear_operator(w, x_shape, *, operator="conv", dtype=None, workers=None, **options):
+def as_linear_operator(w: ArrayLike, x_shape: Shape, *, operator: str = "conv", dtype: DTypeLike | None = None,
+                       workers: SupportsIndex | None = None, **options: Any) -> ConvolutionOperator:
     """A convolution as a linear operator: no matrix is formed, every product is a convolution.
 
     A @ x.ravel() = operator(x, w, **options).ravel(),     A.H @ y.ravel() = the input gradient of y
@@ -264,7 +273,8 @@ def _entries(problem: Problem, w):
     return tuple(np.broadcast_to(part, shape).reshape(-1) for part in (row, column, value))
 
 
-def as_sparse(w, x_shape, *, operator="conv", format="csr", dtype=None, **options):
+def as_sparse(w: ArrayLike, x_shape: Shape, *, operator: str = "conv", format: str = "csr",
+              dtype: DTypeLike | None = None, **options: Any) -> sparse.sparray:
     """A convolution as a sparse matrix: each weight stands in it once for every product that it is part of.
 
     M[index of y, index of x] = sum of w[k] over the taps k through which that x reaches that y

@@ -12,7 +12,7 @@ Tensors are seen as NumPy arrays, and results are NumPy's memory seen as tensors
 from __future__ import annotations
 
 from inspect import signature
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ try:
     import torch
 except ImportError as error:
     raise ImportError('convx.torch needs PyTorch: pip install "convx-nd[torch]"') from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["conv", "conv1d", "conv2d", "conv3d", "conv_transpose", "conv_transpose1d", "conv_transpose2d",
            "conv_transpose3d", "locally_connected"]
@@ -240,7 +243,7 @@ _DOC = """`convx.{name}` of tensors: differentiable with respect to x, w and bia
     """
 
 
-def _made(operator: str, rank: int | None, x, w, y):
+def _made(operator: str, rank: int | None, x, w, y) -> Callable[..., torch.Tensor]:
     """The function of tensors of an operator, with its keywords except those of the result."""
     name = operator if rank is None else f"{operator}{rank}d"
     model = signature(getattr(convx, name))
@@ -265,7 +268,7 @@ def _made(operator: str, rank: int | None, x, w, y):
     return function
 
 
-def _ranks(operator: str, x, w, y):
+def _ranks(operator: str, x, w, y) -> Iterator[Callable[..., torch.Tensor]]:
     """The functions of any rank and of ranks 1, 2, 3: examples have these channels and sizes along every axis."""
     for rank in (None, 1, 2, 3):
         shapes = ((*start, *(size,) * (rank or 2)) for *start, size in (x, w, y))

@@ -125,6 +125,8 @@ def demo(out: str | None) -> Path:
     except ImportError:
         raise Failure('Pillow is needed to read and write pictures: pip install "convx-nd[demo]"') from None
     if out:
+        if Path(out).suffix.lower() != ".png":
+            raise Failure(f"{out}: the sheet is a PNG file, and its name ends in .png")
         writable(out, overwrite=True)
 
     photo = photograph(Image)

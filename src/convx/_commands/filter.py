@@ -45,8 +45,8 @@ def add(commands) -> None:
 def matrix(text):
     try:
         rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.split(";")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are no rows of numbers such as '0 -1 0; -1 5 -1; 0 -1 0'") from None
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         raise argparse.ArgumentTypeError(f"the rows have {', '.join(str(len(row)) for row in rows)} numbers")
     return np.array(rows)
@@ -140,7 +140,7 @@ def folder(source, target, w, options) -> int:
     if failures:
         raise Failure(f"{len(failures)} of {len(files)} pictures failed:\n  " + "\n  ".join(failures))
     if not options.quiet:
-        print(f"{len(files)} pictures in {target}")
+        print(f"{len(files)} picture{'s' * (len(files) != 1)} in {target}")
     return 0
 
 

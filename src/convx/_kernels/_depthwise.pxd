@@ -1,7 +1,8 @@
 """What `depthwise`, `depthwise_last` and their `_grad` share: pairs of group and output channel as lanes."""
 
 from libc.stdint cimport uintptr_t
-from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_transpose, v_spoiled, spoiled
+from libc.stdlib cimport malloc
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep, v_copy, v_transpose, v_spoiled, spoiled
 from _nest cimport Nest, Window, Box, exact, whole, address
 from _lanes cimport Lanes, find
 
@@ -26,6 +27,7 @@ ctypedef struct Job:
     Py_ssize_t jump, stride, dilation        # of rows, counted in those that are copied
     Py_ssize_t rows, wide, height, width     # of outputs (taps) of a strip; of the strip
     Py_ssize_t strip, x_size, size           # elements (places): a strip, all of x, all scratch
+    Py_ssize_t fixed, step                   # `find_fixed`
     const real* copied                       # weights: vector, product, lane
     const Py_ssize_t* at                     # products in the strips
     bint unsafe                              # some weights are not finite
@@ -73,6 +75,19 @@ cdef inline real* whole_lines(real* p) noexcept nogil:
     """The next address that loads of vectors find aligned."""
     cdef uintptr_t unit = V*sizeof(real)
     return <real*>((<uintptr_t>p + unit - 1) // unit*unit)
+
+
+cdef inline real* reserve(const Job* job, int threads, Py_ssize_t more) except NULL:
+    """Scratch of all threads and `more` elements before it, with room for `whole_lines` of both."""
+    cdef real* memory = <real*>malloc((threads*(job.size + V) + more + 2*V)*sizeof(real))
+    if memory == NULL:
+        raise MemoryError("scratch of the depthwise kernel")
+    return memory
+
+
+cdef inline Py_ssize_t of_thread(const Job* job) noexcept nogil:
+    """Elements of scratch from one thread to the next."""
+    return (job.size + V - 1) // V*V
 
 
 cdef inline bint lay_out(const Job* job, real* to) noexcept nogil:
@@ -123,6 +138,61 @@ cdef inline void turn_runs(const real* p, const Py_ssize_t* at, Py_ssize_t count
         for k in range(n):
             v_store(to + (j + k if forwards else count - 1 - j - k)*V, v_load(turned + k*V))
         j += n
+
+
+# ---- pixels that are read where they lie: depthwise_last, depthwise_last_grad
+
+cdef inline void find_fixed(Job* job, Py_ssize_t count, Py_ssize_t step, bint plain) noexcept nogil:
+    """Rows of three or five taps (or outputs of a gradient) in steps of one or two have loops of their own, if they are
+    `plain` otherwise: job.fixed is their number, 0 for all others."""
+    job.fixed, job.step = 0, 0
+    if plain and (count == 3 or count == 5) and step <= 2:
+        job.fixed, job.step = count, step
+
+
+cdef inline void place(const real** x, Py_ssize_t c, const vreal* w, const vreal* above, vreal* acc, const int j,
+                       const int many, const int count, const int step, const int r0, const int r1,
+                       const bint gradient) noexcept nogil:
+    """Place j of a row for all of the `many` neighbours t that meet it with k = j - step*t < count: outputs t and taps
+    k, in the rows r0 .. r1 of a tile (w belongs to the first, above to the second); in a gradient pixels t of w and
+    outputs k."""
+    cdef vreal xv
+    cdef int t
+    if j < step*(many - 1) + count:
+        xv = v_keep(v_load(x[j] + c))
+        for t in range(many):
+            if 0 <= j - step*t and j - step*t < count:
+                if gradient:
+                    acc[j - step*t] += xv * w[t]
+                elif r0 == 0:
+                    acc[t] += xv * w[j - step*t]
+                if r1 == 2:
+                    acc[many + t] += xv * above[j - step*t]
+
+
+cdef inline void places(const real** x, Py_ssize_t c, const vreal* w, const vreal* above, vreal* acc, const int many,
+                        const int count, const int step, const int r0, const int r1,
+                        const bint gradient) noexcept nogil:
+    """All of a row, written out: GCC keeps acc in registers only where every index is a constant."""
+    place(x, c, w, above, acc, 0, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 1, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 2, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 3, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 4, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 5, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 6, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 7, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 8, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 9, many, count, step, r0, r1, gradient)
+    place(x, c, w, above, acc, 10, many, count, step, r0, r1, gradient)
+
+
+cdef inline void fill_nothing(Job* job, real* nothing) noexcept nogil:
+    """What absent places hold."""
+    cdef Py_ssize_t lane
+    for lane in range(job.lanes):
+        nothing[lane] = job.cval
+    job.nothing = nothing
 
 
 # ---- few outputs of many products: depthwise_grad, depthwise_last_grad

@@ -28,7 +28,8 @@ cdef inline void take_in(Nest* whole, const Nest* nest) noexcept nogil:
     cdef Py_ssize_t behind
     cdef int i
     for i in range(1, 3):
-        a, b = &whole.axis[i], &nest.axis[i]
+        a = &whole.axis[i]
+        b = &nest.axis[i]
         behind = max(a.taps - a.offset, b.taps - b.offset)
         a.offset = max(a.offset, b.offset)
         a.taps, a.out = behind + a.offset, max(a.out, b.out)

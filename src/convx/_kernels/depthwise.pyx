@@ -12,12 +12,12 @@ Assumes:       weights shared by all outputs.
 Threads:       have outputs of their own, so no sum depends on their number.
 """
 
-from libc.stdlib cimport malloc, free
+from libc.stdlib cimport free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep, v_transpose, v_prefetch
 from _nest cimport Nest, Window, locate, PyBytes_AS_STRING
 from _lanes cimport Lanes, NEIGHBOURS, AMONG, find, touch, copy_strip
-from _depthwise cimport Job, begin, operands, first_lane, by_definition, lay_out, whole_lines
+from _depthwise cimport Job, begin, operands, first_lane, by_definition, lay_out, whole_lines, reserve, of_thread
 
 LANES = V
 
@@ -189,7 +189,7 @@ cdef void places(const Job* job, Py_ssize_t* at) noexcept nogil:
 
 cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
     """All tasks."""
-    cdef Py_ssize_t t, size = (job.size + V - 1) // V*V, tasks = job.nest.n*job.nest.axis[0].out*job.vectors
+    cdef Py_ssize_t t, size = of_thread(job), tasks = job.nest.n*job.nest.axis[0].out*job.vectors
     tasks *= ((job.nest.axis[1].out + job.rows - 1) // job.rows)*((job.nest.axis[2].out + job.wide - 1) // job.wide)
     for t in prange(tasks, num_threads=threads, schedule='static'):
         task(job, t, scratch + size*threadid())
@@ -200,19 +200,13 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     cdef Job job
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     operands(&job, x_array, w_array, y_array, bias_array, first, cval_array)
-    cdef real* copied = <real*>malloc((job.depth*job.vectors + 1)*V*sizeof(real))
-    cdef Py_ssize_t* at = <Py_ssize_t*>malloc((job.depth + 1)*sizeof(Py_ssize_t))
-    cdef real* scratch = <real*>malloc(((job.size + V)*threads + V)*sizeof(real))
-    if copied == NULL or at == NULL or scratch == NULL:
-        free(copied)
-        free(at)
-        free(scratch)
-        raise MemoryError("scratch of the depthwise kernel")
+    cdef Py_ssize_t weights = job.depth*job.vectors*V, table = job.depth*<Py_ssize_t>sizeof(Py_ssize_t)
+    cdef real* memory = reserve(&job, threads, weights + table // <Py_ssize_t>sizeof(real))
+    cdef real* copied = whole_lines(memory)
+    cdef Py_ssize_t* at = <Py_ssize_t*>(copied + weights)
     with nogil:
-        job.copied, job.at = whole_lines(copied), at
-        job.unsafe = lay_out(&job, whole_lines(copied)) and job.cval == 0
+        job.copied, job.at = copied, at
+        job.unsafe = lay_out(&job, copied) and job.cval == 0
         places(&job, at)
-        spread(&job, threads, whole_lines(scratch))
-    free(copied)
-    free(at)
-    free(scratch)
+        spread(&job, threads, whole_lines(<real*>(at + job.depth)))
+    free(memory)

@@ -8,12 +8,12 @@ Assumes:       weights shared by all outputs.
 Threads:       have outputs of their own, so no sum depends on their number.
 """
 
-from libc.stdlib cimport malloc, free
+from libc.stdlib cimport free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep
 from _nest cimport Nest, Window, locate, PyBytes_AS_STRING
 from _lanes cimport Lanes, find, touch, copy_strip
-from _depthwise cimport Job, begin, operands, cut_taps, finish, whole_lines
+from _depthwise cimport Job, begin, operands, cut_taps, finish, whole_lines, reserve, of_thread
 
 LANES = V
 
@@ -175,7 +175,7 @@ def scratch_size(nest_bytes):
 
 cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
     """All tasks."""
-    cdef Py_ssize_t t, n = job.nest.n, parts = 1, size = (job.size + V - 1) // V*V
+    cdef Py_ssize_t t, n = job.nest.n, parts = 1, size = of_thread(job)
     cdef Py_ssize_t each = max(<Py_ssize_t>1, min(<Py_ssize_t>TOGETHER, job.vectors // (2*threads)))
     cdef Py_ssize_t blocks = (job.vectors + each - 1) // each
     if blocks < 2*threads:
@@ -190,9 +190,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     cdef Job job
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     operands(&job, x_array, w_array, y_array, bias_array, first, cval_array)
-    cdef real* scratch = <real*>malloc(((job.size + V)*threads + V)*sizeof(real))
-    if scratch == NULL:
-        raise MemoryError("scratch of the depthwise kernel")
+    cdef real* memory = reserve(&job, threads, 0)
     with nogil:
-        spread(&job, threads, whole_lines(scratch))
-    free(scratch)
+        spread(&job, threads, whole_lines(memory))
+    free(memory)

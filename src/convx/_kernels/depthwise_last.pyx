@@ -10,12 +10,13 @@ Assumes:       weights shared by all outputs; x and y have unit stride along the
 Threads:       have outputs of their own, so no sum depends on their number.
 """
 
-from libc.stdlib cimport malloc, free
+from libc.stdlib cimport free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep, v_prefetch
 from _nest cimport Nest, Window, locate, PyBytes_AS_STRING
 from _lanes cimport point_strip
-from _depthwise cimport Job, begin, operands, first_lane, by_definition, lay_out, whole_lines
+from _depthwise cimport (Job, begin, operands, first_lane, by_definition, lay_out, whole_lines, reserve, of_thread,
+                         find_fixed, places, fill_nothing)
 
 LANES = V
 
@@ -25,40 +26,6 @@ cdef enum:
     MOST = 5       # taps of a row that stay in registers
     WIDE = 64      # outputs of a row that a table serves
     NEXT = 4       # vectors between a store and the line that is asked for
-
-ctypedef void (*Tile)(const Job*, const real**, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, real*) noexcept nogil
-
-
-cdef inline void column(const real** x, Py_ssize_t c, const vreal* w, const vreal* above, vreal* acc, const int j,
-                        const int taps, const int step, const int r0, const int r1) noexcept nogil:
-    """Place j of a row for every output of the rows r0 .. r1 of a tile that reads it: w for the first, above for the
-    second row of outputs."""
-    cdef vreal xv
-    cdef int t
-    if j < step*(ACROSS - 1) + taps:
-        xv = v_keep(v_load(x[j] + c))
-        for t in range(ACROSS):
-            if 0 <= j - step*t and j - step*t < taps:
-                if r0 == 0:
-                    acc[t] += xv * w[j - step*t]
-                if r1 == 2:
-                    acc[ACROSS + t] += xv * above[j - step*t]
-
-
-cdef inline void columns(const real** x, Py_ssize_t c, const vreal* w, const vreal* above, vreal* acc, const int taps,
-                         const int step, const int r0, const int r1) noexcept nogil:
-    """All of them, written out: GCC keeps acc in registers only where every index is a constant."""
-    column(x, c, w, above, acc, 0, taps, step, r0, r1)
-    column(x, c, w, above, acc, 1, taps, step, r0, r1)
-    column(x, c, w, above, acc, 2, taps, step, r0, r1)
-    column(x, c, w, above, acc, 3, taps, step, r0, r1)
-    column(x, c, w, above, acc, 4, taps, step, r0, r1)
-    column(x, c, w, above, acc, 5, taps, step, r0, r1)
-    column(x, c, w, above, acc, 6, taps, step, r0, r1)
-    column(x, c, w, above, acc, 7, taps, step, r0, r1)
-    column(x, c, w, above, acc, 8, taps, step, r0, r1)
-    column(x, c, w, above, acc, 9, taps, step, r0, r1)
-    column(x, c, w, above, acc, 10, taps, step, r0, r1)
 
 
 cdef inline void outputs(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows,
@@ -101,14 +68,14 @@ cdef inline void outputs(const Job* job, const real** at, Py_ssize_t v0, Py_ssiz
                                 for t in range(ACROSS):
                                     acc[r*ACROSS + t] += v_load(p[r*below + t*d.stride + k2*d.dilation] + c) * wv[0]
                     elif step == 1 and k1 > 0:
-                        columns(p, c, wv, above, acc, taps, step, 0, 2)
+                        places(p, c, wv, above, acc, ACROSS, taps, step, 0, 2, False)
                     else:
-                        columns(p, c, wv, wv, acc, taps, step, 0, 1)
+                        places(p, c, wv, wv, acc, ACROSS, taps, step, 0, 1, False)
                     if step == 2:
-                        columns(p + below, c, wv, wv, acc, taps, step, 1, 2)
+                        places(p + below, c, wv, wv, acc, ACROSS, taps, step, 1, 2, False)
                     p, w = p + job.dilation*job.width, w + d.taps*V
                 if step == 1:
-                    columns(p, c, wv, wv, acc, taps, step, 1, 2)
+                    places(p, c, wv, wv, acc, ACROSS, taps, step, 1, 2, False)
             init = v_load(job.bias + c) if job.first and job.bias != NULL else v_set(0)
             for r in range(DOWN):
                 for t in range(ACROSS):
@@ -133,39 +100,18 @@ cdef void settle(const Job* job, const real* part, Py_ssize_t start, Py_ssize_t 
                     to[k] += part[(i*ACROSS + j)*V + k]
 
 
-cdef void tile_31(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
-                  real* y) noexcept nogil:
-    outputs(job, at, v0, v1, rows, count, y, 1, 3, 1)
-
-
-cdef void tile_32(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
-                  real* y) noexcept nogil:
-    outputs(job, at, v0, v1, rows, count, y, 1, 3, 2)
-
-
-cdef void tile_51(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
-                  real* y) noexcept nogil:
-    outputs(job, at, v0, v1, rows, count, y, 1, 5, 1)
-
-
-cdef void tile_52(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
-                  real* y) noexcept nogil:
-    outputs(job, at, v0, v1, rows, count, y, 1, 5, 2)
-
-
-cdef void tile_any(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
-                   real* y) noexcept nogil:
-    outputs(job, at, v0, v1, rows, count, y, 1, 0, 0)
-
-
-cdef Tile tile_for(const Job* job, const Window* d) noexcept nogil:
-    if d.dilation != 1 or d.stride > 2 or d.stride == 1 and not job.stride == job.dilation == 1:
-        return tile_any
-    if d.taps == 3:
-        return tile_31 if d.stride == 1 else tile_32
-    if d.taps == 5:
-        return tile_51 if d.stride == 1 else tile_52
-    return tile_any
+cdef void tile(const Job* job, const real** at, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t rows, Py_ssize_t count,
+               real* y) noexcept nogil:
+    if job.fixed == 3 and job.step == 1:
+        outputs(job, at, v0, v1, rows, count, y, 1, 3, 1)
+    elif job.fixed == 3:
+        outputs(job, at, v0, v1, rows, count, y, 1, 3, 2)
+    elif job.fixed == 5 and job.step == 1:
+        outputs(job, at, v0, v1, rows, count, y, 1, 5, 1)
+    elif job.fixed == 5:
+        outputs(job, at, v0, v1, rows, count, y, 1, 5, 2)
+    else:
+        outputs(job, at, v0, v1, rows, count, y, 1, 0, 0)
 
 
 cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) noexcept nogil:
@@ -177,7 +123,6 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
     cdef Py_ssize_t across = (d.out + job.wide - 1) // job.wide, down = (b.out + DOWN - 1) // DOWN
     cdef Py_ssize_t o0, o1, o2, n, v0, v1, k0, i0, j, rows, count
     cdef const real** at = <const real**>scratch
-    cdef Tile tile = tile_for(job, d)
     cdef bint absent = False
     cdef real* y
     v0, v1 = t % parts*job.vectors // parts, (t % parts + 1)*job.vectors // parts
@@ -207,9 +152,8 @@ cdef void task(const Job* job, Py_ssize_t t, Py_ssize_t parts, real* scratch) no
         at, y, count = at + ACROSS*d.stride, y + ACROSS*d.ys, count - ACROSS
 
 
-cdef void all_by_definition(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t n, Py_ssize_t o0,
-                               Py_ssize_t o1, Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t count,
-                               real* y) noexcept nogil:
+cdef void all_by_definition(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t n, Py_ssize_t o0, Py_ssize_t o1,
+                            Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t count, real* y) noexcept nogil:
     """What the tiles do, for weights that must not meet the zeros in the place of absent values."""
     cdef Py_ssize_t i, j, lane
     cdef real init
@@ -227,6 +171,8 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
     begin(job, nest)
+    # in steps of one the rows of a tile share rows of x
+    find_fixed(job, d.taps, d.stride, d.dilation == 1 and (d.stride == 2 or job.stride == job.dilation == 1))
     job.rows, job.wide = DOWN, min(d.out, WIDE)
     job.height = job.stride*(DOWN - 1) + job.dilation*(b.taps - 1) + 1
     job.width = d.stride*((job.wide + ACROSS - 1) // ACROSS*ACROSS - 1) + d.dilation*(d.taps - 1) + 1
@@ -244,7 +190,7 @@ def scratch_size(nest_bytes):
 cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
     """All tasks."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t t, tasks, parts = 1, size = (job.size + V - 1) // V*V
+    cdef Py_ssize_t t, tasks, parts = 1, size = of_thread(job)
     tasks = nest.n*nest.axis[0].out*((nest.axis[1].out + DOWN - 1) // DOWN)
     tasks *= (nest.axis[2].out + job.wide - 1) // job.wide
     if tasks < 4*threads and threads > 1:  # the last two vectors may overlap: they stay together
@@ -256,23 +202,14 @@ cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int threads):
     """y of one nest."""
     cdef Job job
-    cdef Py_ssize_t t
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     operands(&job, x_array, w_array, y_array, bias_array, first, cval_array)
-    cdef real* copied = <real*>malloc((job.depth*job.vectors + 1)*V*sizeof(real))
-    cdef real* nothing = <real*>malloc(job.lanes*sizeof(real))
-    cdef real* scratch = <real*>malloc(((job.size + V)*threads + V)*sizeof(real))
-    if copied == NULL or nothing == NULL or scratch == NULL:
-        free(copied)
-        free(nothing)
-        free(scratch)
-        raise MemoryError("scratch of the depthwise kernel")
+    cdef real* memory = reserve(&job, threads, job.depth*job.vectors*V + job.lanes)
+    cdef real* copied = whole_lines(memory)
+    cdef real* nothing = copied + job.depth*job.vectors*V
     with nogil:
-        for t in range(job.lanes):
-            nothing[t] = job.cval
-        job.nothing, job.copied = nothing, whole_lines(copied)
-        job.unsafe = lay_out(&job, whole_lines(copied)) and job.cval == 0
-        spread(&job, threads, whole_lines(scratch))
-    free(copied)
-    free(nothing)
-    free(scratch)
+        job.copied = copied
+        job.unsafe = lay_out(&job, copied) and job.cval == 0
+        fill_nothing(&job, nothing)
+        spread(&job, threads, whole_lines(nothing + job.lanes))
+    free(memory)

@@ -11,12 +11,13 @@ Assumes:       weights shared by all outputs; x and w have unit stride along the
 Threads:       have outputs of their own, so no sum depends on their number.
 """
 
-from libc.stdlib cimport malloc, free
+from libc.stdlib cimport free
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_keep
 from _nest cimport Nest, Window, locate, PyBytes_AS_STRING
 from _lanes cimport point_strip
-from _depthwise cimport Job, begin, operands, first_lane, cut_taps, finish, whole_lines
+from _depthwise cimport (Job, begin, operands, first_lane, cut_taps, finish, whole_lines, reserve, of_thread,
+                         find_fixed, places, fill_nothing)
 
 LANES = V
 
@@ -25,21 +26,6 @@ cdef enum:
                     # (3x3 outputs, one core of an Emerald Rapids server)
     MOST = 5        # outputs of a row in registers
     TOGETHER = 16   # vectors of a task
-
-ctypedef void (*Tile)(const Job*, const real**, const real*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                      real*) noexcept nogil
-
-
-cdef inline void column(const real** x, Py_ssize_t c, const vreal* w, vreal* acc, const int j, const int pixels,
-                        const int outputs, const int step) noexcept nogil:
-    """Place j of a row for every output that reads it."""
-    cdef vreal xv
-    cdef int p
-    if j < step*(pixels - 1) + outputs:
-        xv = v_keep(v_load(x[j] + c))
-        for p in range(pixels):
-            if 0 <= j - step*p and j - step*p < outputs:
-                acc[j - step*p] += xv * w[p]
 
 
 cdef inline void some_taps(const Job* job, const real** at, const real* w, Py_ssize_t v0, Py_ssize_t v1, real* sums,
@@ -63,17 +49,7 @@ cdef inline void some_taps(const Job* job, const real** at, const real* w, Py_ss
             if outputs > 0:
                 for o in range(outputs):
                     acc[o] = v_load(s + o*V)
-                column(q, c, wv, acc, 0, pixels, outputs, step)
-                column(q, c, wv, acc, 1, pixels, outputs, step)
-                column(q, c, wv, acc, 2, pixels, outputs, step)
-                column(q, c, wv, acc, 3, pixels, outputs, step)
-                column(q, c, wv, acc, 4, pixels, outputs, step)
-                column(q, c, wv, acc, 5, pixels, outputs, step)
-                column(q, c, wv, acc, 6, pixels, outputs, step)
-                column(q, c, wv, acc, 7, pixels, outputs, step)
-                column(q, c, wv, acc, 8, pixels, outputs, step)
-                column(q, c, wv, acc, 9, pixels, outputs, step)
-                column(q, c, wv, acc, 10, pixels, outputs, step)
+                places(q, c, wv, wv, acc, pixels, outputs, step, 0, 1, True)
                 for o in range(outputs):
                     v_store(s + o*V, acc[o])
                 s += outputs*V
@@ -102,42 +78,21 @@ cdef inline void taps_of(const Job* job, const real** at, const real* w, Py_ssiz
         some_taps(job, at, w, v0, v1, sums, 1, outputs, step)
 
 
-cdef void taps_31(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-                  real* sums) noexcept nogil:
-    taps_of(job, at, w, count, v0, v1, sums, 3, 1)
+cdef void taps(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+               real* sums) noexcept nogil:
+    if job.fixed == 3 and job.step == 1:
+        taps_of(job, at, w, count, v0, v1, sums, 3, 1)
+    elif job.fixed == 3:
+        taps_of(job, at, w, count, v0, v1, sums, 3, 2)
+    elif job.fixed == 5 and job.step == 1:
+        taps_of(job, at, w, count, v0, v1, sums, 5, 1)
+    elif job.fixed == 5:
+        taps_of(job, at, w, count, v0, v1, sums, 5, 2)
+    else:
+        taps_of(job, at, w, count, v0, v1, sums, 0, 0)
 
 
-cdef void taps_32(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-                  real* sums) noexcept nogil:
-    taps_of(job, at, w, count, v0, v1, sums, 3, 2)
-
-
-cdef void taps_51(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-                  real* sums) noexcept nogil:
-    taps_of(job, at, w, count, v0, v1, sums, 5, 1)
-
-
-cdef void taps_52(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-                  real* sums) noexcept nogil:
-    taps_of(job, at, w, count, v0, v1, sums, 5, 2)
-
-
-cdef void taps_any(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-                   real* sums) noexcept nogil:
-    taps_of(job, at, w, count, v0, v1, sums, 0, 0)
-
-
-cdef Tile tile_for(const Window* d) noexcept nogil:
-    if d.stride != 1 or d.dilation > 2:
-        return taps_any
-    if d.out == 3:
-        return taps_31 if d.dilation == 1 else taps_32
-    if d.out == 5:
-        return taps_51 if d.dilation == 1 else taps_52
-    return taps_any
-
-
-cdef bint strip_of(const Job* job, Tile tile, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t c, Py_ssize_t k0, Py_ssize_t k1,
+cdef bint strip_of(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t c, Py_ssize_t k0, Py_ssize_t k1,
                    Py_ssize_t k2, const real** at, real* sums) noexcept nogil:
     """What some rows and columns of w add to all outputs; whether some places of x are absent."""
     cdef const Nest* nest = job.nest
@@ -161,7 +116,7 @@ cdef bint strip_of(const Job* job, Tile tile, Py_ssize_t v0, Py_ssize_t v1, Py_s
                          job.nothing, at):
             absent = True
         for h in range(rows):
-            tile(job, at + job.dilation*h*job.width, w + h*b.ws, count, v0, v1, sums + o0*b.out*d.out*V)
+            taps(job, at + job.dilation*h*job.width, w + h*b.ws, count, v0, v1, sums + o0*b.out*d.out*V)
     return absent
 
 
@@ -170,7 +125,6 @@ cdef void task(const Job* job, Py_ssize_t v0, Py_ssize_t v1, real* scratch) noex
     cdef const Nest* nest = job.nest
     cdef const real** at = <const real**>scratch
     cdef real* sums = scratch + job.x_size
-    cdef Tile tile = tile_for(&nest.axis[2])
     cdef Py_ssize_t v, c, k0, k1, k2, i
     cdef bint absent = False
     for i in range((v1 - v0)*job.sums):
@@ -181,7 +135,7 @@ cdef void task(const Job* job, Py_ssize_t v0, Py_ssize_t v1, real* scratch) noex
             while k1 < nest.axis[1].taps:
                 k2 = 0
                 while k2 < nest.axis[2].taps:
-                    if strip_of(job, tile, v0, v1, c, k0, k1, k2, at, sums):
+                    if strip_of(job, v0, v1, c, k0, k1, k2, at, sums):
                         absent = True
                     k2 += job.wide
                 k1 += job.rows
@@ -193,6 +147,7 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     """How the work is cut, and the scratch that a thread needs (job.size)."""
     begin(job, nest)
     cut_taps(job)
+    find_fixed(job, nest.axis[2].out, nest.axis[2].dilation, nest.axis[2].stride == 1)
     job.x_size = job.height*job.width*<Py_ssize_t>sizeof(real*) // <Py_ssize_t>sizeof(real)
     job.x_size = (job.x_size + V) // V*V
     job.size = job.x_size + min(<Py_ssize_t>TOGETHER, job.vectors)*job.sums*V + V
@@ -208,7 +163,7 @@ def scratch_size(nest_bytes):
 cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
     """All tasks."""
     cdef Py_ssize_t each = min(<Py_ssize_t>TOGETHER, max(<Py_ssize_t>1, (job.vectors + threads - 1) // threads))
-    cdef Py_ssize_t t, size = (job.size + V - 1) // V*V
+    cdef Py_ssize_t t, size = of_thread(job)
     for t in prange((job.vectors + each - 1) // each, num_threads=threads, schedule='static'):
         task(job, t*each, min(t*each + each, job.vectors), scratch + size*threadid())
 
@@ -216,19 +171,10 @@ cdef void spread(const Job* job, int threads, real* scratch) noexcept nogil:
 def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int threads):
     """y of one nest."""
     cdef Job job
-    cdef Py_ssize_t t
     shape(&job, <const Nest*>PyBytes_AS_STRING(nest_bytes))
     operands(&job, x_array, w_array, y_array, bias_array, first, cval_array)
-    cdef real* nothing = <real*>malloc(job.lanes*sizeof(real))
-    cdef real* scratch = <real*>malloc(((job.size + V)*threads + V)*sizeof(real))
-    if nothing == NULL or scratch == NULL:
-        free(nothing)
-        free(scratch)
-        raise MemoryError("scratch of the depthwise kernel")
+    cdef real* memory = reserve(&job, threads, job.lanes)
     with nogil:
-        for t in range(job.lanes):
-            nothing[t] = job.cval
-        job.nothing = nothing
-        spread(&job, threads, whole_lines(scratch))
-    free(nothing)
-    free(scratch)
+        fill_nothing(&job, memory)
+        spread(&job, threads, whole_lines(memory + job.lanes))
+    free(memory)

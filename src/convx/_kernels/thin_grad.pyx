@@ -68,19 +68,17 @@ cdef inline void product(const real* x, const Py_ssize_t* where, const real* b, 
                 v_store(sums + i*step + j*V, acc[i*nv + j])
 
 
-cdef void product_4(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
-                    Py_ssize_t count, real* sums) noexcept nogil:
-    product(x, where, b, b_step, count, sums, job.lines, job.times, TV)
-
-
-cdef void product_2(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
-                    Py_ssize_t count, real* sums) noexcept nogil:
-    product(x, where, b, b_step, count, sums, job.lines, job.times, 2)
-
-
-cdef void product_1(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
-                    Py_ssize_t count, real* sums) noexcept nogil:
+cdef int multiply(const Layer* job, const real* x, const Py_ssize_t* where, const real* b, Py_ssize_t b_step,
+                  Py_ssize_t count, Py_ssize_t left, real* sums) noexcept nogil:
+    """The product with as many of `left` vectors as a tile takes; how many these are."""
+    if left >= TV:
+        product(x, where, b, b_step, count, sums, job.lines, job.times, TV)
+        return TV
+    if left >= 2:
+        product(x, where, b, b_step, count, sums, job.lines, job.times, 2)
+        return 2
     product(x, where, b, b_step, count, sums, job.lines, job.times, 1)
+    return 1
 
 
 cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
@@ -104,7 +102,7 @@ cdef void take(const Layer* job, const real* w, Py_ssize_t count, real* to) noex
 cdef void row(const Layer* job, const real* strip, const Py_ssize_t* where, const real* w, Py_ssize_t columns,
               real* piece, real* sums) noexcept nogil:
     """Add `columns` taps of a row of w to the sums."""
-    cdef Py_ssize_t k = 0, count, r, m, left, b_step = job.nest.axis[2].ws if job.placed else job.lines
+    cdef Py_ssize_t k = 0, count, r, m, b_step = job.nest.axis[2].ws if job.placed else job.lines
     cdef const real* b
     while k < columns:
         count = min(job.piece, columns - k)
@@ -116,16 +114,8 @@ cdef void row(const Layer* job, const real* strip, const Py_ssize_t* where, cons
         while r < job.rows:
             m = 0
             while m < job.lines:
-                left = (job.lines - m)//V
-                if left >= TV:
-                    product_4(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
-                    m += TV*V
-                elif left >= 2:
-                    product_2(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
-                    m += 2*V
-                else:
-                    product_1(job, strip + k, where + r, b + m, b_step, count, sums + r*job.lines + m)
-                    m += V
+                m += V*multiply(job, strip + k, where + r, b + m, b_step, count, (job.lines - m)//V,
+                                sums + r*job.lines + m)
             r += TR
         k += count
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._values import BOUNDARIES, MatlabError, in_class, is_text, numeric, refusals, returned, sized, stripped, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
 
 DIRECTIONS = ("both", "pre", "post")
 KINDS = ("distinct", "sliding")
@@ -29,7 +38,7 @@ def _pair(argument, name: str, function: str, least: int = 1) -> tuple[int, int]
     return sides
 
 
-def padarray(A, padsize, *options):
+def padarray(A: ArrayLike, padsize: ArrayLike, *options: Any) -> Array:
     """An array with a rim: MATLAB's padarray.
 
     ``padarray(A, padsize)``, ``padarray(A, padsize, padval)``, ``padarray(A, padsize, padval, direction)``,
@@ -146,7 +155,7 @@ def _merged(view: np.ndarray) -> np.ndarray:
     return y.reshape((m * n, p * q), order="F")
 
 
-def im2col(A, *arguments):
+def im2col(A: ArrayLike, *arguments: Any) -> Array:
     """The blocks of an image as columns: MATLAB's im2col.
 
     ``im2col(A, [m, n])``, ``im2col(A, [m, n], kind)``, ``im2col(A, "indexed", ...)``.
@@ -223,7 +232,7 @@ def im2col(A, *arguments):
     return _merged(tiles.transpose(1, 3, 0, 2))
 
 
-def col2im(B, block, size, kind="sliding"):
+def col2im(B: ArrayLike, block: ArrayLike, size: ArrayLike, kind: str = "sliding") -> Array:
     """Columns back into an image: MATLAB's col2im.
 
     "sliding" arranges one number per block, as an operation on the columns of `im2col` gives them; it does not add

@@ -8,10 +8,17 @@ change places, and an empty one gives zeros of the size that the rule gives.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import convolve
 from ._values import SHAPES, MatlabError, float_class, is_text, is_vector, returned, values, word
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .._typing import Algorithm, Array
 
 _SHAPE_ERROR = {"identifier": "MATLAB:conv2:unknownShapeParameter",
                 "message": "SHAPE must be 'full', 'same', or 'valid'."}
@@ -46,7 +53,7 @@ def turned(array: np.ndarray) -> np.ndarray:
     return array[(slice(None, None, -1),) * array.ndim]
 
 
-def conv(u, v, shape="full", *, algorithm="sums"):
+def conv(u: ArrayLike, v: ArrayLike, shape: str = "full", *, algorithm: Algorithm = "sums") -> Array:
     """Convolution of vectors: MATLAB's conv.
 
     w(n) = sum over j of u(j) * v(n - j)
@@ -106,7 +113,8 @@ def _planes(**arguments):
     return arrays, flat
 
 
-def conv2(u, v, A=None, shape="full", *, algorithm="sums"):
+def conv2(u: ArrayLike, v: ArrayLike, A: ArrayLike | None = None, shape: str = "full", *,
+          algorithm: Algorithm = "sums") -> Array:
     """Convolution of matrices: MATLAB's conv2(A, B, shape) and conv2(u, v, A, shape).
 
     C(n, m) = sum over j, k of A(j, k) * B(n - j, m - k)
@@ -166,7 +174,7 @@ def conv2(u, v, A=None, shape="full", *, algorithm="sums"):
     return returned(convolved(columns, v.reshape(1, -1), shape, dtype, algorithm), flat)
 
 
-def convn(A, B, shape="full", *, algorithm="sums"):
+def convn(A: ArrayLike, B: ArrayLike, shape: str = "full", *, algorithm: Algorithm = "sums") -> Array:
     """Convolution of arrays with any numbers of dimensions: MATLAB's convn.
 
     C(n) = sum over j of A(j) * B(n - j), with one index per dimension
@@ -208,7 +216,7 @@ def convn(A, B, shape="full", *, algorithm="sums"):
     return returned(convolved(a, b, shape, float_class(a, b), algorithm), flat)
 
 
-def filter2(H, X, shape="same", *, algorithm="sums"):
+def filter2(H: ArrayLike, X: ArrayLike, shape: str = "same", *, algorithm: Algorithm = "sums") -> Array:
     """Two-dimensional filter, a correlation: MATLAB's filter2. The filter comes first.
 
     Y(n, m) = sum over j, k of H(j, k) * X(n + j - p, m + k - q), p = floor((rows-1)/2), q alike, for 'same'

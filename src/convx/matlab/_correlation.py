@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import avg_pool, conv1d
 from ._conv import convolved, turned
-from ._values import MatlabError, float_class, is_text, is_vector, returned, values, whole, word
+from ._values import MatlabError, float_class, is_text, is_vector, outputs, returned, values, whole, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Algorithm, Array
 
 _SCALES = ("none", "biased", "unbiased", "normalized", "coeff")
 _UNKNOWN = "signal:xcorr:UnknInput"
@@ -37,7 +46,7 @@ def _cross(x, y, lag: int, dtype) -> np.ndarray:
         return conv1d(x[:, None], y.conj()[:, None], padding=(padding,), dtype=dtype)
 
 
-def xcorr(x, y=None, *options, nargout=1):
+def xcorr(x: ArrayLike, y: ArrayLike | None = None, *options: Any, nargout: int = 1) -> Any:
     """Cross-correlation of signals: MATLAB's xcorr(x, y, maxlag, scaleopt) and xcorr(x, maxlag, scaleopt).
 
     r(m) = sum over n of x(n + m) * conj(y(n)),    m = -maxlag .. maxlag
@@ -85,6 +94,7 @@ def xcorr(x, y=None, *options, nargout=1):
     >>> r.round(4), lags
     (array([0.5714, 1.    , 0.5714]), array([-1,  0,  1]))
     """
+    outputs(nargout, 2)
     y, maxlag, scaleopt = _xcorr_options(y, options)
     (x, *other), flat = values(_UNKNOWN, A=x, **({} if y is None else {"B": y}))
     row, alone = x.shape[0] == 1, not other
@@ -130,7 +140,7 @@ def _scale(r, x, y, count, lag, scaleopt, alone):
             part /= divisor
 
 
-def xcorr2(A, B=None, *, algorithm="sums"):
+def xcorr2(A: ArrayLike, B: ArrayLike | None = None, *, algorithm: Algorithm = "sums") -> Array:
     """Cross-correlation of matrices: MATLAB's xcorr2.
 
     C(k, l) = sum over m, n of A(m, n) * conj(B(m - k, n - l)),    k > -rows of B, l > -columns of B
@@ -174,7 +184,7 @@ def xcorr2(A, B=None, *, algorithm="sums"):
     return returned(convolved(a, turned(b.conj()), "full", float_class(a, b), algorithm), flat)
 
 
-def normxcorr2(template, A, *, algorithm="auto"):
+def normxcorr2(template: ArrayLike, A: ArrayLike, *, algorithm: Algorithm = "auto") -> Array:
     """Normalized cross-correlation of a template with an image: MATLAB's normxcorr2.
 
     C = (X - S sum(T)/mn) / sqrt((mn-1) var(T) (Q - S^2/mn))

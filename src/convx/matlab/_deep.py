@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import conv, conv_transpose
 from ._format import Arranged, error, fits, sides, whole_numbers
 from ._values import float_class, is_text, name_values, numeric, refusals, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Algorithm, Array
 
 EDGES = {"symmetric-include-edge": "symmetric", "symmetric-exclude-edge": "reflect", "replicate": "edge"}
 LAYOUT = {"layout": "HWCN", "w_layout": "HWIO"}  # S, C, B; S, channels of a group, filters
@@ -66,7 +75,8 @@ def _layer(function: str, X, weights, bias, given, order: str):
     return at, at.x.astype(dtype, copy=False), w.astype(dtype, copy=False), groups, bias
 
 
-def dlconv(X, weights, bias, *arguments, algorithm="sums", **options):
+def dlconv(X: ArrayLike, weights: ArrayLike, bias: ArrayLike, *arguments: Any, algorithm: Algorithm = "sums",
+           **options: Any) -> Array:
     """Deep learning convolution: MATLAB's Y = dlconv(X, weights, bias, Name=Value).
 
     Y(i, f) = bias(f) + sum over c, k of weights(k, c, f) * X(stride*i + dilation*k - low, c)
@@ -143,7 +153,8 @@ def dlconv(X, weights, bias, *arguments, algorithm="sums", **options):
     return at.back(y)
 
 
-def dltranspconv(X, weights, bias, *arguments, algorithm="sums", **options):
+def dltranspconv(X: ArrayLike, weights: ArrayLike, bias: ArrayLike, *arguments: Any, algorithm: Algorithm = "sums",
+                 **options: Any) -> Array:
     """Deep learning transposed convolution: MATLAB's Y = dltranspconv(X, weights, bias, Name=Value).
 
     Y(i, f) = bias(f) + sum over c, k, o with stride*o + dilation*k - low = i of weights(k, f, c) * X(o, c)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._conv import turned
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, exact_in, filtered
 from ._values import BOUNDARIES, MatlabError, float_class, in_class, is_text, returned, values, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Algorithm, Array
 
 EPS = np.finfo(np.float64).eps
 
@@ -56,7 +65,7 @@ def _empty(image, kernel, output: str, dtype) -> np.ndarray:
     return np.zeros(shape, dtype)
 
 
-def imfilter(A, h, *options, algorithm=None):
+def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | None = None) -> Array:
     """Filter an array, keeping its class: MATLAB's imfilter.
 
     B[i] = sum over j of h[j] A[i + j - floor((k-1)/2)]      "corr", the default

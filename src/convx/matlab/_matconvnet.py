@@ -6,6 +6,8 @@ output stands behind its operands, before the options.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import (
@@ -22,6 +24,13 @@ from .. import (
     max_pool_grad,
 )
 from ._values import MatlabError, is_text, numeric, refusals, stripped
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Algorithm
 
 ILLEGAL = "vl:illegalArgument"
 LAYOUT = {"layout": "HWCN", "w_layout": "HWIO"}
@@ -144,7 +153,8 @@ def _results(options, given, operands, gradients) -> tuple:
     return tuple(out)
 
 
-def vl_nnconv(x, f, b, *arguments, algorithm="sums", **named):
+def vl_nnconv(x: ArrayLike, f: ArrayLike, b: ArrayLike, *arguments: Any, algorithm: Algorithm = "sums",
+              **named: Any) -> Any:
     """Convolution layer: MatConvNet's vl_nnconv.
 
     y(i, j, k, n) = b(k) + sum over u, v, c of f(u, v, c, k) x(i*sy + u*dy - top, j*sx + v*dx - left, c, n)
@@ -228,7 +238,8 @@ def vl_nnconv(x, f, b, *arguments, algorithm="sums", **named):
         lambda: conv_grad_bias(dy, layout=LAYOUT["layout"])))
 
 
-def vl_nnconvt(x, f, b, *arguments, algorithm="sums", **named):
+def vl_nnconvt(x: ArrayLike, f: ArrayLike, b: ArrayLike, *arguments: Any, algorithm: Algorithm = "sums",
+               **named: Any) -> Any:
     """Transposed convolution layer: MatConvNet's vl_nnconvt.
 
     y(i, j, k, n) = b(k) + sum of f(u, v, k, c) x(o, p, c, n)
@@ -306,7 +317,7 @@ def vl_nnconvt(x, f, b, *arguments, algorithm="sums", **named):
         lambda: conv_grad_bias(dy, layout=LAYOUT["layout"])))
 
 
-def vl_nnpool(x, pool, *arguments, **named):
+def vl_nnpool(x: ArrayLike, pool: ArrayLike, *arguments: Any, **named: Any) -> Any:
     """Pooling layer: MatConvNet's vl_nnpool.
 
     y(i, j, k, n) = max (or mean) over u, v of x(i*sy + u - top, j*sx + v - left, k, n)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._values import MatlabError, float_class, is_vector, values, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
 
 
 def band(h: np.ndarray, n: int) -> np.ndarray:
@@ -15,7 +22,7 @@ def band(h: np.ndarray, n: int) -> np.ndarray:
     return cells[:n * columns].reshape(n, columns)
 
 
-def convmtx(h, n):
+def convmtx(h: ArrayLike, n: ArrayLike) -> Array:
     """The matrix whose product with a vector of n elements is its convolution with h: MATLAB's convmtx.
 
     A(i, j) = h(i - j) for a column h, and the plain transpose of that for a row
@@ -58,7 +65,7 @@ def convmtx(h, n):
     return rows if h.shape[0] == 1 else rows.T
 
 
-def convmtx2(H, m, n=None):
+def convmtx2(H: ArrayLike, m: ArrayLike, n: ArrayLike | None = None) -> Array:
     """The sparse matrix of a two-dimensional convolution: MATLAB's convmtx2(H, m, n) and convmtx2(H, [m n]).
 
     T[(i+k) + (j+l)(m+p-1), i + j m] = H(k, l),    all counted from 0, H of size p x q

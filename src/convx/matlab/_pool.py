@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import avg_pool, max_pool
 from ._format import Arranged, error, fits, sides, whole_numbers
-from ._values import float_class, is_text, name_values, numeric, refusals, sized, word
+from ._values import float_class, is_text, name_values, numeric, outputs, refusals, sized, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
 
 
 def _pooling(function: str, X, poolsize, given):
@@ -41,7 +49,7 @@ def _pooling(function: str, X, poolsize, given):
                                               "padding": pads if pads == "same" else pads[::-1]}
 
 
-def maxpool(X, poolsize, *arguments, nargout=1, **options):
+def maxpool(X: ArrayLike, poolsize: ArrayLike, *arguments: Any, nargout: int = 1, **options: Any) -> Any:
     """Largest values of windows: MATLAB's [Y, indx, inputSize] = maxpool(X, poolsize, Name=Value).
 
     Y(i) = max over k of X(stride*i + k - low)    without the padding
@@ -90,6 +98,7 @@ def maxpool(X, poolsize, *arguments, nargout=1, **options):
     >>> Y, indx, inputSize
     (array([[4., 6.]]), array([[2, 6]]), (2, 4))
     """
+    outputs(nargout, 3)
     given = name_values(arguments, options, {"DataFormat": None, "PoolFormat": None, "Stride": 1, "Padding": 0},
                         "deep:maxpool:invalidOption")
     at, x, window, moved = _pooling("maxpool", X, poolsize, given)
@@ -101,7 +110,7 @@ def maxpool(X, poolsize, *arguments, nargout=1, **options):
     return (at.back(y.T), at.back(at.linear(places.T)), at.shape)[:nargout]
 
 
-def avgpool(X, poolsize, *arguments, **options):
+def avgpool(X: ArrayLike, poolsize: ArrayLike, *arguments: Any, **options: Any) -> Array:
     """Means of windows: MATLAB's Y = avgpool(X, poolsize, Name=Value).
 
     Y(i) = sum over k of X(stride*i + k - low) / (number of cells k)
@@ -154,7 +163,7 @@ def avgpool(X, poolsize, *arguments, **options):
     return at.back(y.T)
 
 
-def maxunpool(Y, indx, outputSize):
+def maxunpool(Y: ArrayLike, indx: ArrayLike, outputSize: ArrayLike) -> Array:
     """Values back where `maxpool` found them: MATLAB's X = maxunpool(Y, indx, outputSize).
 
     X(indx(i)) = Y(i), zeros elsewhere.

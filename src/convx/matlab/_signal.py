@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import convolve
 from ._conv import convolved
 from ._matrix import band
-from ._values import SHAPES, MatlabError, float_class, is_vector, name_values, numeric, returned, values, whole, word
+from ._values import (
+    SHAPES,
+    MatlabError,
+    float_class,
+    is_vector,
+    name_values,
+    numeric,
+    outputs,
+    returned,
+    values,
+    whole,
+    word,
+)
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
 
 _METHODS = ("long-division", "least-squares")
 
@@ -30,7 +51,7 @@ def _round(signal, kernel, n, dtype):
     return np.roll(c, kernel.size // 2)
 
 
-def cconv(a, b, n=None):
+def cconv(a: ArrayLike, b: ArrayLike, n: ArrayLike | None = None) -> Array:
     """Circular convolution of vectors: MATLAB's cconv.
 
     c(k) = sum over all j with mod(j, n) = k of w(j),    w = conv(a, b),    k = 0 .. n-1
@@ -83,7 +104,7 @@ def cconv(a, b, n=None):
     return returned(c.reshape((1, -1) if row else (-1, 1)), flat)
 
 
-def deconv(u, v, *arguments, nargout=1, **options):
+def deconv(u: ArrayLike, v: ArrayLike, *arguments: Any, nargout: int = 1, **options: Any) -> Any:
     """Deconvolution, the division of polynomials: MATLAB's deconv.
 
     ``deconv(u, v)``, ``deconv(u, v, shape, "Method", "least-squares", "RegularizationFactor", alpha)``; options may
@@ -131,6 +152,7 @@ def deconv(u, v, *arguments, nargout=1, **options):
     >>> deconv(conv([1, 2, 3], [0, 1, 5]), [0, 1, 5], Method='least-squares').round(12)
     array([1., 2., 3.])
     """
+    outputs(nargout, 2)
     (u, v), flat = values("MATLAB:deconv:inputType", Y=u, H=v)
     if not (is_vector(u) and is_vector(v) and v.size):
         raise MatlabError("Y and H must be vectors, and H not empty.", "MATLAB:deconv:inputType")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from math import ceil, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, filtered
 from ._special import gaussian
 from ._values import BOUNDARIES, MatlabError, in_class, is_text, name_values, numeric, returned, sized, values, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
 
 IMAGE_CLASSES = tuple(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"))
 
@@ -45,7 +53,7 @@ def _padding(argument, dtype, function: str):
     return "constant", constant
 
 
-def imgaussfilt(A, *arguments, **options):
+def imgaussfilt(A: ArrayLike, *arguments: Any, **options: Any) -> Array:
     """Gaussian filter of images: MATLAB's imgaussfilt.
 
     ``imgaussfilt(A)``, ``imgaussfilt(A, sigma)``, ``imgaussfilt(A, sigma, "FilterSize", 5, ...)``; options may also be
@@ -132,7 +140,7 @@ def imgaussfilt(A, *arguments, **options):
     return returned(y, flat)
 
 
-def imboxfilt(A, *arguments, **options):
+def imboxfilt(A: ArrayLike, *arguments: Any, **options: Any) -> Array:
     """Box filter of images: MATLAB's imboxfilt.
 
     ``imboxfilt(A)``, ``imboxfilt(A, filterSize)``, ``imboxfilt(A, filterSize, "Padding", "symmetric", ...)``; options

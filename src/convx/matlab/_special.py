@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._values import MatlabError, numeric, sized, word
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._typing import Array
 
 EPS = np.finfo(np.float64).eps
 INVALID = "MATLAB:fspecial:invalidType"
@@ -134,7 +141,7 @@ KERNELS = {"average": (_average, 1), "disk": (_disk, 1), "gaussian": (_gaussian,
            "unsharp": (_unsharp, 1)}
 
 
-def fspecial(type, *parameters):
+def fspecial(type: str, *parameters: Any) -> Array:
     """Predefined two-dimensional kernels: MATLAB's fspecial.
 
     All are kernels for correlation, as `imfilter` takes them. With x to the right, y downwards, both from the middle

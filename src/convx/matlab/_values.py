@@ -195,6 +195,12 @@ def refusals(identifier: str):
         raise MatlabError(str(error), identifier) from error
 
 
+def outputs(nargout, most: int) -> None:
+    """Refuse more outputs than a function has."""
+    if not 0 <= index(nargout) <= most:
+        raise MatlabError("Too many output arguments.", "MATLAB:TooManyOutputs")
+
+
 def in_class(value, dtype, identifier: str):
     """A scalar as the class of an image stores it: saturated for integers, true or false for logical."""
     number = numeric(value, "A constant", identifier)

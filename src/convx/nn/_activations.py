@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
 
-from ._layer import Layer
+from .._arguments import real
+from ._layer import Layer, batched
+
+if TYPE_CHECKING:
+    from .._typing import Array, Shape
 
 
 def _halves(function):
@@ -22,11 +28,11 @@ sigmoid, erf, normal = _halves(special.expit), _halves(special.erf), _halves(spe
 class Activation(Layer):
     """y = value(x) for every element; dx = dy * slope(x, y). Floats keep their dtype, integers become float64."""
 
-    def value(self, x):
+    def value(self, x: Array) -> Array:
         """The function."""
         raise NotImplementedError
 
-    def slope(self, x, y):
+    def slope(self, x: Array, y: Array) -> Array:
         """Its derivative, given x and y = value(x)."""
         raise NotImplementedError
 
@@ -75,8 +81,8 @@ class LeakyReLU(Activation):
     array([[-0.1,  2. ]])
     """
 
-    def __init__(self, alpha: float = 0.01):
-        self.alpha = float(alpha)
+    def __init__(self, alpha: float = 0.01) -> None:
+        self.alpha = real(alpha, "alpha")
 
     def value(self, x):
         if 0 < self.alpha <= 1:
@@ -110,10 +116,10 @@ class PReLU(Activation):
 
     trained = ("a",)
 
-    def __init__(self, *, layout=None):
-        self.layout, self.a = layout, None
+    def __init__(self, *, layout: str | None = None) -> None:
+        self.layout, self.a = batched(layout), None
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {"a": (x_shape[self._places(len(x_shape))[1]],)}
 
     def _start(self, name, shape, rng, dtype):
@@ -145,8 +151,8 @@ class ELU(Activation):
     array([[-0.632,  2.   ]])
     """
 
-    def __init__(self, alpha: float = 1.0):
-        self.alpha = float(alpha)
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = real(alpha, "alpha")
 
     def value(self, x):
         return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
@@ -276,7 +282,7 @@ class GELU(Activation):
     array([[-0.159,  1.954]])
     """
 
-    def __init__(self, approximate: bool = False):
+    def __init__(self, approximate: bool = False) -> None:
         self.approximate = bool(approximate)
 
     def value(self, x):
@@ -310,8 +316,8 @@ class HardSigmoid(Activation):
     array([[0.  , 0.5 , 0.75]])
     """
 
-    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5):
-        self.alpha, self.beta = float(alpha), float(beta)
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
+        self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
 
     def value(self, x):
         return np.clip(self.alpha * x + self.beta, 0, 1)
@@ -353,8 +359,9 @@ class Clip(Activation):
     array([[0., 2., 6.]])
     """
 
-    def __init__(self, low=None, high=None):
-        self.low, self.high = low, high
+    def __init__(self, low: float | None = None, high: float | None = None) -> None:
+        self.low = None if low is None else real(low, "low")
+        self.high = None if high is None else real(high, "high")
 
     def value(self, x):
         return np.asarray(x) if self.low is None and self.high is None else np.clip(x, self.low, self.high)

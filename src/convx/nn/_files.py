@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _onnx
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._layer import Layer
+
 SUFFIXES = (".onnx", ".npz", ".safetensors")
 
 
-def load(path):
+def load(path: str | PathLike[str]) -> Any:
     """Read a network (.onnx) or weights (.npz, .safetensors).
 
     Parameters
@@ -58,7 +68,7 @@ def load(path):
     return _npz(path) if suffix == ".npz" else _safetensors(path)
 
 
-def save(path, weights) -> None:
+def save(path: str | PathLike[str], weights: Layer | Mapping[str, ArrayLike]) -> None:
     """Write weights, as .npz or .safetensors; an old file is replaced at the end only.
 
     Parameters
@@ -72,6 +82,8 @@ def save(path, weights) -> None:
     ------
     ValueError, TypeError
         The suffix is another, a name cannot be written, or an array holds objects.
+    FileNotFoundError
+        There is no such folder.
     ImportError
         The package for the format is missing.
 
@@ -83,7 +95,12 @@ def save(path, weights) -> None:
     suffix = _suffix(path)
     if suffix == ".onnx":
         raise ValueError(f"{path}: weights are saved as .npz or .safetensors")
-    arrays = {name: np.asarray(array) for name, array in dict(getattr(weights, "named", lambda: weights)()).items()}
+    named = weights.named() if hasattr(weights, "named") else weights
+    if not hasattr(named, "items"):
+        raise TypeError(f"weights must be a layer or arrays by name, not {type(weights).__name__}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    arrays = {name: np.asarray(array) for name, array in named.items()}
     for name, array in arrays.items():
         if not isinstance(name, str) or name in ("file", "allow_pickle"):
             raise ValueError(f"{name!r} is no name for an array in a file")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 import convx
 
 from .._arguments import shape_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from .._typing import Array, Arrays, Seed, Shape
 
 
 class Layer:
@@ -45,11 +54,11 @@ class Layer:
 
     # What a layer defines ---------------------------------------------------------------------------------------------
 
-    def output_shape(self, x_shape) -> tuple[int, ...]:
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         """The shape of y for an x of this shape; no weights are needed."""
         return tuple(x_shape)
 
-    def shapes(self, x_shape) -> dict[str, tuple[int, ...]]:
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         """The shapes of the arrays that belong to the layer, by name, for an x of this shape."""
         return {}
 
@@ -71,7 +80,7 @@ class Layer:
 
     # What a user calls ------------------------------------------------------------------------------------------------
 
-    def init(self, x_shape, rng=None, dtype=np.float32) -> tuple[int, ...]:
+    def init(self, x_shape: Shape, rng: Seed | None = None, dtype: DTypeLike = np.float32) -> tuple[int, ...]:
         """Make weights for inputs of this shape: normal with variance 2 / (inputs of an output), biases 0.
 
         Parameters
@@ -95,17 +104,17 @@ class Layer:
         return y_shape
 
     @property
-    def weights(self) -> list:
+    def weights(self) -> list[Array]:
         """The trained arrays, in the order of `backward`: the layer's own, so that an optimiser may write into them."""
         self._ready()
         return [getattr(self, name) for name in self.trained]
 
-    def named(self) -> dict:
+    def named(self) -> dict[str, Array]:
         """All arrays of the layer by name, those without a gradient too."""
         self._ready()
         return {name: getattr(self, name) for name in (*self.trained, *self.kept)}
 
-    def assign(self, arrays) -> None:
+    def assign(self, arrays: Arrays) -> None:
         """Take weights: a mapping by the names of `named`, or a sequence in their order. Arrays are not copied.
 
         Raises
@@ -117,7 +126,7 @@ class Layer:
         for name, array in matched(names, arrays).items():
             setattr(self, name, array)
 
-    def forward(self, x, *weights, training: bool = True):
+    def forward(self, x: ArrayLike, *weights: ArrayLike, training: bool = True) -> Array:
         """y, remembering what `backward` needs.
 
         Parameters
@@ -140,7 +149,7 @@ class Layer:
         self._seen = (y.shape, seen)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: ArrayLike) -> Any:
         """Gradients of the last `forward`: dx alone for a layer without weights, else [dx, then one per weight].
 
         Parameters
@@ -159,7 +168,7 @@ class Layer:
             dx, *others = self._gradients(*self._remembered(dy, "backward"))
         return [dx, *others] if self.trained else dx
 
-    def input_gradient(self, dy):
+    def input_gradient(self, dy: ArrayLike) -> Array:
         """dx of the last `forward` alone: what `backward` gives first, without the work for the weights' gradients.
 
         Parameters
@@ -185,7 +194,7 @@ class Layer:
             raise ValueError(f"dy has shape {dy.shape}, the result of this layer had {shape}")
         return dy, seen
 
-    def __call__(self, x, *weights):
+    def __call__(self, x: ArrayLike, *weights: ArrayLike) -> Array:
         """y in inference mode; nothing is remembered, and weights that are given serve this call only."""
         layer = self
         if weights:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
-from .._arguments import whole
+from .._arguments import real, whole
 from ._layer import Layer, batched
 from ._windowed import _normal
+
+if TYPE_CHECKING:
+    from .._typing import Seed, Shape
 
 
 class BatchNorm(Layer):
@@ -49,11 +53,11 @@ class BatchNorm(Layer):
 
     trained, kept = ("gamma", "beta"), ("mean", "var")
 
-    def __init__(self, *, momentum: float = 0.1, eps: float = 1e-5, layout=None):
-        self.momentum, self.eps, self.layout = float(momentum), float(eps), batched(layout)
+    def __init__(self, *, momentum: float = 0.1, eps: float = 1e-5, layout: str | None = None) -> None:
+        self.momentum, self.eps, self.layout = real(momentum, "momentum"), real(eps, "eps"), batched(layout)
         self.gamma = self.beta = self.mean = self.var = None
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys((*self.trained, *self.kept), (x_shape[self._places(len(x_shape))[1]],))
 
     def _start(self, name, shape, rng, dtype):
@@ -127,16 +131,16 @@ class Dense(Layer):
     [[[10.0, 100.0]], [[1.0, 2.0]], [1.0]]
     """
 
-    def __init__(self, units: int, *, bias: bool = True):
+    def __init__(self, units: int, *, bias: bool = True) -> None:
         self.units, self.bias = whole(units, "units", 1), bool(bias)
         self.trained = ("w", "b") if bias else ("w",)
         self.w = self.b = None
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         self._features(x_shape)
         return (x_shape[0], self.units)
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {"w": (self.units, self._features(x_shape))} | ({"b": (self.units,)} if self.bias else {})
 
     def _features(self, x_shape) -> int:
@@ -179,10 +183,10 @@ class Flatten(Layer):
     ((2, 60), (2, 60))
     """
 
-    def __init__(self, *, layout=None):
+    def __init__(self, *, layout: str | None = None) -> None:
         self.layout = batched(layout)
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         n_at = self._places(len(x_shape))[0]
         return (x_shape[n_at], prod(size for a, size in enumerate(x_shape) if a != n_at))
 
@@ -210,7 +214,7 @@ class Softmax(Layer):
     array([[0.5, 0.5]])
     """
 
-    def __init__(self, *, layout=None):
+    def __init__(self, *, layout: str | None = None) -> None:
         self.layout = batched(layout)
 
     def _apply(self, x, training, keep):
@@ -242,10 +246,10 @@ class Dropout(Layer):
     True
     """
 
-    def __init__(self, rate: float = 0.5, *, rng=None):
-        if not 0 <= rate < 1:
+    def __init__(self, rate: float = 0.5, *, rng: Seed | None = None) -> None:
+        self.rate, self.rng = real(rate, "rate"), np.random.default_rng(rng)
+        if not 0 <= self.rate < 1:
             raise ValueError(f"rate={rate} is no share of zeros from 0 up to but not including 1")
-        self.rate, self.rng = float(rate), np.random.default_rng(rng)
 
     def _apply(self, x, training, keep):
         if not training or not self.rate:
@@ -278,10 +282,10 @@ class Reorg(Layer):
     array([0, 1, 2, 3])
     """
 
-    def __init__(self, step: int = 2, *, layout=None):
+    def __init__(self, step: int = 2, *, layout: str | None = None) -> None:
         self.step, self.layout = whole(step, "step", 1), batched(layout)
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         _, c_at, s_at = self._places(len(x_shape))
         if any(x_shape[s] % self.step for s in s_at):
             raise ValueError(f"x has shape {tuple(x_shape)}: step={self.step} does not divide every spatial size")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from operator import index
+from typing import TYPE_CHECKING, overload
+
 import numpy as np
 
 from .._arguments import shape_of
 from ._layer import Layer, batched, matched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from .._typing import Array, Arrays, Seed, Shape
 
 
 def _named(i: int, layer, error):
@@ -24,12 +35,15 @@ class Join(Layer):
     layout : str, optional
     """
 
-    def __init__(self, *sources: int, layout=None):
+    def __init__(self, *sources: int, layout: str | None = None) -> None:
         if not sources:
             raise ValueError(f"{type(self).__name__} needs the number of at least one layer")
-        self.sources, self.layout = sources, batched(layout)
+        for source in sources:
+            if isinstance(source, bool) or not hasattr(source, "__index__"):
+                raise TypeError(f"{type(self).__name__} takes numbers of layers, not {type(source).__name__}")
+        self.sources, self.layout = tuple(map(index, sources)), batched(layout)
 
-    def init(self, x_shape, rng=None, dtype=np.float32):
+    def init(self, x_shape: Any, rng: Seed | None = None, dtype: DTypeLike = np.float32) -> tuple[int, ...]:
         """Nothing to make; x_shape is a list of shapes."""
         return self.output_shape(x_shape)
 
@@ -48,7 +62,7 @@ class Route(Join):
     (1, 10, 5, 5)
     """
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Any) -> tuple[int, ...]:
         _, c_at, _ = self._places(len(x_shape[0]))
         others = {tuple(size for a, size in enumerate(shape) if a != c_at) for shape in x_shape}
         if len(others) > 1:
@@ -75,7 +89,7 @@ class Add(Join):
     (1, 4, 5, 5)
     """
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Any) -> tuple[int, ...]:
         if len({tuple(shape) for shape in x_shape}) > 1:
             raise ValueError(f"Add takes arrays of one shape, not {[*map(tuple, x_shape)]}")
         return tuple(x_shape[0])
@@ -114,7 +128,7 @@ class Sequential(Layer):
     ['0.w', '0.b', '4.w', '4.b']
     """
 
-    def __init__(self, *layers: Layer, layout=None, name: str | None = None):
+    def __init__(self, *layers: Layer, layout: str | None = None, name: str | None = None) -> None:
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"a Sequential is made of layers, not of {type(layer).__name__}")
@@ -150,8 +164,14 @@ class Sequential(Layer):
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
+
+    @overload
+    def __getitem__(self, item: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, item: slice) -> Sequential: ...
 
     def __getitem__(self, item):
         """A layer, or the network of the first layers (a slice that starts at the first), sharing their weights."""
@@ -167,32 +187,32 @@ class Sequential(Layer):
         return [f"{i}.{name}" for i, layer in enumerate(self.layers) for name in getattr(layer, which)]
 
     @property
-    def trained(self):
+    def trained(self) -> tuple[str, ...]:
         return tuple(self._names("trained"))
 
     @property
-    def kept(self):
+    def kept(self) -> tuple[str, ...]:
         return tuple(self._names("kept"))
 
     @property
-    def weights(self):
+    def weights(self) -> list[Array]:
         return [array for layer in self.layers for array in layer.weights]
 
-    def named(self):
+    def named(self) -> dict[str, Array]:
         return {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.named().items()}
 
-    def assign(self, arrays):
+    def assign(self, arrays: Arrays) -> None:
         names = [f"{i}.{name}" for i, layer in enumerate(self.layers) for name in (*layer.trained, *layer.kept)]
         found = matched(names, arrays)
         for i, layer in enumerate(self.layers):
             own = (*layer.trained, *layer.kept)
             layer.assign({name: found[f"{i}.{name}"] for name in own})
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {f"{i}.{name}": shape for i, (layer, given, _) in enumerate(self.walk(x_shape))
                 for name, shape in layer.shapes(given).items()}
 
-    def init(self, x_shape, rng=None, dtype=np.float32):
+    def init(self, x_shape: Shape, rng: Seed | None = None, dtype: DTypeLike = np.float32) -> tuple[int, ...]:
         rng = np.random.default_rng(rng)
         x_shape = y_shape = shape_of(x_shape, "x_shape")
         for layer, given, y_shape in self.walk(x_shape):  # noqa: B007 (the last one is the result)
@@ -201,7 +221,7 @@ class Sequential(Layer):
 
     # Directions -------------------------------------------------------------------------------------------------------
 
-    def walk(self, x_shape):
+    def walk(self, x_shape: Shape) -> Iterator[tuple[Layer, Any, tuple[int, ...]]]:
         """(layer, the shape it takes, the shape it gives) of every layer; a join takes a list of shapes."""
         shapes = {-1: shape_of(x_shape, "x_shape")}
         for i, layer in enumerate(self.layers):
@@ -216,7 +236,7 @@ class Sequential(Layer):
         found = [outputs[source] for source in self.sources[i]]
         return found if isinstance(self.layers[i], Join) else found[0]
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         y_shape = tuple(x_shape)
         for _, _, y_shape in self.walk(x_shape):  # noqa: B007
             pass
@@ -226,7 +246,7 @@ class Sequential(Layer):
         for layer in self.layers:
             layer._ready()
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Array:
         """y in inference mode; nothing is remembered."""
         self._ready()
         with np.errstate(all="ignore"):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import _onnx_math, _onnx_resize, _onnx_shapes, _onnx_windows  # noqa: F401 (they fill the table)
 from ._onnx_nodes import BUILDERS, DTYPES, Node, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from numpy.typing import ArrayLike
 
 
 class Port(NamedTuple):
@@ -67,7 +73,7 @@ class Graph:
     def operators(self) -> tuple[str, ...]:
         return tuple(step.node.operator for step in self._steps)
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """Run the network.
 
         Parameters
@@ -92,7 +98,7 @@ class Graph:
         found = [values[port.name] for port in self.outputs]
         return found[0] if len(found) == 1 else found
 
-    def trace(self, x):
+    def trace(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Iterator[Ran]:
         """Run the network, and tell of every node once it has run.
 
         Parameters

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._arguments import per_axis
 from ._layer import Layer
 from ._layers import Dense, Flatten, Reorg
 from ._network import Join, Sequential
 from ._windowed import _Pool, _Windowed
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import Counts, Shape
 
 WORDS = {"Conv": "conv", "ConvTranspose": "deconv", "LocallyConnected": "local", "MaxPool": "max", "AvgPool": "avg",
          "Dense": "dense"}
@@ -172,7 +179,7 @@ def _row(layer, sources, given, result, dtype) -> Row:
         activation_bytes=prod(y_shape) * dtype.itemsize, algorithm=algorithm, dense_parameters=dense)
 
 
-def summary(net: Layer, input_shape, dtype=np.float32) -> Summary:
+def summary(net: Layer, input_shape: Shape, dtype: DTypeLike = np.float32) -> Summary:
     """The table of a network, layer by layer, in the manner of darknet; no weights are needed.
 
     Parameters
@@ -210,7 +217,8 @@ def summary(net: Layer, input_shape, dtype=np.float32) -> Summary:
 
 # Receptive fields -----------------------------------------------------------------------------------------------------
 
-def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> tuple[tuple[int, int], ...]:
+def receptive_field(net: Layer, input_shape: Shape, at: Counts | None = None, *,
+                    clip: bool = False) -> tuple[tuple[int, int], ...]:
     """The part of the input that one position of the output can see.
 
     Parameters
@@ -218,8 +226,8 @@ def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> 
     net : Layer
     input_shape : tuple of int
         With its batch axis.
-    at : tuple of int, optional
-        The position in the output, one index per spatial axis; the one in the middle by default.
+    at : int or tuple of int, optional
+        The position in the output, one index per spatial axis or one for all; the one in the middle by default.
     clip : bool, optional
         Whether to cut the part to the input. Without (default), its size is that of the window: for inputs that are
         large enough it does not depend on the position.
@@ -231,7 +239,7 @@ def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> 
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         There is no such position.
 
     Notes
@@ -251,8 +259,8 @@ def receptive_field(net: Layer, input_shape, at=None, *, clip: bool = False) -> 
     net = net if isinstance(net, Sequential) else Sequential(net)
     y_shape = net.output_shape(input_shape)
     sizes = [y_shape[s] for s in net._places(len(y_shape))[2]]
-    at = tuple(size // 2 for size in sizes) if at is None else tuple(at)
-    if len(at) != len(sizes) or any(not 0 <= i < size for i, size in zip(at, sizes, strict=True)):
+    at = tuple(size // 2 for size in sizes) if at is None else per_axis(at, len(sizes), "at", 0)
+    if any(i >= size for i, size in zip(at, sizes, strict=True)):
         raise ValueError(f"at={at} is no position of an output with spatial sizes {tuple(sizes)}")
     return tuple((low, high + 1) for low, high in _seen(net, tuple(input_shape), [(i, i) for i in at], clip))
 

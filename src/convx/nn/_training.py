@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
 
+from .._arguments import real
 
-def cross_entropy(scores, labels, *, axis: int = -1):
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike
+
+    from .._typing import Array
+
+
+def cross_entropy(scores: ArrayLike, labels: ArrayLike, *, axis: int = -1) -> tuple[float, Array]:
     """The mean cross-entropy of softmax(scores) and the labels, and its gradient with respect to the scores.
 
     loss = mean of logsumexp(scores) - sum(p * scores),   gradient = (softmax(scores) - p) / count
@@ -45,6 +56,8 @@ def cross_entropy(scores, labels, *, axis: int = -1):
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.dtype.kind != "f":
         raise TypeError(f"scores have dtype {scores.dtype}; real floating numbers are needed")
+    if not -scores.ndim <= axis < scores.ndim:
+        raise ValueError(f"axis={axis}: scores have shape {scores.shape}, and one of its axes holds the classes")
     classes = scores.shape[axis]
     places = scores.shape[:axis % scores.ndim] + scores.shape[axis % scores.ndim + 1:]
     if labels.dtype.kind in "iu" and labels.shape == places:
@@ -67,14 +80,14 @@ def cross_entropy(scores, labels, *, axis: int = -1):
 class _Optimiser:
     """What optimisers share: the arrays, and the check of gradients."""
 
-    def __init__(self, weights, rate: float, decay: float):
+    def __init__(self, weights: Iterable[Array], rate: float, decay: float) -> None:
         self.weights = list(weights)
         for array in self.weights:
             if not isinstance(array, np.ndarray) or not array.flags.writeable:
                 raise TypeError("weights must be arrays that can be written to")
-        self.rate, self.decay = float(rate), float(decay)
+        self.rate, self.decay = real(rate, "rate"), real(decay, "decay")
 
-    def __call__(self, gradients) -> None:
+    def __call__(self, gradients: Iterable[ArrayLike]) -> None:
         gradients = list(gradients)
         if [np.shape(g) for g in gradients] != [w.shape for w in self.weights]:
             raise ValueError(f"gradients have shapes {[np.shape(g) for g in gradients]}, the weights "
@@ -108,9 +121,10 @@ class SGD(_Optimiser):
     array([0., 2.])
     """
 
-    def __init__(self, weights, rate: float, momentum: float = 0.0, *, nesterov: bool = False, decay: float = 0.0):
+    def __init__(self, weights: Iterable[Array], rate: float, momentum: float = 0.0, *, nesterov: bool = False,
+                 decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
-        self.momentum, self.nesterov = float(momentum), bool(nesterov)
+        self.momentum, self.nesterov = real(momentum, "momentum"), bool(nesterov)
         self._speeds = [np.zeros_like(w) for w in self.weights]
 
     def _step(self, gradients):
@@ -144,9 +158,12 @@ class Adam(_Optimiser):
     array([0.9, 2.1])
     """
 
-    def __init__(self, weights, rate: float = 1e-3, betas=(0.9, 0.999), *, eps: float = 1e-8, decay: float = 0.0):
+    def __init__(self, weights: Iterable[Array], rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), *,
+                 eps: float = 1e-8, decay: float = 0.0) -> None:
         super().__init__(weights, rate, decay)
-        self.betas, self.eps, self.count = tuple(map(float, betas)), float(eps), 0
+        if not hasattr(betas, "__iter__") or len(pair := tuple(betas)) != 2:
+            raise TypeError(f"betas={betas!r}: a pair of numbers is needed")
+        self.betas, self.eps, self.count = tuple(real(b, "betas") for b in pair), real(eps, "eps"), 0
         self._means = [np.zeros_like(w) for w in self.weights]
         self._squares = [np.zeros_like(w.real) for w in self.weights]
 

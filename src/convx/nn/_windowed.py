@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 import convx
 
 from .._arguments import whole
 from ._layer import Layer, batched, places
+
+if TYPE_CHECKING:
+    from typing import Any, Literal, SupportsFloat, SupportsIndex
+
+    from numpy.typing import DTypeLike
+
+    from .._explanation import Explanation
+    from .._geometry import Axis
+    from .._typing import Algorithm, Boundary, Counts, Padding, Shape, Window
 
 
 def like(shape, dtype=np.float32) -> np.ndarray:
@@ -27,8 +38,10 @@ class _Windowed(Layer):
 
     operator = "conv"
 
-    def __init__(self, filters, taps, *, stride=1, padding="valid", dilation=1, groups=1, bias=True, layout=None,
-                 w_layout=None, boundary="constant", flip=False, algorithm="auto", workers=None):
+    def __init__(self, filters: SupportsIndex, taps: Counts, *, stride: Counts = 1, padding: Padding = "valid",
+                 dilation: Counts = 1, groups: SupportsIndex = 1, bias: bool | str = True, layout: str | None = None,
+                 w_layout: str | None = None, boundary: Boundary | tuple[Boundary, ...] = "constant",
+                 flip: bool = False, algorithm: Algorithm = "auto", workers: SupportsIndex | None = None) -> None:
         self.filters, self.taps, self.layout = whole(filters, "filters", 1), taps, batched(layout)
         self.options = {"stride": stride, "padding": padding, "dilation": dilation,
                         "groups": whole(groups, "groups", 1), "w_layout": w_layout, "boundary": boundary, "flip": flip,
@@ -61,19 +74,19 @@ class _Windowed(Layer):
         shapes = self.shapes(x_shape)
         return convx.plan(self.operator, like(x_shape, dtype), like(shapes["w"], dtype), **self._call())
 
-    def axes(self, x_shape):
+    def axes(self, x_shape: Shape) -> tuple[Axis, ...]:
         """The index relation of each spatial axis, base*i = stride*o + dilation*k - offset, as a plan states it."""
         return self._planned(x_shape).geometry.axes
 
-    def explain(self, x_shape, dtype=np.float32):
+    def explain(self, x_shape: Shape, dtype: DTypeLike = np.float32) -> Explanation:
         """`convx.explain` of the forward call for inputs of this shape and dtype."""
         return convx.explain(self.operator, like(x_shape, dtype), like(self.shapes(x_shape)["w"], dtype),
                              **self._call())
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         return self._planned(x_shape).y_shape
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         return {"w": self._w_shape(x_shape)} | ({"b": (self.filters,)} if self.bias else {})
 
     def _start(self, name, shape, rng, dtype):
@@ -170,7 +183,8 @@ class ConvTranspose(_Windowed):
 
     operator = "conv_transpose"
 
-    def __init__(self, filters, taps, *, output_padding=0, output_shape=None, **options):
+    def __init__(self, filters: SupportsIndex, taps: Counts, *, output_padding: Counts = 0,
+                 output_shape: Counts | None = None, **options: Any) -> None:
         super().__init__(filters, taps, **options)
         self.options |= {"output_padding": output_padding, "output_shape": output_shape}
 
@@ -195,12 +209,13 @@ class LocallyConnected(_Windowed):
 
     operator = "locally_connected"
 
-    def __init__(self, filters, taps, *, bias="unit", **options):
+    def __init__(self, filters: SupportsIndex, taps: Counts, *, bias: Literal["unit", "channel", False] = "unit",
+                 **options: Any) -> None:
         if bias not in ("unit", "channel", False):
             raise ValueError(f"bias={bias!r} is none of 'unit', 'channel', False")
         super().__init__(filters, taps, bias=bias, **options)
 
-    def shapes(self, x_shape):
+    def shapes(self, x_shape: Shape) -> dict[str, tuple[int, ...]]:
         w_shape = self._w_shape(x_shape)
         y_shape = convx.plan("conv", like(x_shape), like(w_shape), **self._call()).y_shape
         n_at, _, s_at = places(self.layout, len(y_shape))
@@ -225,22 +240,23 @@ class LocallyConnected(_Windowed):
 class _Pool(Layer):
     """What MaxPool and AvgPool share."""
 
-    def __init__(self, window, stride=None, *, padding="valid", dilation=1, ceil_mode=False, layout=None,
-                 workers=None):
+    def __init__(self, window: Window, stride: Counts | None = None, *, padding: Padding = "valid",
+                 dilation: Counts = 1, ceil_mode: bool = False, layout: str | None = None,
+                 workers: SupportsIndex | None = None) -> None:
         self.window, self.layout, self.workers = window, batched(layout), workers
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
 
     def _call(self):
         return {**self.options, "layout": self.layout, "workers": self.workers}
 
-    def output_shape(self, x_shape):
+    def output_shape(self, x_shape: Shape) -> tuple[int, ...]:
         # One image with one channel tells: no rule about sizes stands here a second time.
         n_at, c_at, _ = places(self.layout, len(x_shape))
         kept = (n_at, c_at)
         small = self(np.zeros([1 if a in kept else size for a, size in enumerate(x_shape)], np.float32)).shape
         return tuple(x_shape[a] if a in kept else size for a, size in enumerate(small))
 
-    def axes(self, x_shape):
+    def axes(self, x_shape: Shape) -> tuple[Axis, ...]:
         """The index relation of each spatial axis, base*i = stride*o + dilation*k - offset."""
         rank = len(x_shape) - 2
         sizes = [x_shape[s] for s in places(self.layout, len(x_shape))[2]]
@@ -275,8 +291,11 @@ class MaxPool(_Pool):
     array([[[ 0., 10., 20.,  0.]]])
     """
 
-    def __init__(self, window, stride=None, *, ties="first", **options):
+    def __init__(self, window: Window, stride: Counts | None = None, *, ties: Literal["first", "all"] = "first",
+                 **options: Any) -> None:
         super().__init__(window, stride, **options)
+        if ties not in ("first", "all"):
+            raise ValueError(f"ties={ties!r} is none of first, all")
         self.ties = ties
 
     def _apply(self, x, training, keep):
@@ -307,7 +326,8 @@ class AvgPool(_Pool):
             [[5.5]]]])
     """
 
-    def __init__(self, window, stride=None, *, count_include_pad=False, divisor=None, **options):
+    def __init__(self, window: Window, stride: Counts | None = None, *, count_include_pad: bool = False,
+                 divisor: SupportsFloat | None = None, **options: Any) -> None:
         super().__init__(window, stride, **options)
         self.options |= {"count_include_pad": count_include_pad, "divisor": divisor}
 

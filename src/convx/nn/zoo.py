@@ -10,7 +10,7 @@ from ._windowed import Conv, MaxPool
 __all__ = ["vgg16", "yolov2"]
 
 
-def vgg16(classes: int = 1000, *, width: int = 64, hidden: int = 4096, layout=None) -> Sequential:
+def vgg16(classes: int = 1000, *, width: int = 64, hidden: int = 4096, layout: str | None = None) -> Sequential:
     """VGG16 (Simonyan and Zisserman 2014, configuration D): 13 convolutions, five poolings, three dense layers.
 
     Parameters
@@ -45,7 +45,7 @@ def vgg16(classes: int = 1000, *, width: int = 64, hidden: int = 4096, layout=No
     return Sequential(*layers, Dense(classes), layout=layout)
 
 
-def yolov2(outputs: int = 425, *, width: int = 32, layout=None) -> Sequential:
+def yolov2(outputs: int = 425, *, width: int = 32, layout: str | None = None) -> Sequential:
     """The detector of the second YOLO (Redmon and Farhadi 2016): 416 x 416 x 3 to 13 x 13 x 425.
 
     Layers 0 to 29 of its first published list: 3 x 3 and 1 x 1 convolutions, each but the last with batch

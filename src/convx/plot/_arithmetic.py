@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.animation import PillowWriter
@@ -13,6 +14,15 @@ from matplotlib.patches import Patch, Rectangle
 from . import _figure as f
 from ._figure import number, times
 from ._step import MOST_STEPS, Step, listed
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Any
+
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from .._typing import Counts
 
 GAP = 2.5  # cells between input and output
 
@@ -172,7 +182,8 @@ class _Scene:
         self.caption.set_fontsize(min(10, room * 72 / (0.58 * max(len(self.caption.get_text()), 1))))
 
 
-def arithmetic(x, w, *, operator="conv", step=0, **options):
+def arithmetic(x: ArrayLike, w: ArrayLike, *, operator: str = "conv", step: Counts = 0,
+               **options: Any) -> Figure:
     """The arithmetic of a convolution in one step: input, padding, the window with its taps, and the output.
 
     For every axis the window of output o lies on the positions stride*o + dilation*k - offset of the plan. A transposed
@@ -222,7 +233,8 @@ def arithmetic(x, w, *, operator="conv", step=0, **options):
     return scene.figure
 
 
-def arithmetic_gif(path, x, w, *, operator="conv", rate=2.0, **options) -> None:
+def arithmetic_gif(path: str | PathLike[str], x: ArrayLike, w: ArrayLike, *, operator: str = "conv", rate: float = 2.0,
+                   **options: Any) -> None:
     """All steps of `arithmetic` as an animation that repeats.
 
     Parameters

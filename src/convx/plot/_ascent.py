@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,15 @@ import convx
 from .._arguments import per_axis, whole
 from ._receptive import network
 from ._tiles import EPS, bytes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, SupportsIndex
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from .. import nn
+    from .._typing import Counts, Seed
 
 
 class Ascent(NamedTuple):
@@ -56,8 +65,9 @@ def _part(net, layer, size, channels):
     return part, x_shape, (n_at, *s_at, c_at), y_shape, c_at if len(y_shape) == 4 else 1
 
 
-def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=None, start=None,
-           dtype=np.float32) -> Ascent:
+def ascend(net: nn.Layer | Iterable[nn.Layer], layer: SupportsIndex, filter: SupportsIndex, *,
+           size: Counts = 128, channels: SupportsIndex = 3, steps: SupportsIndex = 80, step: float = 1.0,
+           rng: Seed | None = None, start: ArrayLike | None = None, dtype: DTypeLike = np.float32) -> Ascent:
     """Climb from noise to an input that makes one filter answer strongly.
 
     x <- x + step * g / (sqrt(mean g^2) + 1e-7),     g = the gradient of mean(map of the filter) with respect to x
@@ -140,7 +150,8 @@ def ascend(net, layer, filter, *, size=128, channels=3, steps=80, step=1.0, rng=
     return Ascent(int(filter), losses[-1], tuple(losses), picture[0], centred(picture[0]))
 
 
-def ascents(net, layer, filters=10, *, rng=None, **options) -> list[Ascent]:
+def ascents(net: nn.Layer | Iterable[nn.Layer], layer: SupportsIndex, filters: Counts = 10, *, rng: Seed | None = None,
+            **options: Any) -> list[Ascent]:
     """`ascend` for the first filters of a layer: those that did not get stuck, the largest loss first.
 
     Parameters

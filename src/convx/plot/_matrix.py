@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.ticker import FixedLocator, MaxNLocator
@@ -10,11 +11,19 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from ..linop import as_linear_operator, as_sparse
 from ._figure import INK, LINE, SOFT, blank, number, real, times
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from .._typing import Shape
+
 MOST = 512  # rows and columns: an entry keeps a pixel of its own
 MOST_NUMBERS = 26  # columns up to which the entries are written out
 
 
-def operator_matrix(w, x_shape, *, operator="conv", **options):
+def operator_matrix(w: ArrayLike, x_shape: Shape, *, operator: str = "conv", **options: Any) -> Figure:
     """The matrix of a convolution, each entry in the colour of its value; where no weight stands it is blank.
 
     Drawn is `convx.linop.as_sparse`: row and column are the indices of y and x in C order. Grey lines part the runs of

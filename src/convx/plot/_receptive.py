@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import matplotlib
 from matplotlib.patches import Rectangle
 
 from .. import nn
 from ._figure import INK, INPUT, LINE, SOFT, blank, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.figure import Figure
+
+    from .._typing import Shape
 
 
 def network(net) -> nn.Sequential:
@@ -30,7 +39,7 @@ def _fields(net, input_shape):
         yield i, nn.receptive_field(part, input_shape)
 
 
-def receptive_field(net, input_shape):
+def receptive_field(net: nn.Layer | Iterable[nn.Layer], input_shape: Shape) -> Figure:
     """The receptive fields of a network: how much of the input one output of each layer sees.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,12 @@ import convx
 
 from .._arguments import whole
 from ._figure import real
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Literal, SupportsIndex
+
+    from numpy.typing import ArrayLike
 
 EPS = 1e-7  # of the tutorial, so that a constant plane is black and not undefined
 
@@ -35,7 +42,7 @@ def finite(array, name: str) -> np.ndarray:
     return array
 
 
-def tiled(pictures, *, margin=8) -> np.ndarray:
+def tiled(pictures: Iterable[ArrayLike], *, margin: SupportsIndex = 8) -> np.ndarray:
     """Pictures of one size as a square of tiles, row by row; what is left of the square is black.
 
     Parameters
@@ -77,7 +84,8 @@ def tiled(pictures, *, margin=8) -> np.ndarray:
     return sheet
 
 
-def kernel_tiles(w, *, order="out", w_layout=None, most=25, zoom=16, margin=2) -> np.ndarray:
+def kernel_tiles(w: ArrayLike, *, order: Literal["out", "in"] = "out", w_layout: str | None = None,
+                 most: SupportsIndex = 25, zoom: SupportsIndex = 16, margin: SupportsIndex = 2) -> np.ndarray:
     """The kernels of a layer as grey tiles, each stretched from its least to its largest weight.
 
     tile = (w - min w) / (max w - min w + 1e-7), in 0..255
@@ -132,7 +140,8 @@ def kernel_tiles(w, *, order="out", w_layout=None, most=25, zoom=16, margin=2) -
     return tiled([stretched(kernel.repeat(zoom, 0).repeat(zoom, 1)) for kernel in kernels], margin=margin)
 
 
-def feature_maps(y, *, image=0, layout=None, most=64, margin=8) -> np.ndarray:
+def feature_maps(y: ArrayLike, *, image: SupportsIndex = 0, layout: str | None = None, most: SupportsIndex = 64,
+                 margin: SupportsIndex = 8) -> np.ndarray:
     """The first channels of a result as grey tiles, each stretched from its least to its largest value.
 
     Parameters

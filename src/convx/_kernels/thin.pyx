@@ -22,7 +22,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, TR, TV, LR, LV, v_load, v_store, v_set, v_store_second, v_copy, spoiled, v_spoiled
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport Job
-from _points cimport EVALUATE, Line, line_of, transform_lines, interpolate_lines, finish_lines
+from _points cimport EVALUATE, Line, line_of, transform_lines, interpolate_lines, combine
 from _strip cimport STRIP, Strip, strip_of, fill_strip, taps_absent
 from _thin cimport FLAT, ROWS, MOST, Tile, dispatch, height, vectors, up
 
@@ -136,9 +136,9 @@ cdef void multiply_bare(const Tile* t, int kind, int nv) noexcept nogil:
     dispatch(t, True, kind, nv)
 
 
-cdef void mend(const Layer* job, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at,
+cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at,
                Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
-    """Sums that are not finite, by the definition."""
+    """Sums that are not finite, by the definition, and init, if it is in them, or NULL."""
     cdef Py_ssize_t i, j
     cdef bint flat = job.kind == FLAT
     for i in range(rows):
@@ -146,6 +146,8 @@ cdef void mend(const Layer* job, real* sums, const real* x, Py_ssize_t g, Py_ssi
             if spoiled(sums[i*width + j]):
                 sums[i*width + j] = exact(job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm,
                                           at[1], at[2], at[3] + (i if flat else j), 0, job.packing.cval)
+                if init != NULL:
+                    sums[i*width + j] += init[j if flat else i]
 
 
 cdef void put(const Layer* job, const Tile* t, const real* sums, real* y, Py_ssize_t rows, Py_ssize_t columns,
@@ -190,23 +192,37 @@ cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize
     t.to, t.y = sums, t.to
     multiply_bare(t, job.kind, nv)
     if absent:
-        mend(job, sums, x, g, m, at, rows, columns, nv*V)
+        mend(job, sums, NULL, x, g, m, at, rows, columns, nv*V)
     put(job, t, sums, y, rows, columns, nv)
 
 
-cdef inline vreal outputs(const Layer* job, const Tile* t, const real* sums, real* to, Py_ssize_t row, Py_ssize_t next,
-                          const real* init, int nv) noexcept nogil:
-    """The sums of a tile at all points become its rows of outputs: rows of the tile `row` apart, outputs `next`."""
+cdef inline bint combined(const Tile* t, const real* sums, Py_ssize_t each, int rows, int nv, real* to, Py_ssize_t row,
+                          const real* init, const int points, const int outs) noexcept nogil:
     cdef vreal bad = v_set(0)
-    cdef Py_ssize_t i, j, width = nv*V, each = height(job.kind)*width
-    if job.kind == FLAT:
+    cdef int i, j
+    for i in range(rows):
         for j in range(nv):
-            bad = bad + finish_lines(&job.tall, sums + j*V, each, width, to + j*V, next, row, each//width,
-                                     v_load(init + j*V))
-    else:
-        for i in range(each//width):
-            bad = bad + finish_lines(&job.tall, sums + i*width, each, V, to + i*row, next, V, nv, v_set(init[i]))
-    return bad
+            bad = bad + combine(sums + (i*nv + j)*V, each, to + i*row + j*V, t.next, points, outs, False,
+                                v_load(init + i*t.init_row + j*t.init_lane))
+    return v_spoiled(bad)
+
+
+cdef bint outputs(const Layer* job, const Tile* t, const real* sums, int nv, real* to, Py_ssize_t row,
+                  const real* init) noexcept nogil:
+    """The sums of a tile at all points become its rows of outputs, `t.next` apart; whether some are not finite. One
+    function for all tiles: a compiler may contract products and sums otherwise in the next one, which changes bits."""
+    cdef Py_ssize_t rows = height(job.kind), each = rows*nv*V, outs = job.tall.outs
+    if job.tall.points == 4:
+        if outs == 2:
+            return combined(t, sums, each, rows, nv, to, row, init, 4, 2)
+        return combined(t, sums, each, rows, nv, to, row, init, 4, 3)
+    if outs == 4:
+        return combined(t, sums, each, rows, nv, to, row, init, 6, 4)
+    if outs == 3:
+        return combined(t, sums, each, rows, nv, to, row, init, 6, 3)
+    if outs == 5:
+        return combined(t, sums, each, rows, nv, to, row, init, 6, 5)
+    return combined(t, sums, each, rows, nv, to, row, init, 6, 2)
 
 
 cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m,
@@ -214,20 +230,27 @@ cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, con
                     int nv) noexcept nogil:
     """A tile of which `outs` rows of `rows` x `columns` outputs belong to y; straight: all of them."""
     cdef real* done = sums + POINTS*MOST*V
-    cdef real nothing[MOST*V]
+    cdef real* init = done + OUTS*MOST*V
     cdef Py_ssize_t q, i, each = height(job.kind)*nv*V
     t.to, t.times, t.pitch = sums, job.tall.points, pitch
     t.y, t.rows, t.next = y, outs, job.nest.axis[1].ys
     multiply_bare(t, job.kind, nv)
-    if straight and not v_spoiled(outputs(job, t, sums, y, job.y_row, job.nest.axis[1].ys, t.init, nv)):
+    t.init_row, t.init_lane = V, 0
+    if job.kind == FLAT:
+        t.init_row, t.init_lane = 0, V
+    for i in range(nv if job.kind == FLAT else height(job.kind)):
+        v_store(init + i*V, v_load(t.init + i*V) if job.kind == FLAT else v_set(t.init[i]))
+    if straight and not outputs(job, t, sums, nv, y, job.y_row, init):
         return
-    for i in range(MOST*V):
-        nothing[i] = 0
-    if v_spoiled(outputs(job, t, sums, done, nv*V, each, nothing, nv)):
+    t.next = each
+    if outputs(job, t, sums, nv, done, nv*V, init):
         for q in range(outs):
-            mend(job, done + q*each, x, g, m, at, rows, columns, nv*V)
+            mend(job, done + q*each, t.init, x, g, m, at, rows, columns, nv*V)
             at[2] += 1
         at[2] -= outs
+    for i in range(MOST*V):
+        init[i] = 0
+    t.init = init  # which is in the outputs
     for q in range(outs):
         put(job, t, done + q*each, y + q*job.nest.axis[1].ys, rows, columns, nv)
 
@@ -397,7 +420,7 @@ cdef void cut(Layer* job, int threads) noexcept nogil:
     job.at_points, job.sums = 0, 0
     if job.tall.points > 1:
         job.at_points = nest.c*nest.axis[0].taps*strip.downs*strip.phases*job.tall.points*up(strip.pitch, V) + MOST*V
-        job.sums = (POINTS + OUTS)*MOST*V
+        job.sums = (POINTS + OUTS + 1)*MOST*V
     job.size = up((job.values + job.at_points + job.sums)*<Py_ssize_t>sizeof(real)
                   + nest.c*job.box.k1[0]*job.box.k1[1]*job.box.k1[2]*<Py_ssize_t>sizeof(Py_ssize_t), 64)
 

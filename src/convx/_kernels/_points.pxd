@@ -203,35 +203,36 @@ cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t t
 
 
 cdef inline vreal finish_some(const real* p, Py_ssize_t step, Py_ssize_t next, real* to, Py_ssize_t to_step,
-                              Py_ssize_t to_next, Py_ssize_t count, const vreal start, const int points,
-                              const int terms) noexcept nogil:
+                              Py_ssize_t to_next, Py_ssize_t count, const real* start, Py_ssize_t start_next,
+                              const int points, const int terms) noexcept nogil:
     cdef vreal bad = v_set(0)
     cdef Py_ssize_t j
     for j in range(count):
-        bad = bad + combine(p + j*next, step, to + j*to_next, to_step, points, terms, False, start)
+        bad = bad + combine(p + j*next, step, to + j*to_next, to_step, points, terms, False,
+                            v_load(start + j*start_next))
     return bad
 
 
 cdef inline vreal finish_lines(const Line* line, const real* p, Py_ssize_t step, Py_ssize_t next, real* to,
-                               Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count,
-                               const vreal start) noexcept nogil:
-    """AT of lines of products, and `start`: outputs. nan where one of the lane's is not finite."""
+                               Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count, const real* start,
+                               Py_ssize_t start_next) noexcept nogil:
+    """AT of lines of products, and of each its `start`: outputs. nan where one of the lane's is not finite."""
     cdef vreal bad = v_set(0), z
     cdef Py_ssize_t j
     if line.points == 6:
         if line.outs == 4:
-            return finish_some(p, step, next, to, to_step, to_next, count, start, 6, 4)
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 4)
         if line.outs == 3:
-            return finish_some(p, step, next, to, to_step, to_next, count, start, 6, 3)
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 3)
         if line.outs == 5:
-            return finish_some(p, step, next, to, to_step, to_next, count, start, 6, 5)
-        return finish_some(p, step, next, to, to_step, to_next, count, start, 6, 2)
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 5)
+        return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 2)
     if line.points == 4:
         if line.outs == 2:
-            return finish_some(p, step, next, to, to_step, to_next, count, start, 4, 2)
-        return finish_some(p, step, next, to, to_step, to_next, count, start, 4, 3)
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 2)
+        return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 3)
     for j in range(count):
-        z = v_load(p + j*next) + start
+        z = v_load(p + j*next) + v_load(start + j*start_next)
         bad = bad + z*0
         v_store(to + j*to_next, z)
     return bad

@@ -19,7 +19,6 @@ ctypedef struct Tile:
     bint add            # to what is there
     int times           # 1, or the points:
     Py_ssize_t pitch, next, rows  # from a point to the next in x; rows of outputs, and from one to the next
-    Py_ssize_t init_row, init_lane  # steps of `init` as vectors
 
 
 cdef inline void product(const Tile* t, const bint bare, const bint flat, const int rows, const int nv) noexcept nogil:

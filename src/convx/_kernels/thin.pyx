@@ -22,7 +22,7 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, TR, TV, LR, LV, v_load, v_store, v_set, v_store_second, v_copy, spoiled, v_spoiled
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport Job
-from _points cimport EVALUATE, Line, line_of, transform_lines, interpolate_lines, combine
+from _points cimport EVALUATE, Line, line_of, transform_lines, interpolate_lines, finish_lines
 from _strip cimport STRIP, Strip, strip_of, fill_strip, taps_absent
 from _thin cimport FLAT, ROWS, MOST, Tile, dispatch, height, vectors, up
 
@@ -77,43 +77,31 @@ cdef bint take(const Layer* job, const real* w, Py_ssize_t count, Py_ssize_t uni
 
 
 cdef bint pack(const Layer* job, Py_ssize_t g, real* to) noexcept nogil:
-    """The weights of a group in the order in which tiles meet them. Whether some are not finite."""
-    cdef const Nest* nest = job.nest
-    cdef const real* w = job.w + g*nest.wg
-    cdef Py_ssize_t m = 0, unit, c, k0, k1, k2
-    cdef bint bad = False
-    while m < job.lines:
-        unit = unit_at(job, m)
-        for c in range(nest.c):
-            for k0 in range(nest.axis[0].taps):
-                for k1 in range(nest.axis[1].taps):
-                    for k2 in range(nest.axis[2].taps):
-                        bad |= take(job, w + m*nest.wm + c*nest.wc + k0*nest.axis[0].ws + k1*nest.axis[1].ws
-                                    + k2*nest.axis[2].ws, min(unit, nest.m - m), unit, to)
-                        to += unit
-        m += unit
-    return bad
-
-
-cdef void pack_points(const Layer* job, Py_ssize_t g, real* to) noexcept nogil:
-    """The weights of a group at the points, each column of taps by phases of rows: those that tiles meet at a point."""
+    """The weights of a group in the order in which tiles meet them, or what they are at the points: there each phase of
+    rows has a column of taps. Whether some weights are not finite."""
     cdef const Nest* nest = job.nest
     cdef const Window* b = &nest.axis[1]
     cdef const real* w
-    cdef Py_ssize_t m = 0, unit, wide, c, k0, k1, k2, phase, q, i
+    cdef Py_ssize_t m = 0, unit, count, wide, c, k0, k1, k2, phase, q, i
+    cdef Py_ssize_t phases = b.taps if job.tall.points == 1 else min(b.stride, b.taps)
     cdef real taps[OUTS*MOST*V]
     cdef real turned[POINTS*MOST*V]
+    cdef bint bad = False
     while m < job.lines:
         unit = unit_at(job, m)
-        wide = up(unit, V)
+        count, wide = min(unit, nest.m - m), up(unit, V)
         for c in range(nest.c):
             for k0 in range(nest.axis[0].taps):
-                for phase in range(min(b.stride, b.taps)):
+                for phase in range(phases):
                     for k2 in range(nest.axis[2].taps):
                         w = job.w + g*nest.wg + m*nest.wm + c*nest.wc + k0*nest.axis[0].ws + k2*nest.axis[2].ws
+                        if job.tall.points == 1:
+                            bad |= take(job, w + phase*b.ws, count, unit, to)
+                            to += unit
+                            continue
                         for q in range(job.tall.taps):
                             k1 = phase + q*b.stride
-                            take(job, w + k1*b.ws, min(unit, nest.m - m) if k1 < b.taps else 0, wide, taps + q*wide)
+                            bad |= take(job, w + k1*b.ws, count if k1 < b.taps else 0, wide, taps + q*wide)
                         transform_lines(EVALUATE, job.tall.points, job.tall.taps, taps, wide, V, turned, wide, V,
                                         wide//V, True)
                         for q in range(job.tall.points):
@@ -122,6 +110,7 @@ cdef void pack_points(const Layer* job, Py_ssize_t g, real* to) noexcept nogil:
                         to += unit
         to += (job.tall.points - 1)*job.depth*unit
         m += unit
+    return bad
 
 
 # ---- tiles
@@ -136,16 +125,17 @@ cdef void multiply_bare(const Tile* t, int kind, int nv) noexcept nogil:
     dispatch(t, True, kind, nv)
 
 
-cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at,
-               Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
+cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py_ssize_t g, Py_ssize_t m,
+               const Py_ssize_t* at, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
     """Sums that are not finite, by the definition, and init, if it is in them, or NULL."""
     cdef Py_ssize_t i, j
     cdef bint flat = job.kind == FLAT
     for i in range(rows):
         for j in range(columns):
             if spoiled(sums[i*width + j]):
-                sums[i*width + j] = exact(job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm,
-                                          at[1], at[2], at[3] + (i if flat else j), 0, job.packing.cval)
+                sums[i*width + j] = exact(
+                    job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm, at[1], at[2],
+                    at[3] + (i if flat else j), 0, job.packing.cval)
                 if init != NULL:
                     sums[i*width + j] += init[j if flat else i]
 
@@ -196,33 +186,17 @@ cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize
     put(job, t, sums, y, rows, columns, nv)
 
 
-cdef inline bint combined(const Tile* t, const real* sums, Py_ssize_t each, int rows, int nv, real* to, Py_ssize_t row,
-                          const real* init, const int points, const int outs) noexcept nogil:
-    cdef vreal bad = v_set(0)
-    cdef int i, j
-    for i in range(rows):
-        for j in range(nv):
-            bad = bad + combine(sums + (i*nv + j)*V, each, to + i*row + j*V, t.next, points, outs, False,
-                                v_load(init + i*t.init_row + j*t.init_lane))
-    return v_spoiled(bad)
-
-
 cdef bint outputs(const Layer* job, const Tile* t, const real* sums, int nv, real* to, Py_ssize_t row,
                   const real* init) noexcept nogil:
     """The sums of a tile at all points become its rows of outputs, `t.next` apart; whether some are not finite. One
     function for all tiles: a compiler may contract products and sums otherwise in the next one, which changes bits."""
-    cdef Py_ssize_t rows = height(job.kind), each = rows*nv*V, outs = job.tall.outs
-    if job.tall.points == 4:
-        if outs == 2:
-            return combined(t, sums, each, rows, nv, to, row, init, 4, 2)
-        return combined(t, sums, each, rows, nv, to, row, init, 4, 3)
-    if outs == 4:
-        return combined(t, sums, each, rows, nv, to, row, init, 6, 4)
-    if outs == 3:
-        return combined(t, sums, each, rows, nv, to, row, init, 6, 3)
-    if outs == 5:
-        return combined(t, sums, each, rows, nv, to, row, init, 6, 5)
-    return combined(t, sums, each, rows, nv, to, row, init, 6, 2)
+    cdef Py_ssize_t i, width = nv*V, rows = height(job.kind)
+    cdef bint flat = job.kind == FLAT
+    cdef vreal bad = v_set(0)
+    for i in range(rows):
+        bad = bad + finish_lines(&job.tall, sums + i*width, rows*width, V, to + i*row, t.next, V, nv,
+                                 init + (0 if flat else i*V), V if flat else 0)
+    return v_spoiled(bad)
 
 
 cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m,
@@ -235,9 +209,6 @@ cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, con
     t.to, t.times, t.pitch = sums, job.tall.points, pitch
     t.y, t.rows, t.next = y, outs, job.nest.axis[1].ys
     multiply_bare(t, job.kind, nv)
-    t.init_row, t.init_lane = V, 0
-    if job.kind == FLAT:
-        t.init_row, t.init_lane = 0, V
     for i in range(nv if job.kind == FLAT else height(job.kind)):
         v_store(init + i*V, v_load(t.init + i*V) if job.kind == FLAT else v_set(t.init[i]))
     if straight and not outputs(job, t, sums, nv, y, job.y_row, init):
@@ -255,8 +226,9 @@ cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, con
         put(job, t, done + q*each, y + q*job.nest.axis[1].ys, rows, columns, nv)
 
 
-cdef void line(const Layer* job, const real* strip, Py_ssize_t pitch, real* sums, const Py_ssize_t* where, const real* x, real* y,
-               Py_ssize_t g, Py_ssize_t* at, Py_ssize_t columns, Py_ssize_t outs, bint absent) noexcept nogil:
+cdef void line(const Layer* job, const real* strip, Py_ssize_t pitch, real* sums, const Py_ssize_t* where,
+               const real* x, real* y, Py_ssize_t g, Py_ssize_t* at, Py_ssize_t columns, Py_ssize_t outs,
+               bint absent) noexcept nogil:
     """All channels of `columns` pixels of `outs` rows, from `at` on. x: of this image and group; y: of these pixels, too;
     pitch: from a point to the next."""
     cdef Py_ssize_t m = 0, o, unit, count, wide, most, number, first = at[3], rows, width
@@ -457,10 +429,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     job.unsafe = False
     with nogil:
         for t in range(nest.g):
-            if points > 1:
-                pack_points(&job, t, to + t*unit)
-            else:
-                job.unsafe |= pack(&job, t, to + t*unit)
+            job.unsafe |= pack(&job, t, to + t*unit)
             for m in range(job.lines):
                 to[nest.g*unit + t*job.lines + m] = 0 if bias == NULL or m >= nest.m else bias[t*nest.m + m]
     job.unsafe = job.unsafe and job.packing.cval == 0

@@ -142,7 +142,7 @@ cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const re
     cdef real middle[MOST_Q*V]
     transform_lines(COMBINE, down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V,
                     across.points, False)
-    return finish_lines(across, middle, V, across.points*V, to, V, WIDE*V, down.outs, v_load(init))
+    return finish_lines(across, middle, V, across.points*V, to, V, WIDE*V, down.outs, init, 0)
 
 
 cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ssize_t m, Py_ssize_t lanes,

@@ -93,10 +93,11 @@ _CONV_DOC = """{first}
     Outputs are partitioned over threads and sums never are, so the bits never depend on `workers` or on how a
     batch is split; on the order of the axes of x, w and out in memory they may.
 
-    Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; where "winograd" is taken, which
-    "auto" does for 3 x 3 taps of floats if it is faster, at most 8 (L + 2) eps max|x| S with S the largest sum of |w|
-    over one output channel (measured: a twentieth of that from 16 channels on). The gradient of such weights holds it
-    with dy in the place of w.
+    Rounding error: at most (L + 2) eps (|x| conv |w|) for L products per output; where "winograd" or "thin_winograd"
+    is taken, which "auto" does for 2 to 5 taps of floats along an axis (the latter also for up to 5 in each phase of a
+    stride, as in stems of 7 x 7) if it is faster, at most 8 (L + 2) eps max|x| S with S the largest sum of |w| over
+    one output channel (measured: a twentieth of that from 16 channels on). The gradient of such weights holds it with
+    dy in the place of w.
     "fft", which "auto" takes for large kernels of floats, holds twice the first bound with max|x| * sum|w| in the
     place of (|x| conv |w|): outputs that are small beside what the largest inputs near them would give lose relative
     accuracy. algorithm="sums" avoids both.

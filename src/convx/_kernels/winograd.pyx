@@ -32,6 +32,7 @@ cdef enum:
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
     LEAST = 16      # tiles of a block at least, or U is read too often;
     MOST = 256      # and at most, or products fill too much memory
+    PARTS = 16      # nests of one region
     WANTS = 64      # tiles of `products` for so many (MOST/4)
     PRODUCTS = 819200  # bytes of products of some panels with all tiles, where slices are added to them
 
@@ -294,45 +295,83 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
         p0 += number
 
 
-cdef void transform_all(const Job* job, real* to, int threads) noexcept nogil:
+# ---- several nests of one call, none of which stores what another does, in one region
+
+ctypedef struct Part:
+    Job job
+    Sizes sizes
+    real* made              # where U goes, or NULL: it is given, or made by the tasks
+    Py_ssize_t blocks, splits   # of its tiles, and of its panels where there are few blocks
+
+
+cdef void transform_all(const Part* parts, Py_ssize_t count, int threads) noexcept nogil:
     """U of all groups, panels and slices."""
-    cdef Py_ssize_t each = panel_count(job.nest.m), t
-    for t in prange(job.nest.g*each*job.slices, num_threads=threads, schedule='guided'):
-        transform_some(job, to, t // job.slices // each, t // job.slices % each, t % job.slices)
+    cdef Py_ssize_t i, t, total = 0
+    for i in range(count):
+        total += parts[i].job.nest.g*panel_count(parts[i].job.nest.m)*parts[i].job.slices
+    for t in prange(total, num_threads=threads, schedule='guided'):
+        transform_some(parts, t)
 
 
-cdef void transform_some(const Job* job, real* to, Py_ssize_t g, Py_ssize_t panel, Py_ssize_t number) noexcept nogil:
+cdef void transform_some(const Part* part, Py_ssize_t t) noexcept nogil:
     cdef real taps[CHUNK*V]
-    transform_weights(job, g, panel, number, taps,
-                      to + u_start(job, g, panel) + number*job.q*u_plane(job, NV*V))
+    cdef Py_ssize_t each = panel_count(part.job.nest.m)*part.job.slices, panel, s
+    while t >= part.job.nest.g*each:
+        t -= part.job.nest.g*each
+        part += 1
+        each = panel_count(part.job.nest.m)*part.job.slices
+    panel, s = t % each // part.job.slices, t % part.job.slices
+    transform_weights(&part.job, t // each, panel, s, taps,
+                      part.made + u_start(&part.job, t // each, panel) + s*part.job.q*u_plane(&part.job, NV*V))
 
 
-cdef int many(Job* job, int threads) noexcept nogil:
-    """Blocks of tiles that stay in L2, with U made before; 1 if there was no memory."""
+cdef void lay(Part* part, int threads) noexcept nogil:
+    """Blocks of tiles that stay in L2."""
+    cdef Job* job = &part.job
     cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), units = (job.tiles + MR - 1) // MR
-    cdef Py_ssize_t block, blocks, splits = 1, channels = panel_count(job.nest.m), t, g, b, s, t0, t1
-    cdef Sizes sizes
-    block = min(max(ROOM // each, <Py_ssize_t>LEAST), <Py_ssize_t>MOST)
-    blocks = (job.tiles + block - 1) // block
-    if blocks*job.nest.g < 8*threads:
-        blocks = (blocks + threads - 1) // threads*threads
-    blocks = min(blocks, units)
-    if blocks*job.nest.g < threads:
-        splits = min(<Py_ssize_t>threads, channels)
-    job.grain = (units + blocks - 1) // blocks*MR
+    cdef Py_ssize_t block = min(max(ROOM // each, <Py_ssize_t>LEAST), <Py_ssize_t>MOST)
+    part.blocks, part.splits = (job.tiles + block - 1) // block, 1
+    if part.blocks*job.nest.g < 8*threads:
+        part.blocks = (part.blocks + threads - 1) // threads*threads
+    part.blocks = min(part.blocks, units)
+    if part.blocks*job.nest.g < threads:
+        part.splits = min(<Py_ssize_t>threads, panel_count(job.nest.m))
+    job.grain = (units + part.blocks - 1) // part.blocks*MR
     job.plane = odd_lines(job.grain*job.row)
-    measure(job, True, False, job.grain, 1, &sizes)
-    cdef char* memory = <char*>malloc(sizes.each*sizeof(real)*threads + 64)
+    measure(job, True, False, job.grain, 1, &part.sizes)
+
+
+cdef void block(const Part* part, Py_ssize_t t, real* scratch) noexcept nogil:
+    cdef Py_ssize_t units, channels, g, b, s, t0, t1
+    while t >= part.job.nest.g*part.blocks*part.splits:
+        t -= part.job.nest.g*part.blocks*part.splits
+        part += 1
+    units, channels = (part.job.tiles + MR - 1) // MR, panel_count(part.job.nest.m)
+    s = t % part.splits
+    b = t // part.splits % part.blocks
+    g = t // part.splits // part.blocks
+    t0 = b*units // part.blocks*MR
+    t1 = min((b + 1)*units // part.blocks*MR, part.job.tiles)
+    task(&part.job, &part.sizes, g, t0, t1 - t0, s*channels // part.splits, (s + 1)*channels // part.splits, NULL,
+         scratch)
+
+
+cdef int many(Part* parts, Py_ssize_t count, int threads) noexcept nogil:
+    """Block by block, with U made before; 1 if there was no memory."""
+    cdef Py_ssize_t i, t, each = 0, total = 0
+    for i in range(count):
+        lay(&parts[i], threads)
+        each = max(each, parts[i].sizes.each)
+        total += parts[i].job.nest.g*parts[i].blocks*parts[i].splits
+    cdef char* memory = <char*>malloc(each*sizeof(real)*threads + 64)
     if memory == NULL:
         return 1
-    for t in prange(job.nest.g*blocks*splits, num_threads=threads, schedule='guided'):
-        s = t % splits
-        b = t // splits % blocks
-        g = t // splits // blocks
-        t0 = b*units // blocks*MR
-        t1 = min((b + 1)*units // blocks*MR, job.tiles)
-        task(job, &sizes, g, t0, t1 - t0, s*channels // splits, (s + 1)*channels // splits, NULL,
-             aligned(memory) + threadid()*sizes.each)
+    if parts.made != NULL:
+        transform_all(parts, count, threads)
+        for i in range(count):
+            parts[i].job.u = parts[i].made
+    for t in prange(total, num_threads=threads, schedule='guided'):
+        block(parts, t, aligned(memory) + threadid()*each)
     free(memory)
     return 0
 
@@ -389,49 +428,70 @@ def packed_size(nest_bytes, Py_ssize_t down, Py_ssize_t across):
 
 def pack(w_array, to_array, nest_bytes, Py_ssize_t down, Py_ssize_t across, int threads):
     """The transformed weights of a nest."""
-    cdef Job job
-    cdef real* to = address(to_array)
-    begin(&job, nest_bytes, down, across)
-    job.w = address(w_array) + job.nest.w0
+    cdef Part part
+    part.made = address(to_array)
+    begin(&part.job, nest_bytes, down, across)
+    part.job.w = address(w_array) + part.job.nest.w0
     with nogil:
-        transform_all(&job, to, threads)
+        transform_all(&part, 1, threads)
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, packed_array, Py_ssize_t down,
-        Py_ssize_t across, int threads):
-    """y of one nest; packed_array: what `pack` wrote, or None; down, across: the points along the last two windows."""
-    cdef Job job
-    cdef Py_ssize_t size
-    cdef real* u = NULL
+cdef bint by_panels(const Job* job, int threads) noexcept nogil:
+    """Whether the tiles are the fewer ones, or U would be too large."""
+    return ((job.tiles < job.nest.m and panel_count(job.nest.m) >= 2*threads)
+            or (job.u == NULL and u_start(job, job.nest.g, 0)*<Py_ssize_t>sizeof(real) > LIMIT))
+
+
+cdef int together(Part* parts, Py_ssize_t count, int threads) noexcept nogil:
+    """The nests in one region, U made for all that have none; 1 if there was no memory."""
+    cdef Py_ssize_t i, size = 0
     cdef char* memory = NULL
-    cdef int failed = 0
-    cdef bint by_panels
-    begin(&job, nest_bytes, down, across)
-    job.x = address(x_array) + job.nest.x0
-    job.w = address(w_array) + job.nest.w0
-    job.y = address(y_array) + job.nest.y0
-    job.bias = NULL
-    if bias_array is not None:
-        job.bias = address(bias_array)
-    job.cval, job.first = address(cval_array)[0], first
-    if packed_array is not None:
-        job.u = address(packed_array)
-    size = u_start(&job, job.nest.g, 0)*<Py_ssize_t>sizeof(real)
-    by_panels = job.tiles < job.nest.m and panel_count(job.nest.m) >= 2*threads
-    if by_panels or (job.u == NULL and size > LIMIT):
+    cdef int failed
+    if by_panels(&parts.job, threads):
+        return few(&parts.job, threads)
+    for i in range(count):
+        parts[i].made = NULL
+        size += u_start(&parts[i].job, parts[i].job.nest.g, 0)
+    if parts.job.u == NULL:
+        memory = <char*>malloc(size*sizeof(real) + 64)
+        if memory == NULL:
+            return 1
+        size = 0
+        for i in range(count):
+            parts[i].made = aligned(memory) + size
+            size += u_start(&parts[i].job, parts[i].job.nest.g, 0)
+    failed = many(parts, count, threads)
+    free(memory)
+    return failed
+
+
+def run(x_array, w_array, y_array, bias_array, nests, cval_array, packed_arrays, int threads):
+    """y of some nests, each (nest, first, points down, across); packed_arrays: what `pack` wrote for each, or None."""
+    cdef Part parts[PARTS]
+    cdef Job* job
+    cdef Py_ssize_t i = 0, count, size, each
+    cdef int failed
+    while i < len(nests):
+        count, size = 0, 0
+        while i + count < len(nests) and count < PARTS:
+            job = &parts[count].job
+            nest_bytes, first, down, across = nests[i + count]
+            begin(job, nest_bytes, down, across)
+            job.x, job.w = address(x_array) + job.nest.x0, address(w_array) + job.nest.w0
+            job.y = address(y_array) + job.nest.y0
+            job.bias = NULL if bias_array is None else address(bias_array)
+            job.cval, job.first = address(cval_array)[0], first
+            each = 0
+            if packed_arrays is not None:
+                job.u = address(packed_arrays[i + count])
+            else:
+                each = u_start(job, job.nest.g, 0)*<Py_ssize_t>sizeof(real)
+            if count and (not first or not parts[0].job.first or by_panels(&parts[0].job, threads)
+                          or by_panels(job, threads) or size + each > LIMIT):
+                break
+            count, size = count + 1, size + each
         with nogil:
-            failed = few(&job, threads)
-    else:
-        if job.u == NULL:
-            memory = <char*>malloc(size + 64)
-            if memory == NULL:
-                raise MemoryError("transformed weights of the winograd kernel")
-            u = aligned(memory)
-        with nogil:
-            if job.u == NULL:
-                transform_all(&job, u, threads)
-                job.u = u
-            failed = many(&job, threads)
-        free(memory)
-    if failed:
-        raise MemoryError("scratch of the winograd kernel")
+            failed = together(parts, count, threads)
+        if failed:
+            raise MemoryError("scratch of the winograd kernel")
+        i += count

@@ -283,14 +283,20 @@ def prepare(nest, call, w):
     return found
 
 
+def joined(call, other):
+    """One call for the nests of both layers, which store and share no output, or None: in one region."""
+    if {call.way[0], other.way[0]} != {"winograd"}:
+        return None
+    return call._replace(way=("winograd", call.way[1] + other.way[1]))
+
+
 def ready(nest, call):
     name, calls = call.way
     kernel = _kernels.load(name, call.kind).run
     if name == "winograd_grad":
         return [(kernel, None, packed_nest, first, call.cval, *options) for packed_nest, first, options in calls]
-    weights = call.weights or [None] * len(calls)
-    return [(kernel, None, packed_nest, first, call.cval, transformed, *points)
-            for (packed_nest, first, points), transformed in zip(calls, weights, strict=True)]
+    nests = tuple((packed_nest, first, *points) for packed_nest, first, points in calls)
+    return [(kernel, None, nests, call.cval, call.weights)]
 
 
 def run(nest, call, x, w, y):

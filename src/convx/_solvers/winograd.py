@@ -32,7 +32,9 @@ LIMIT = 12 << 20  # bytes of transformed arrays that exist at a time, as in the 
 POINTS = {1: (1,), 2: (4, 6), 3: (4, 6), 4: (6,), 5: (6,)}
 NONE = Axis(1, 1, 1)
 LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with so many points
-AGAIN = 11.5  # products that take as long as a block's reading of a vector of weights again
+# Products that take as long as a block's reading of a vector of weights again. Least squares give 11.5, with which
+# layers of 14 x 14 pixels take tiles that are 2 to 8 % slower.
+AGAIN = 9
 # Cycles of each of `_work`: one core of an Emerald Rapids server, least squares over all tiles of 52 layers in both
 # dtypes (a spread of 12 %); `python benchmarks/crossover.py --lines` sets predictions beside what was measured.
 COSTS = 0.66, 13, 0.49, 0.05, 0.33

@@ -29,8 +29,8 @@ cdef inline Py_ssize_t even_parts(Py_ssize_t parts, Py_ssize_t others, Py_ssize_
 
 
 cdef inline bint by_pixels(const Job* job, Py_ssize_t units, int threads) noexcept nogil:
-    """Whether threads share few pixels rather than the output channels: what comes out more even, by an eighth where w is
-    packed or kept by the threads themselves, each its own channels. Rows of w in place: then each packs its part of x.
+    """Whether threads share few pixels rather than the output channels: what comes out more even. Where each thread packs
+    or keeps the weights of its own channels, only if that is an eighth: they are in its cache then.
     """
     cdef Py_ssize_t channels = channel_units(job)
     cdef Py_ssize_t pixel_share = (units + threads - 1) // threads*channels

@@ -109,20 +109,15 @@ cdef inline void scatter(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py
         first += run
 
 
-cdef inline void put_lane(const real* sums, const int count, real* line, const real* bias, const Target* to,
-                          Py_ssize_t column) noexcept nogil:
-    """Neighbours of y that are one column of a tile. bias: one a row, or NULL."""
+cdef inline void put_lane(const real* sums, const int count, real* line, const real* bias, real init,
+                          bint add) noexcept nogil:
+    """One column of a tile, whose values are neighbours in y. bias: one a row, or NULL."""
     cdef int i
-    cdef real init = 0 if to.column_bias == NULL else to.column_bias[column]
-    if to.add:
-        for i in range(count):
-            line[i] = sums[i] + line[i]
-    elif bias != NULL:
-        for i in range(count):
-            line[i] = sums[i] + bias[i]
-    else:
-        for i in range(count):
-            line[i] = sums[i] + init
+    if count == V:
+        v_store(line, v_load(sums) + (v_load(line) if add else v_set(init) if bias == NULL else v_load(bias)))
+        return
+    for i in range(count):
+        line[i] = sums[i] + (line[i] if add else init if bias == NULL else bias[i])
 
 
 cdef inline void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
@@ -134,6 +129,8 @@ cdef inline void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows,
     """
     cdef Py_ssize_t i = 0, j, run, step
     cdef real square[V*V]
+    cdef real* line
+    cdef real init
     while i < rows:
         run = even(row_at + i, min(rows - i, <Py_ssize_t>V), &step)
         if step != 1 or (run < V and run < MR):
@@ -145,8 +142,10 @@ cdef inline void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows,
                 v_transpose(square, V, tile + i*width + j, width)
             if column_at[j] == HOLE:
                 continue
+            line = y + row_at[i] + column_at[j]
+            init = 0 if to.column_bias == NULL else to.column_bias[j]
             if run >= V:
-                put_lane(square + j % V*V, V, y + row_at[i] + column_at[j], offset(bias, i), to, j)
+                put_lane(square + j % V*V, V, line, offset(bias, i), init, to.add)
             else:
-                put_lane(square + j % V*V, MR, y + row_at[i] + column_at[j], offset(bias, i), to, j)
+                put_lane(square + j % V*V, MR, line, offset(bias, i), init, to.add)
         i += V if run >= V else MR

@@ -1,7 +1,7 @@
 """Operands that gemm reads where they lie: the inner sum of a box as runs of constant steps in x and in w.
 
 The innermost loop of the box that has more than one step is the run; behind each run a side jumps to its next one. Rows
-of pixels are worth it where neighbours of a run share a line, panels of pixels where few tiles read each of them.
+of pixels are worth it where neighbours of a run share a line, panels of pixels where these are neighbours in x.
 """
 
 from _real cimport V
@@ -62,6 +62,7 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
                 x_end, w_end = x_at + to.length*to.x_step, w_at + to.length*to.w_step
                 runs += 1
     jumps[runs - 1], jumps[KC + runs - 1] = 0, 0
-    if one:  # of taps that follow each other in both
+    if one:  # of taps that follow each other in both arrays
         to.length *= runs
-    to.in_place = to.length >= LENGTH and (-V <= to.x_step <= V if job.flat else nest.axis[2].stride*nest.axis[2].xs == 1)
+    to.in_place = to.length >= LENGTH and (-V <= to.x_step <= V if job.flat else
+                                           nest.axis[2].stride*nest.axis[2].xs == 1)

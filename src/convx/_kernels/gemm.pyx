@@ -11,7 +11,8 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                _blocks.pxd cuts blocks, _store.pxd stores tiles that do not go straight into y.
 Packing:       absorbs stride, dilation, boundary and layout. What needs none of it is read in place (_walk.pxd): tiles
                of pixels whose windows lie inside x, and weights whose rows are contiguous or whose lanes are
-               neighbours. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
+               neighbours. Lanes in place lie in lines far apart: the first tile that reads a panel keeps it,
+               packed, for the tiles that follow. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
                lies on cache lines, and blocks of pixels are cut where x does.
 Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
                again by the definition, so that zero padding never meets an infinite weight.
@@ -33,7 +34,7 @@ cdef enum:  # how a tile reads its sides
     PACKED, TABLE, PLACED, BESIDE
 
 cdef enum:
-    AHEAD = 16         # products: what lies in steps is asked for that early when it is read and kept
+    AHEAD = 16         # products: so early is asked for what is read and kept (65 ns, the third cache; not swept)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
     MOST = 16          # nests of a call
@@ -72,9 +73,9 @@ ctypedef struct Part:
 
 ctypedef struct Reads:
     # The two sides of a tile: kc products in runs of `length`, with steps within a run and jumps behind it. Rows are one
-    # run of neighbours if PACKED or TABLE, and so is b if PACKED. BESIDE: as PLACED, with the rows themselves neighbours.
+    # run of neighbours if PACKED or TABLE, and so is b if PACKED. BESIDE: as PLACED, where rows are neighbours.
     int kind
-    bint keep                   # store what is read, packed, for the tiles that follow (PLACED and BESIDE)
+    bint keep                   # store what is read of b, packed, for the tiles that follow (PLACED and BESIDE)
     real* b_kept
     const real* row[MR]
     const real* b
@@ -86,7 +87,8 @@ ctypedef struct Reads:
 
 # ---- the register tile
 
-cdef inline void product(const Reads* at, Target* to, const int nv, const int kind, const bint keep) noexcept nogil:
+cdef inline void product(const Reads* at, Target* to, const int nv, const int kind,
+                         const bint keep) noexcept nogil:
     """MR rows of `to` (nv vectors each) = or += the product of MR rows with a panel of nv vectors.
 
     What is added to is added last, in every kind of tile: the bits of an output must not depend on the tile that it
@@ -163,7 +165,8 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
                     v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
 
 
-cdef inline void wide_product(const Reads* at, Target* to, Py_ssize_t width, const int kind, const bint keep) noexcept nogil:
+cdef inline void wide_product(const Reads* at, Target* to, Py_ssize_t width, const int kind,
+                              const bint keep) noexcept nogil:
     if width == 3*V:
         product(at, to, 3, kind, keep)
     elif width == 2*V:
@@ -216,7 +219,7 @@ cdef void finish(const Job* job, const Part* part, const real* x, const real* w,
 
 cdef inline void ask_for(real* y, Py_ssize_t rows, Py_ssize_t columns, const Py_ssize_t* row_at,
                          const Py_ssize_t* column_at, const int each) noexcept nogil:
-    """Lines of y that the sums themselves do not prefetch, of `each` so many columns."""
+    """Lines of y that the sums do not prefetch: every row, and one in `each` columns."""
     cdef Py_ssize_t i, j
     for i in range(rows):
         for j in range((columns + each - 1) // each):
@@ -324,7 +327,6 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
                 finish(job, part, x, w, y, &at, &to, width, rows, columns, row_at, column_at, True, part.flags[inner],
                        pixel, m)
             else:
-                ask_for(y, 1, columns, row_at, column_at, 1)
                 put_aside(job, part, x, w, &at, tile + held*MR*width, width, rows, columns, part.flags[inner], pixel, m)
                 held += 1
             if held == TOGETHER or (held > 0 and inner == tiles - 1):
@@ -501,7 +503,9 @@ cdef bint panel_absent(const Job* job, const Part* part, const Panel* panel) noe
 cdef inline Py_ssize_t pack_tasks(const Job* job, int threads) noexcept nogil:
     """Panels of weights, or panels that are packed abreast."""
     cdef Py_ssize_t units = channel_units(job)
-    return job.nest.g*(min(units, max(<Py_ssize_t>threads, (units + ABREAST - 1) // ABREAST)) if abreast(job) else units)
+    if abreast(job):
+        units = min(units, max(<Py_ssize_t>threads, (units + ABREAST - 1) // ABREAST))
+    return job.nest.g*units
 
 
 cdef void pack_task(const Job* job, const Cut* cuts, Py_ssize_t t, int threads) noexcept nogil:

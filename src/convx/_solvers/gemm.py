@@ -140,7 +140,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
         if length >= 16 and abs(run) <= lanes:
             x_cost *= 1 - _inside(nest)  # the others are read in place
         turned = nest.w[2] == 1 if channel_last else last is not None and last.ws == 1
-        w_cost = 0 if in_place or bound else m * depth * (moved(nest.w[1], turned) + 0.5)
+        w_cost = 0 if bound else m * depth * (moved(nest.w[1], turned) + 0.5)  # in place it is kept, which is a copy
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)

@@ -3,6 +3,7 @@
 from _real cimport real, MR, V
 from _nest cimport Nest, Window
 from _pack cimport Job, Cut, KC, panels
+from _weights cimport channel_units
 from _strip cimport STRIP, Strip, box_taps, shape
 
 cdef enum:
@@ -14,8 +15,29 @@ cdef enum:
 ctypedef struct Blocks:
     # How the pixels are cut: images x rows x line blocks; a line is cut at multiples of `unit`.
     Py_ssize_t images, rows, line, unit, units
-    Py_ssize_t shift                  # of the cuts, so that they fall on cache lines of x
     Py_ssize_t count, values, panels  # of the largest block: pixels, packed values, panels
+
+
+cdef inline Py_ssize_t even_parts(Py_ssize_t parts, Py_ssize_t others, Py_ssize_t most, int threads) noexcept nogil:
+    """`parts`, or the next number of them that gives every thread as many (each part is met by `others`)."""
+    cdef Py_ssize_t more
+    if threads <= others*parts < 8*threads:
+        for more in range(min(<Py_ssize_t>threads, most - parts + 1)):
+            if others*(parts + more) % threads == 0:
+                return parts + more
+    return parts
+
+
+cdef inline bint by_pixels(const Job* job, Py_ssize_t units, int threads) noexcept nogil:
+    """Whether threads share few pixels rather than the output channels: what comes out more even. Where each thread packs
+    or keeps the weights of its own channels, only if that is an eighth: they are in its cache then.
+    """
+    cdef Py_ssize_t channels = channel_units(job)
+    cdef Py_ssize_t pixel_share = (units + threads - 1) // threads*channels
+    cdef Py_ssize_t channel_share = (channels + threads - 1) // threads*units
+    if job.flat or job.packed != NULL:
+        return 8*pixel_share < 7*channel_share
+    return pixel_share <= channel_share
 
 
 cdef inline void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
@@ -24,14 +46,12 @@ cdef inline void line_blocks(const Job* job, const Cut* cuts, int threads, Block
     cdef int j
     for j in range(4):
         kc *= cuts.size[j]
-    to.shift = 0
-    if not job.flat and job.nest.n == 1:
-        to.shift = <Py_ssize_t>(<size_t>job.x // sizeof(real)) % V
-    units = (job.pixels + to.shift + unit - 1) // unit
+    units = (job.pixels + unit - 1) // unit
     block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
     to.line = (job.pixels + block - 1) // block
-    if job.nest.g*to.line >= threads and to.line < 8*threads:
-        to.line = min(units, (to.line + threads - 1) // threads*threads)
+    if job.nest.g*to.line < threads and by_pixels(job, units, threads):
+        to.line = min(units, (threads + job.nest.g - 1) // job.nest.g)
+    to.line = even_parts(to.line, job.nest.g, units, threads)
     to.images, to.rows, to.unit, to.units = 1, 1, unit, units
     to.count = (units + to.line - 1) // to.line*unit
     to.values = (to.count + MR)*kc + V
@@ -45,15 +65,13 @@ cdef inline void strip_blocks(const Job* job, const Cut* cuts, int threads, Bloc
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t planes = box_taps(cuts, job.channel_last, 3)*box_taps(cuts, job.channel_last, 0), rows
     cdef Strip strip
-    to.shift = 0
     to.images, to.unit, to.units = nest.n*nest.axis[0].out, V, (d.out + V - 1) // V
-    to.line = (d.out + WIDEST - 1) // WIDEST
+    to.line = even_parts((d.out + WIDEST - 1) // WIDEST, nest.g*to.images*b.out, to.units, threads)
     shape(job, cuts, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
     rows = STRIP*strip.high // (planes*strip.plane) - strip.high + 1
     rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
     to.rows = (b.out + rows - 1) // rows
-    if nest.g*to.images*to.line*to.rows >= threads and to.images*to.line*to.rows < 8*threads:
-        to.rows = min(b.out, (to.rows + threads - 1) // threads*threads)
+    to.rows = even_parts(to.rows, nest.g*to.images*to.line, b.out, threads)
     rows = (b.out + to.rows - 1) // to.rows
     shape(job, cuts, rows, strip.columns, &strip)
     to.count, to.values = rows*strip.pitch, planes*strip.plane + V
@@ -68,8 +86,8 @@ cdef inline Py_ssize_t block_at(const Job* job, const Cut* cuts, const Blocks* b
     cdef Py_ssize_t q = number % blocks.line, row, image, r0, r1 = 1, c0, c1
     row = number // blocks.line % blocks.rows
     image = number // blocks.line // blocks.rows
-    c0 = max(<Py_ssize_t>0, q*blocks.units // blocks.line*blocks.unit - blocks.shift)
-    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit - blocks.shift, most)
+    c0 = q*blocks.units // blocks.line*blocks.unit
+    c1 = min((q + 1)*blocks.units // blocks.line*blocks.unit, most)
     if not job.strips:
         strip.rows, strip.columns, strip.across, strip.pitch, strip.open = 1, c1 - c0, c1 - c0, 0, False
         return c0

@@ -1,6 +1,7 @@
 """How gemm stores tiles that do not go straight into y: they are not whole there, or their columns are no neighbours."""
 
 from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_even, v_set, v_transpose
+from _pack cimport offset
 
 cdef extern from "Python.h":
     Py_ssize_t HOLE "PY_SSIZE_T_MIN"  # the place of a column that belongs to no pixel
@@ -108,24 +109,43 @@ cdef inline void scatter(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py
         first += run
 
 
+cdef inline void put_lane(const real* sums, const int count, real* line, const real* bias, real init,
+                          bint add) noexcept nogil:
+    """One column of a tile, whose values are neighbours in y. bias: one a row, or NULL."""
+    cdef int i
+    if count == V:
+        v_store(line, v_load(sums) + (v_load(line) if add else v_set(init) if bias == NULL else v_load(bias)))
+        return
+    for i in range(count):
+        line[i] = sums[i] + (line[i] if add else init if bias == NULL else bias[i])
+
+
 cdef inline void put_turned(const real* tile, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, real* y,
-                            const Py_ssize_t* row_at, const Py_ssize_t* column_at, const Target* to) noexcept nogil:
-    """`scatter` where rows are mostly neighbours in y: squares of V x V are turned in registers."""
+                            const Py_ssize_t* row_at, const Py_ssize_t* column_at, const real* bias,
+                            const Target* to) noexcept nogil:
+    """`scatter` where rows are mostly neighbours in y: squares of V x V are turned in registers.
+
+    A tile of MR rows may be less than a square: there must be room for V of them, whatever they hold.
+    """
     cdef Py_ssize_t i = 0, j, run, step
     cdef real square[V*V]
     cdef real* line
+    cdef real init
     while i < rows:
         run = even(row_at + i, min(rows - i, <Py_ssize_t>V), &step)
-        if run < V or step != 1:
-            scatter(tile + i*width, width, run, columns, y, row_at + i, column_at, NULL, to)
+        if step != 1 or (run < V and run < MR):
+            scatter(tile + i*width, width, run, columns, y, row_at + i, column_at, offset(bias, i), to)
             i += run
             continue
         for j in range(columns):
             if j % V == 0:
                 v_transpose(square, V, tile + i*width + j, width)
+            if column_at[j] == HOLE:
+                continue
             line = y + row_at[i] + column_at[j]
-            if to.add:
-                v_store(line, v_load(square + j % V*V) + v_load(line))
+            init = 0 if to.column_bias == NULL else to.column_bias[j]
+            if run >= V:
+                put_lane(square + j % V*V, V, line, offset(bias, i), init, to.add)
             else:
-                v_store(line, v_load(square + j % V*V) + v_set(0 if to.column_bias == NULL else to.column_bias[j]))
-        i += V
+                put_lane(square + j % V*V, MR, line, offset(bias, i), init, to.add)
+        i += V if run >= V else MR

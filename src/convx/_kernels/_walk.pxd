@@ -1,18 +1,15 @@
 """Operands that gemm reads where they lie: the inner sum of a box as runs of constant steps in x and in w.
 
 The innermost loop of the box that has more than one step is the run; behind each run a side jumps to its next one. Rows
-of pixels are worth it where neighbours of a run share a line, panels of pixels where few tiles read each of them.
+of pixels are worth it where neighbours of a run share a line, panels of pixels where these are neighbours in x.
 """
 
-from _real cimport real, V, MR
+from _real cimport V
 from _nest cimport Nest, Box
 from _pack cimport Job, KC
 
 cdef enum:
     LENGTH = 16   # of runs that are worth reading in place
-    LINE = 64     # bytes: vectors across two lines cost twice
-    OFTEN = 16    # tiles of a column of pixels, beyond which a packed copy pays (8 gain 15 %, 32 lose 10 %)
-    PAGE = 4096   # bytes: lines a multiple of it apart share a set of L1
 
 
 ctypedef struct Walk:
@@ -31,8 +28,9 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     cdef Py_ssize_t count[4]  # of each loop of the inner sum, innermost first
     cdef Py_ssize_t xs[4]
     cdef Py_ssize_t ws[4]
-    cdef Py_ssize_t bytes, i1, i2, i3, x_at, w_at, x_end, w_end, runs = 0
+    cdef Py_ssize_t i1, i2, i3, x_at, w_at, x_end, w_end, runs = 0
     cdef int a, j, c_at = 0 if job.channel_last else 3, inner = 0
+    cdef bint one = True
     count[c_at], xs[c_at], ws[c_at] = box.c1 - box.c0, nest.xc, nest.wc
     to.x_first, to.w_first = box.c0*nest.xc, box.c0*nest.wc
     for a in range(3):
@@ -47,10 +45,6 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
     while inner < 3 and count[inner] == 1:
         inner += 1
     to.length, to.x_step, to.w_step = count[inner], xs[inner], ws[inner]
-    bytes = to.x_step*<Py_ssize_t>sizeof(real)
-    to.in_place = to.length >= LENGTH and (
-        -V <= to.x_step <= V if job.flat else
-        nest.m <= OFTEN*MR and nest.axis[2].stride*nest.axis[2].xs == 1 and bytes % LINE == 0 and bytes % PAGE != 0)
     to.x_plain, to.w_plain = to.length == 1 or to.x_step == 1, to.length == 1 or to.w_step == 1
     if to.length == 1:
         to.x_step, to.w_step = 1, 1
@@ -64,6 +58,11 @@ cdef inline void walk(const Job* job, const Box* box, Py_ssize_t* jumps, Walk* t
                 if runs > 0:
                     jumps[runs - 1], jumps[KC + runs - 1] = x_at - x_end, w_at - w_end
                     to.x_plain, to.w_plain = to.x_plain and x_at == x_end, to.w_plain and w_at == w_end
+                    one = one and x_at == x_end and w_at == w_end
                 x_end, w_end = x_at + to.length*to.x_step, w_at + to.length*to.w_step
                 runs += 1
     jumps[runs - 1], jumps[KC + runs - 1] = 0, 0
+    if one:  # of taps that follow each other in both arrays
+        to.length *= runs
+    to.in_place = to.length >= LENGTH and (-V <= to.x_step <= V if job.flat else
+                                           nest.axis[2].stride*nest.axis[2].xs == 1)

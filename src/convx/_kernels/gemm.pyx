@@ -11,7 +11,8 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                _blocks.pxd cuts blocks, _store.pxd stores tiles that do not go straight into y.
 Packing:       absorbs stride, dilation, boundary and layout. What needs none of it is read in place (_walk.pxd): tiles
                of pixels whose windows lie inside x, and weights whose rows are contiguous or whose lanes are
-               neighbours. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
+               neighbours. Lanes in place lie in lines far apart: the first tile that reads a panel keeps it,
+               packed, for the tiles that follow. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
                lies on cache lines, and blocks of pixels are cut where x does.
 Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
                again by the definition, so that zero padding never meets an infinite weight.
@@ -29,10 +30,11 @@ from _blocks cimport Blocks, line_blocks, strip_blocks, block_at
 from _walk cimport Walk, walk
 from _store cimport HOLE, Target, put, scatter, put_turned
 
-cdef enum:  # how a tile reads b
-    PACKED, TABLE, PLACED
+cdef enum:  # how a tile reads its sides
+    PACKED, TABLE, PLACED, BESIDE
 
 cdef enum:
+    AHEAD = 16         # products: so early is asked for what is read and kept (65 ns, the third cache; not swept)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
     MOST = 16          # nests of a call
@@ -53,7 +55,8 @@ ctypedef struct Panel:
 ctypedef struct Part:
     # A block of `count` pixels for one box, and the units u0 .. u1 of output channels to do.
     Box box
-    const real* block           # what was packed of it
+    real* block                 # what was packed of it, or kept by its first tiles
+    real* kept                  # room for a panel of weights, likewise
     const char* flags           # tiles in which some taps read nothing, and cval is 0
     const char* inside          # tiles that are read in place (or in the strip)
     const Panel* panel
@@ -70,20 +73,22 @@ ctypedef struct Part:
 
 ctypedef struct Reads:
     # The two sides of a tile: kc products in runs of `length`, with steps within a run and jumps behind it. Rows are one
-    # run of neighbours unless PLACED, and so is b if PACKED.
+    # run of neighbours if PACKED or TABLE, and so is b if PACKED. BESIDE: as PLACED, where rows are neighbours.
     int kind
+    bint keep                   # store what is read of b, packed, for the tiles that follow (PLACED and BESIDE)
+    real* b_kept
     const real* row[MR]
     const real* b
     Py_ssize_t kc, length, a_step, b_step
     const Py_ssize_t* a_jump
     const Py_ssize_t* b_jump
     const Py_ssize_t* where     # TABLE: the place of each product in b
-    Py_ssize_t ahead            # from b, of a line to ask for with each product
 
 
 # ---- the register tile
 
-cdef inline void product(const Reads* at, Target* to, const int nv, const int kind) noexcept nogil:
+cdef inline void product(const Reads* at, Target* to, const int nv, const int kind,
+                         const bint keep) noexcept nogil:
     """MR rows of `to` (nv vectors each) = or += the product of MR rows with a panel of nv vectors.
 
     What is added to is added last, in every kind of tile: the bits of an output must not depend on the tile that it
@@ -94,7 +99,9 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
     cdef vreal bv[NV]
     cdef const real* a[MR]
     cdef const real* b = at.b
-    cdef Py_ssize_t k, r = 0, ka = 0, left = at.length, a_step = at.a_step, b_step = at.b_step, ahead = at.ahead
+    cdef real* b_kept = at.b_kept
+    cdef bint stepping = kind == PLACED or kind == BESIDE
+    cdef Py_ssize_t k, r = 0, ka = 0, left = at.length, a_step = at.a_step, b_step = at.b_step
     cdef int once
     cdef int i, j
     for once in range(to.times):
@@ -111,12 +118,20 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
                     bv[j] = v_load(b + at.where[k] + j*V)
                 else:
                     bv[j] = v_load(b + j*V)
-            if kind == PLACED:
-                v_prefetch_far(b + ahead)
+            if keep:
+                for j in range(nv):
+                    v_prefetch_far(b + AHEAD*b_step + j*V)
+                    v_store(b_kept + j*V, bv[j])
+                b_kept += nv*V
             for i in range(MR):
                 for j in range(nv):
-                    acc[i][j] += bv[j] * a[i][ka if kind == PLACED else k]
-            if kind != PLACED:
+                    if kind == BESIDE:
+                        acc[i][j] += bv[j] * a[0][ka + i]
+                    elif kind == PLACED:
+                        acc[i][j] += bv[j] * a[i][ka]
+                    else:
+                        acc[i][j] += bv[j] * a[i][k]
+            if not stepping:
                 continue
             ka += a_step
             b += b_step
@@ -150,28 +165,29 @@ cdef inline void product(const Reads* at, Target* to, const int nv, const int ki
                     v_store(to.row[i] + j*V, acc[i][j] + v_set(to.bias[i]))
 
 
-cdef void tile_product(const Reads* at, Target* to, Py_ssize_t width) noexcept nogil:
-    cdef int nv = width // V
-    if at.kind == PACKED:
-        if nv == 3:
-            product(at, to, 3, PACKED)
-        elif nv == 2:
-            product(at, to, 2, PACKED)
-        else:
-            product(at, to, 1, PACKED)
-    elif at.kind == TABLE:
-        if nv == 3:
-            product(at, to, 3, TABLE)
-        elif nv == 2:
-            product(at, to, 2, TABLE)
-        else:
-            product(at, to, 1, TABLE)
-    elif nv == 3:
-        product(at, to, 3, PLACED)
-    elif nv == 2:
-        product(at, to, 2, PLACED)
+cdef inline void wide_product(const Reads* at, Target* to, Py_ssize_t width, const int kind,
+                              const bint keep) noexcept nogil:
+    if width == 3*V:
+        product(at, to, 3, kind, keep)
+    elif width == 2*V:
+        product(at, to, 2, kind, keep)
     else:
-        product(at, to, 1, PLACED)
+        product(at, to, 1, kind, keep)
+
+
+cdef void tile_product(const Reads* at, Target* to, Py_ssize_t width) noexcept nogil:
+    if at.kind == PACKED:
+        wide_product(at, to, width, PACKED, False)
+    elif at.kind == TABLE:
+        wide_product(at, to, width, TABLE, False)
+    elif at.kind == PLACED and at.keep:
+        wide_product(at, to, width, PLACED, True)
+    elif at.kind == PLACED:
+        wide_product(at, to, width, PLACED, False)
+    elif at.keep:
+        wide_product(at, to, width, BESIDE, True)
+    else:
+        wide_product(at, to, width, BESIDE, False)
 
 
 cdef void finish(const Job* job, const Part* part, const real* x, const real* w, real* y, const Reads* at,
@@ -179,8 +195,7 @@ cdef void finish(const Job* job, const Part* part, const real* x, const real* w,
                         const Py_ssize_t* row_at, const Py_ssize_t* column_at, bint contiguous, bint flag,
                         Py_ssize_t pixel, Py_ssize_t m) noexcept nogil:
     """One tile, straight into y where it is whole and contiguous there, else by a copy that `mend` may correct."""
-    cdef real tile[MR*NV*V]
-    cdef Py_ssize_t j
+    cdef real tile[(MR + V)*NV*V]
     cdef int i
     to.check, to.bad, to.times = flag, False, 1
     if contiguous and count == MR and columns == width:
@@ -189,15 +204,27 @@ cdef void finish(const Job* job, const Part* part, const real* x, const real* w,
         tile_product(at, to, width)
         if not to.bad:
             return
-    for i in range(count):
-        for j in range((columns + 7) // 8):  # for lines that the sums do not prefetch
-            if column_at[8*j] != HOLE:
-                v_prefetch(y + row_at[i] + column_at[8*j])
+    if job.nest.ym == 1 and not contiguous:
+        ask_for(y, 1, columns, row_at, column_at, 1)
+    else:
+        ask_for(y, count, columns, row_at, column_at, 8)
     put_aside(job, part, x, w, at, tile, width, count, columns, flag, pixel, m)
     if contiguous:
         put(tile, width, count, columns, y, row_at, column_at, to)
+    elif job.nest.ym == 1:
+        put_turned(tile, width, count, columns, y, row_at, column_at, to.bias, to)
     else:
         scatter(tile, width, count, columns, y, row_at, column_at, to.bias, to)
+
+
+cdef inline void ask_for(real* y, Py_ssize_t rows, Py_ssize_t columns, const Py_ssize_t* row_at,
+                         const Py_ssize_t* column_at, const int each) noexcept nogil:
+    """Lines of y that the sums do not prefetch: every row, and one in `each` columns."""
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range((columns + each - 1) // each):
+            if column_at[j*each] != HOLE:
+                v_prefetch(y + row_at[i] + column_at[j*each])
 
 
 cdef void put_aside(const Job* job, const Part* part, const real* x, const real* w, const Reads* at, real* tile,
@@ -237,25 +264,30 @@ cdef void mend(const Job* job, const Part* part, const real* x, const real* w, r
                                           job.cval)
 
 
-cdef inline void sides(const Part* part, bint x_rows, bint x_inside, bint w_inside, Py_ssize_t width,
-                       Py_ssize_t a_step, Reads* to) noexcept nogil:
-    """How a tile walks: what is packed lies one product after another (in rows: a_step apart)."""
+cdef inline void sides(const Part* part, bint flat, bint x_inside, bint w_inside, bint beside, Py_ssize_t width,
+                       Reads* to) noexcept nogil:
+    """How a tile walks: what is packed lies one product after another. beside: the rows of a are neighbours.
+
+    Lanes that are read in place are kept for the next tiles: their lines lie far apart.
+    """
     cdef const Walk* walk = &part.walk
-    cdef bint a_inside = x_inside if x_rows else w_inside, b_inside = w_inside if x_rows else x_inside
-    to.kind, to.where = PACKED, walk.where
+    cdef bint a_inside = x_inside if flat else w_inside, b_inside = w_inside if flat else x_inside
+    to.kind, to.where, to.keep = PACKED, walk.where, b_inside
     if walk.where != NULL:
         to.kind = TABLE
         return
-    if not x_inside and not w_inside and a_step == 1:
+    if not beside and not b_inside and (not a_inside or (walk.x_plain if flat else walk.w_plain)):
         return
     to.kind, to.length, to.b_step, to.a_jump, to.b_jump = PLACED, walk.length, width, NONE, NONE
-    to.a_step = a_step
+    to.a_step = 1
+    if beside:
+        to.kind, to.a_step = BESIDE, MR
     if a_inside:
-        to.a_step = walk.x_step if x_rows else walk.w_step
-        to.a_jump = walk.x_jump if x_rows else walk.w_jump
+        to.a_step = walk.x_step if flat else walk.w_step
+        to.a_jump = walk.x_jump if flat else walk.w_jump
     if b_inside:
-        to.b_step = walk.w_step if x_rows else walk.x_step
-        to.b_jump = walk.w_jump if x_rows else walk.x_jump
+        to.b_step = walk.w_step if flat else walk.x_step
+        to.b_jump = walk.w_jump if flat else walk.x_jump
 
 
 cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
@@ -263,7 +295,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     """Channels-last: a panel of weights meets all rows of the block. Where the columns of y are runs of pixels, as in the
     weight gradients of channels-first layers, tiles are stored TOGETHER: lines of y lie far apart."""
     cdef Py_ssize_t channels = job.m1 - job.m0, last = part.count - 1, t, m, width, columns, pixel, inner, rows
-    cdef Py_ssize_t tiles = (part.count + MR - 1) // MR, kept = 0
+    cdef Py_ssize_t tiles = (part.count + MR - 1) // MR, held
     cdef Py_ssize_t row_at[MR]
     cdef Py_ssize_t column_at[NV*V]
     cdef real tile[TOGETHER*MR*NV*V]
@@ -271,8 +303,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef Target to
     cdef int i
     at.kc = part.kc
-    cdef bint w_inside = packed == NULL and not part.walk.w_plain
-    to.add, at.ahead = not part.first, 0
+    to.add = not part.first
     for i in range(MR):
         to.bias[i] = 0
     for t in range(part.u0, part.u1):
@@ -283,11 +314,11 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
         for i in range(NV*V):
             column_at[i] = (job.m0 + m + i)*job.nest.ym
         at.b = w + part.walk.w_first + job.m0 + m if packed == NULL else packed + m*job.depth + part.before*width
-        kept = 0
+        at.b_kept, held = part.kept, 0
         for inner in range(tiles):
             pixel = inner*MR
             rows = min(<Py_ssize_t>MR, part.count - pixel)
-            sides(part, True, part.inside[inner] and not part.walk.x_plain, w_inside, width, 1, &at)
+            sides(part, True, part.inside[inner], packed == NULL and inner == 0, False, width, &at)
             for i in range(MR):
                 row_at[i] = part.pixel_at[min(pixel + i, last)]
                 at.row[i] = (part.source + part.source_at[min(pixel + i, last)] if part.inside[inner] else
@@ -295,13 +326,15 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
             if job.nest.ym == 1:
                 finish(job, part, x, w, y, &at, &to, width, rows, columns, row_at, column_at, True, part.flags[inner],
                        pixel, m)
-                continue
-            put_aside(job, part, x, w, &at, tile + kept*MR*width, width, rows, columns, part.flags[inner], pixel, m)
-            kept += 1
-            if kept == TOGETHER or inner == tiles - 1:
-                put_turned(tile, width, (kept - 1)*MR + rows, columns, y, part.pixel_at + pixel - (kept - 1)*MR,
-                           column_at, &to)
-                kept = 0
+            else:
+                put_aside(job, part, x, w, &at, tile + held*MR*width, width, rows, columns, part.flags[inner], pixel, m)
+                held += 1
+            if held == TOGETHER or (held > 0 and inner == tiles - 1):
+                put_turned(tile, width, (held - 1)*MR + rows, columns, y, part.pixel_at + pixel - (held - 1)*MR,
+                           column_at, NULL, &to)
+                held = 0
+            if packed == NULL:
+                at.b = part.kept
 
 
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
@@ -309,14 +342,13 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
     """MR rows of weights meet all panels of the block, or a panel meets all rows: what changes less often stays in L1."""
     cdef Py_ssize_t channels = job.m1 - job.m0, units = part.u1 - part.u0, t, m, inner, rows, q
     cdef Py_ssize_t row_at[MR]
+    cdef bint beside = packed != NULL and abreast(job), w_inside = packed == NULL and not part.walk.w_plain, x_inside
+    cdef bint by_panel = part.walk.in_place and part.kc >= 192 and units*MR*part.kc <= 131072
     cdef const Panel* p
     cdef Reads at
     cdef Target to
     cdef int i
     at.kc = part.kc
-    cdef bint w_inside = packed == NULL and not part.walk.w_plain
-    cdef Py_ssize_t a_step = MR if packed != NULL and abreast(job) else 1
-    cdef bint by_panel = part.walk.in_place and part.kc >= 192 and units*MR*part.kc <= 131072
     to.add, to.column_bias = not part.first, NULL
     for q in range(units*part.panels):
         t = q % units if by_panel else q // part.panels
@@ -329,11 +361,10 @@ cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real
                 at.row[i] = weight_row(job, part, w, packed, min(m + i, channels - 1))
                 row_at[i] = (job.m0 + min(m + i, channels - 1))*job.nest.ym
                 to.bias[i] = 0 if bias == NULL else bias[min(m + i, channels - 1)]
-        sides(part, False, part.inside[inner], w_inside, p.width, a_step, &at)
-        at.b = part.source + p.base if part.inside[inner] else part.block + p.pixel*part.kc
-        at.ahead = 0
-        if by_panel and t < NV and part.inside[inner]:
-            at.ahead = p.width + t*V  # the next panel, one of its vectors with each of the first tiles
+        x_inside = part.inside[inner] and (t == 0 or job.strips)
+        at.b_kept = part.kept if by_panel and part.inside[inner] else part.block + p.pixel*part.kc
+        at.b = part.source + p.base if x_inside else at.b_kept
+        sides(part, False, x_inside, w_inside, beside, p.width, &at)
         finish(job, part, x, w, y, &at, &to, p.width, rows, p.columns, row_at, part.pixel_at + p.pixel, p.joined,
                part.flags[inner], p.pixel, m)
 
@@ -347,8 +378,9 @@ cdef inline const real* weight_row(const Job* job, const Part* part, const real*
 
 
 ctypedef struct Room:
-    # A thread's scratch: the packed block or strip, places of pixels, jumps, panels, flags.
+    # A thread's scratch: the packed block or strip, a panel of weights, places of pixels, jumps, panels, flags.
     real* block
+    real* kept
     Py_ssize_t* pixel_at
     Py_ssize_t* source_at
     Py_ssize_t* jumps   # of x, then of w
@@ -416,7 +448,7 @@ cdef void block_task(const Job* job, const Cut* cuts, Py_ssize_t g, Py_ssize_t p
                room.pixel_at + row*strip.across, room.source_at + row*strip.across)
     if not job.flat:
         part.panels = split_panels(strip, part.count, room.pixel_at, room.source_at, room.panel)
-    part.block, part.flags, part.panel, part.pixel_at = room.block, room.flags, room.panel, room.pixel_at
+    part.kept, part.block, part.flags, part.panel, part.pixel_at = room.kept, room.block, room.flags, room.panel, room.pixel_at
     part.source_at, part.inside = room.source_at, room.inside
     part.p0, part.columns, part.across, part.u0, part.u1, part.before = p0, strip.columns, strip.across, u0, u1, 0
     for number in range(cuts.boxes):
@@ -468,20 +500,22 @@ cdef bint panel_absent(const Job* job, const Part* part, const Panel* panel) noe
     return False
 
 
-cdef inline Py_ssize_t pack_tasks(const Job* job) noexcept nogil:
+cdef inline Py_ssize_t pack_tasks(const Job* job, int threads) noexcept nogil:
     """Panels of weights, or panels that are packed abreast."""
     cdef Py_ssize_t units = channel_units(job)
-    return job.nest.g*((units + ABREAST - 1) // ABREAST if abreast(job) else units)
+    if abreast(job):
+        units = min(units, max(<Py_ssize_t>threads, (units + ABREAST - 1) // ABREAST))
+    return job.nest.g*units
 
 
-cdef void pack_task(const Job* job, const Cut* cuts, Py_ssize_t t) noexcept nogil:
+cdef void pack_task(const Job* job, const Cut* cuts, Py_ssize_t t, int threads) noexcept nogil:
     """Task t of all jobs, of which `job` is the first."""
     cdef Py_ssize_t units, tasks
-    while t >= pack_tasks(job):
-        t -= pack_tasks(job)
+    while t >= pack_tasks(job, threads):
+        t -= pack_tasks(job, threads)
         job += 1
         cuts += 1
-    units, tasks = channel_units(job), pack_tasks(job) // job.nest.g
+    units, tasks = channel_units(job), pack_tasks(job, threads) // job.nest.g
     if abreast(job):
         pack_abreast(job, cuts, t // tasks, t % tasks*units // tasks, (t % tasks + 1)*units // tasks,
                      <real*>job.packed)
@@ -494,9 +528,9 @@ cdef void pack_all(const Job* jobs, const Cut* cuts, int count, int threads) noe
     cdef Py_ssize_t total = 0, t
     cdef int i
     for i in range(count):
-        total += pack_tasks(jobs + i)
+        total += pack_tasks(jobs + i, threads)
     for t in prange(total, num_threads=threads, schedule='static'):
-        pack_task(jobs, cuts, t)
+        pack_task(jobs, cuts, t, threads)
 
 
 cdef inline char* aligned(void* memory) noexcept nogil:
@@ -523,7 +557,7 @@ cdef Py_ssize_t lay_out(const Job* job, const Cut* cuts, int threads, Work* to) 
         to.splits = min(<Py_ssize_t>threads, channel_units(job))  # few pixels: split the output channels too
     to.tasks = job.nest.g*to.number*to.splits
     blocks.values = (blocks.values + 15) // 16*16
-    size = blocks.values*sizeof(real) + 2*(blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
+    size = (blocks.values + NV*V*KC)*sizeof(real) + 2*(blocks.count + KC)*sizeof(Py_ssize_t) + blocks.panels*sizeof(Panel)
     return (size + 2*(blocks.panels + blocks.count) + 127) // 64*64
 
 
@@ -563,7 +597,8 @@ cdef void task(const Job* job, const Cut* cuts, const Work* work, Py_ssize_t num
     cdef Room room
     cdef Py_ssize_t p0 = block_at(job, cuts, blocks, number // work.splits % work.number, &strip)
     room.block = <real*>memory
-    room.pixel_at = <Py_ssize_t*>(memory + blocks.values*sizeof(real))
+    room.kept = room.block + blocks.values
+    room.pixel_at = <Py_ssize_t*>(room.kept + NV*V*KC)
     room.source_at = room.pixel_at + blocks.count
     room.jumps = room.source_at + blocks.count
     room.panel = <Panel*>(room.jumps + 2*KC)

@@ -39,17 +39,12 @@ def _in_order(nest, channel_last: bool) -> bool:
 def _weights_in_place(nest, flat: bool, channel_last: bool, kind: str) -> bool:
     """Whether the kernel reads weights where they lie, whatever else is true of the way.
 
-    Rows in the order of the inner sum always. Lanes, where they are neighbours and fill vectors, as in weight gradients
-    of channels-last layers, unless so many tiles read them that a copy on cache lines pays (24 of Zen 4), or lines lie
-    pages apart.
+    Rows in the order of the inner sum. Lanes, where they are neighbours and fill vectors, as in the gradients of
+    channels-last layers: the first tile of a panel keeps a copy of them for the others.
     """
     if not flat:
         return _in_order(nest, channel_last)
-    loops = [(nest.c, nest.w[2])] + [(v.axis.taps, v.ws) for v in nest.windows]
-    step = next((s for n, s in (loops[:1] + loops[:0:-1] if channel_last else loops[::-1]) if n > 1), 0)
-    kernel, size = _kernels.load("gemm", kind), 8 if kind == "f64" else 4
-    return (nest.w[1] == 1 and nest.m % kernel.LANES == 0 and step * size % 4096 != 0
-            and nest.outputs <= 24 * kernel.ROWS * nest.g * nest.m)
+    return nest.w[1] == 1 and nest.m % _kernels.load("gemm", kind).LANES == 0
 
 
 def _inside(nest) -> float:
@@ -145,7 +140,7 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
         if length >= 16 and abs(run) <= lanes:
             x_cost *= 1 - _inside(nest)  # the others are read in place
         turned = nest.w[2] == 1 if channel_last else last is not None and last.ws == 1
-        w_cost = 0 if in_place or bound else m * depth * (moved(nest.w[1], turned) + 0.5)
+        w_cost = 0 if bound else m * depth * (moved(nest.w[1], turned) + 0.5)  # in place it is kept, which is a copy
         y_cost = pixels * m * (3.0 / lanes if nest.y[2] == 1 else 1.5)
         work = up(pixels, rows) * up(m, lanes) * depth / lanes
         tiles = up(pixels, rows) / rows * up(m, 3 * lanes) / (3 * lanes)
@@ -159,8 +154,8 @@ def _cycles(nest, flat: bool, channel_last: bool, in_place: bool, strips: bool, 
             columns = pixels // row * min(up(row, lanes), pitch)
         else:
             x_cost = pixels * depth * (moved(step, nest.x[2] == 1 and nest.c >= lanes) + run / min(row, 3 * lanes))
-            if step == 1 and depth == nest.c >= 16 and m <= 16 * rows and row >= 3 * lanes:
-                x_cost *= 0.3  # read in place
+            if step == 1 and depth == nest.c >= 16 and row >= 3 * lanes:
+                x_cost *= 0.3  # the first tile that reads a panel keeps it
         w_cost = 0 if in_place or bound else m * depth * moved(1 if nest.w[2] == 1 else 3)
         y_cost = pixels * m * (3.0 / lanes if last and last.ys == 1 else 1.5)
         work = up(m, rows) * columns * depth / lanes
@@ -201,7 +196,7 @@ def seconds(nest, kind, threads):
 def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
     _, flat, channel_last, _, _ = _ways(nest, kind, False)
-    block = threads * 640 * 260 * size
+    block = threads * 640 * 310 * size
     in_place = _weights_in_place(nest, flat, channel_last, kind)
     return block + (0 if in_place else min(nest.g * nest.m * nest.depth * size, 12 << 20))
 

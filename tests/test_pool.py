@@ -8,6 +8,7 @@ import pytest
 from arrays import sliced, whole, zoo
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 import convx
 
@@ -761,6 +762,22 @@ def test_bad_calls(call, kind, parts):
         call()
     text = str(error.value)
     assert all(part in text for part in parts) and "\n" not in text and len(text) < 300, text
+
+
+@pytest.mark.parametrize(("k", "s", "p"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (3, 1, 1), (2, 1, 0), (1, 2, 0), (4, 2, 1)])
+def test_rows_of_several_vectors(k, s, p):
+    """Whole vectors lie between the edges of a row, and there are more planes than are walked together."""
+    x = whole((2, 19, 9, 150), 0, np.float32, -50, 50)
+    for pool, fill, combine, options in ((convx.max_pool, -np.inf, np.max, {}),
+                                         (convx.avg_pool, 0, np.sum, {"divisor": 1})):
+        padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=fill)
+        y = combine(sliding_window_view(padded, (k, k), (2, 3))[:, :, ::s, ::s], (-2, -1))
+        assert np.array_equal(pool(x, k, stride=s, padding=p, **options), y)
+    dy, dx = whole(y.shape, 1, np.float32, -50, 50), np.zeros(padded.shape)
+    for a, b in np.ndindex(k, k):
+        dx[:, :, a:a + s*y.shape[2]:s, b:b + s*y.shape[3]:s] += dy
+    grad = convx.avg_pool_grad(x.shape, dy, k, stride=s, padding=p, divisor=1)
+    assert np.array_equal(grad, dx[:, :, p:p + 9, p:p + 150])
 
 
 def test_equal_values_of_another_type_are_checked_again():

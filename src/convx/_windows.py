@@ -131,6 +131,8 @@ def pack(p: Pooling, x, y, role, row, place_steps=None, ring=0):
         lanes, loops[role] = loops[role][0], (1, 0, 0)
     step, block, width, low, phases = row or (1, 1, 1, 0, [(0, 1, 1, 0)])
     (n, xn, yn), (g, xg, yg) = loops["n"], loops["c"]
+    if g == 1 or (xn, yn) == (g*xg, g*yg):  # one loop: planes with one step can be walked together
+        n, g, xg, yg = 1, n*g, xn if g == 1 else xg, yn if g == 1 else yg
     by_place = row is not None and role == rank - 1
     if place_steps is None:
         place_steps = p.place_steps() if row is None else [xs[at] for at in p.s_at]

@@ -119,11 +119,12 @@ cdef inline void row_places(const Pool* pool, const Run* const* tables, const Gr
     while left:
         left = more(&walk, pool)
         for p in range(group.count):
-            find(scratch + p*pool.width + to, ids + p*pool.width + to, x + group.x[p] + part.low, &walk,
+            find(scratch + p*pool.width + to, ids + p*pool.width + to, x + group.x + p*group.xp + part.low, &walk,
                  <place>part.low*step, 1, 0, 0, step, part.high - part.low, first)
         first = False
     for p in range(group.count):
-        find_along(y + group.y[p] if y != NULL else NULL, at + group.y[p], scratch + p*pool.width + f.start,
+        find_along(y + group.y + p*group.yp if y != NULL else NULL, at + group.y + p*group.yp,
+                   scratch + p*pool.width + f.start,
                    ids + p*pool.width + f.start, f, part.outs, pool.tie_by_place)
 
 

@@ -8,7 +8,10 @@ from _cells cimport CHUNK, Walk, Pool, PoolPhase, phases_of, Part, Group
 from _combine cimport SUM, better, divided
 
 cdef enum:
+    VECTORS = 2048 // V  # of a block of a row at most (BLOCK in _windows.py)
     FEW = 12  # cells of a window that is read straight
+    SEGMENTS = 4  # of a row at a time: few have more
+    PADDED, STRAIGHT, BESIDE  # ways to combine the rows of a window
 
 ctypedef struct Reads:
     # What a vector of outputs of one phase reads of every row of a window: at position i (and i + V where the stride is
@@ -18,6 +21,13 @@ ctypedef struct Reads:
     bint both[FEW]
     vmask here[FEW]
     vmask there[FEW]
+
+
+ctypedef struct Segment:
+    # Vectors of outputs (with two phases: pairs) that read alike: so many from output j on. mask: the outputs wanted.
+    Py_ssize_t j, count
+    Reads reads[2]
+    vmask mask[2]
 
 
 cdef inline void survey(Reads* reads, const PoolPhase* f, Py_ssize_t i, Py_ssize_t size) noexcept nogil:
@@ -39,28 +49,30 @@ cdef inline vreal some(const real* p, vmask m, const int op) noexcept nogil:
     return v_some(p, m) if op == SUM else v_where(p, m, v_set(LOWEST))
 
 
-cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* reads, const int op, const int stride,
-                              const int known, const bint square, bint part) noexcept nogil:
+cdef inline vreal straight_at(const real* x, const Py_ssize_t* at, Py_ssize_t rows, const Reads* reads, const int op,
+                              const int stride, const int known, const bint square, bint part) noexcept nogil:
     """The combination of a window's rows and taps, for a vector of outputs. known: the rows, where they are known when
     this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted."""
     cdef vreal acc = v_set(0), a, b = v_set(0), c
-    cdef Py_ssize_t t, r, rows = known if known > 0 else walk.count, count = reads.count
+    cdef Py_ssize_t t, r, count = reads.count
     cdef const real* p
     cdef bint both
-    if known == 0 and rows == 0:
+    if known > 0:
+        rows = known
+    if rows == 0:
         return acc
     if square:
         count = known if stride == 1 else (known + 1) // 2
     for t in range(count):
         p = x + reads.i[t]
         both = 2*t + 1 < known if square else reads.both[t]
-        a = some(p + walk.at[0], reads.here[t], op)
+        a = some(p + at[0], reads.here[t], op)
         if stride == 2:
-            b = some(p + walk.at[0] + V, reads.there[t], op)
+            b = some(p + at[0] + V, reads.there[t], op)
         for r in range(1, rows):
-            a = better(a, some(p + walk.at[r], reads.here[t], op), op)
+            a = better(a, some(p + at[r], reads.here[t], op), op)
             if stride == 2:
-                b = better(b, some(p + walk.at[r] + V, reads.there[t], op), op)
+                b = better(b, some(p + at[r] + V, reads.there[t], op), op)
         if stride == 1:
             acc = a if t == 0 else better(acc, a, op)
         else:
@@ -73,38 +85,86 @@ cdef inline vreal straight_at(const real* x, const Walk* walk, const Reads* read
     return acc
 
 
+cdef inline Py_ssize_t alike(const Reads* reads, Py_ssize_t size, const int stride) noexcept nogil:
+    """How many vectors of outputs from this one on read alike: those that lie in the array with all lanes, or one."""
+    cdef Py_ssize_t end
+    if reads.count == 0 or reads.i[0] < 0:
+        return 1
+    end = reads.i[reads.count - 1] + stride*V
+    return (size - end) // (stride*V) + 1 if end <= size else 1
+
+
+cdef inline Py_ssize_t begin_segments(const Pool* pool, const Part* part, Segment* segment, Py_ssize_t* j,
+                                      const int step, const int stride) noexcept nogil:
+    """Some segments from output j on, which moves; how many."""
+    cdef const PoolPhase* f = phases_of(pool)
+    cdef Py_ssize_t s = 0, t, n, size = pool.axis[pool.rank - 1].size
+    while s < SEGMENTS and j[0] < part.outs:
+        n = (part.outs - j[0]) // (step*V)
+        for t in range(step):
+            survey(&segment.reads[t], f + t, part.start + f[t].start + j[0] // step * stride, size)
+            segment.mask[t] = m_between(0, part.outs - j[0] - t*V)
+            n = min(n, alike(&segment.reads[t], size, stride))
+        segment.j, segment.count = j[0], max(n, <Py_ssize_t>1)
+        j[0] += segment.count*step*V
+        segment += 1
+        s += 1
+    return s
+
+
+cdef inline void straight_vector(const Group* group, const real* x, real* y, const Walk* walk, const Segment* s,
+                                 bint shared, vreal by, bint inverse, bint part, const int op, const int step,
+                                 const int stride, const int rows, const bint square) noexcept nogil:
+    """A vector of outputs of one row in every plane, or two; divided by `by` if that is shared."""
+    cdef Py_ssize_t p, r, xp = group.xp, yp = group.yp
+    cdef Py_ssize_t near[3]
+    cdef const Py_ssize_t* at = &walk.at[0]
+    cdef Reads own
+    cdef const Reads* reads = &s.reads[0]
+    cdef vmask first = s.mask[0]
+    cdef vreal a, b
+    for r in range(rows):  # what is known goes to registers: see Group
+        near[r] = walk.at[r]
+        at = near
+    if square:
+        own = s.reads[0]
+        reads = &own
+    for p in range(group.count):
+        a = straight_at(x, at, walk.count, reads, op, stride, rows, square, part)
+        if shared:
+            a = divided(a, by, inverse)
+        if step == 1:
+            v_at(y, a, first)
+        else:
+            b = straight_at(x, at, walk.count, &s.reads[1], op, stride, rows, square, False)
+            if shared:
+                b = divided(b, by, inverse)
+            v_at(y, v_low(a, b), first)
+            v_at(y + V, v_high(a, b), s.mask[1])
+        x += xp
+        y += yp
+
+
 cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                           const Walk* walk, const Part* part, const int op, const int step, const int stride,
                           const int rows, const bint square) noexcept nogil:
-    """Outputs of one row of a group of planes, straight from the listed rows: windows of few cells in one phase, or in
-    two with stride 1."""
-    cdef const PoolPhase* f = phases_of(pool)
-    cdef Py_ssize_t j = 0, size = pool.axis[pool.rank - 1].size, p
-    cdef Reads reads[2]
-    cdef vreal a, b, by = v_set(1)
-    cdef vmask first, second
+    """Outputs of a group of rows, straight from the listed rows: windows of few cells in one phase, or in two with
+    stride 1."""
+    cdef Py_ssize_t j = 0, k, s, v, count, i
+    cdef Segment segments[SEGMENTS]
+    cdef vreal by = v_set(1)
     cdef bint shared = op == SUM and many != NULL
     while j < part.outs:
-        survey(&reads[0], f, part.start + f[0].start + j // step * stride, size)
-        first = m_between(0, part.outs - j)
-        if step == 2:
-            survey(&reads[1], f + 1, part.start + f[1].start + j // step * stride, size)
-            second = m_between(0, part.outs - j - V)
-        if shared:  # with two phases: the gradient of an average by one number
-            by = (v_load(many + j) if step == 1 else v_set(many[0])) * v_set(times)
-        for p in range(group.count):
-            a = straight_at(x + group.x[p], walk, &reads[0], op, stride, rows, square, part.outs - j < V)
-            if shared:
-                a = divided(a, by, pool.inverse)
-            if step == 1:
-                v_at(y + group.y[p] + j, a, first)
-                continue
-            b = straight_at(x + group.x[p], walk, &reads[1], op, stride, rows, square, False)
-            if shared:
-                b = divided(b, by, pool.inverse)
-            v_at(y + group.y[p] + j, v_low(a, b), first)
-            v_at(y + group.y[p] + j + V, v_high(a, b), second)
-        j += step*V
+        count = begin_segments(pool, part, segments, &j, step, stride)
+        for k in range(group.rows):
+            for s in range(count):
+                for v in range(segments[s].count):
+                    i = segments[s].j + v*step*V
+                    if shared:  # with two phases: the gradient of an average by one number
+                        by = (v_load(many + i) if step == 1 else v_set(many[0])) * v_set(times)
+                    straight_vector(group, x + group.x + k*group.xs + v*stride*V, y + group.y + k*group.ys + i, walk,
+                                    &segments[s], shared, by, pool.inverse, part.outs - i < V, op, step, stride, rows,
+                                    square)
 
 
 cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
@@ -124,60 +184,73 @@ cdef inline void straight_by(const Pool* pool, const Group* group, const real* x
         straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False)
 
 
-cdef inline bint is_straight(const Pool* pool, const Walk* walk) noexcept nogil:
-    """Whether `straight` takes the window, and loads little."""
-    cdef const PoolPhase* f = phases_of(pool)
-    cdef Py_ssize_t last = pool.step - 1
-    if pool.step > 2 or f[0].stride > 2 or f[last].stride != f[0].stride or (pool.step == 2 and f[0].stride > 1):
-        return False
-    return max(walk.total, <Py_ssize_t>1)*max(f[0].taps, f[last].taps) <= FEW
-
-
 # Two or three taps, one beside the other, in steps of one -------------------------------------------------------------
 
-cdef inline vreal pile(const real* x, const Walk* walk, Py_ssize_t i, Py_ssize_t size, const int op,
-                       const int known) noexcept nogil:
-    """The rows of a window combined, at positions i .. i + V - 1."""
-    cdef Py_ssize_t r, rows = known if known > 0 else walk.count
-    cdef vmask m
+ctypedef struct Place:
+    # Of a vector in a row: whether all its lanes, or some, lie in the array, and which.
+    bint all, some
+    vmask mask
+
+
+cdef inline vreal pile(const real* x, const Py_ssize_t* at, Py_ssize_t rows, const Place* place,
+                       const int op) noexcept nogil:
+    """The rows of a window combined, at a vector of positions."""
+    cdef Py_ssize_t r
     cdef vreal acc
-    if i >= 0 and i + V <= size:
-        acc = v_load(x + walk.at[0] + i)
-        for r in range(1, rows):
-            acc = better(acc, v_load(x + walk.at[r] + i), op)
-        return acc
-    if i >= size or i + V <= 0:
+    if not place.some or rows == 0:
         return v_set(0 if op == SUM else LOWEST)
-    m = m_between(-i, size - i)
-    acc = some(x + walk.at[0] + i, m, op)
+    if place.all:
+        acc = v_load(x + at[0])
+        for r in range(1, rows):
+            acc = better(acc, v_load(x + at[r]), op)
+        return acc
+    acc = some(x + at[0], place.mask, op)
     for r in range(1, rows):
-        acc = better(acc, some(x + walk.at[r] + i, m, op), op)
+        acc = better(acc, some(x + at[r], place.mask, op), op)
     return acc
 
 
 cdef inline void beside(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
-                        const Walk* walk, const Part* part, const int op, const int rows) noexcept nogil:
-    """Outputs of one row of a group of planes: what one vector of them reads behind its own places is where the next
-    one begins, so that every place is read once."""
-    cdef Py_ssize_t p, j, size = pool.axis[pool.rank - 1].size, taps = phases_of(pool).taps
+                        const Walk* walk, const Part* part, const int op, const int known) noexcept nogil:
+    """Outputs of a group of rows: what one vector of them reads behind its own places is where the next one begins, so
+    that every place is read once."""
+    cdef Py_ssize_t p, k, j, v, size = pool.axis[pool.rank - 1].size, taps = phases_of(pool).taps
     cdef Py_ssize_t start = part.start + phases_of(pool).start
+    cdef bint shared = op == SUM and many != NULL, inverse = pool.inverse
     cdef vreal a, next, acc
-    for p in range(group.count):
-        next = pile(x + group.x[p], walk, start, size, op, rows)
-        j = 0
-        while j < part.outs:
-            a = next
-            next = pile(x + group.x[p], walk, start + j + V, size, op, rows)
-            acc = better(a, v_next(a, next), op)
-            if taps == 3:
-                acc = better(acc, v_after(a, next), op)
-            if op == SUM and many != NULL:
-                acc = divided(acc, v_load(many + j)*v_set(times), pool.inverse)
-            if j + V <= part.outs:
-                v_store(y + group.y[p] + j, acc)
-            else:
-                v_put(y + group.y[p] + j, acc, part.outs - j)
-            j += V
+    cdef Place places[VECTORS + 1]
+    cdef Py_ssize_t near[3]
+    cdef const Py_ssize_t* at = &walk.at[0]
+    cdef Py_ssize_t count = known if known > 0 else walk.count, outs = part.outs
+    cdef const real* from_
+    cdef real* to
+    for v in range(known):
+        near[v] = walk.at[v]
+        at = near
+    for v in range((part.outs + V - 1) // V + 1):
+        j = start + v*V
+        places[v].all, places[v].some = j >= 0 and j + V <= size, j < size and j + V > 0
+        places[v].mask = m_between(-j, size - j)
+    for k in range(group.rows):
+        for p in range(group.count):
+            from_ = x + group.x + p*group.xp + k*group.xs + start
+            to = y + group.y + p*group.yp + k*group.ys
+            next = pile(from_, at, count, &places[0], op)
+            j = v = 0
+            while j < outs:
+                a = next
+                v += 1
+                next = pile(from_ + j + V, at, count, &places[v], op)
+                acc = better(a, v_next(a, next), op)
+                if taps == 3:
+                    acc = better(acc, v_after(a, next), op)
+                if shared:
+                    acc = divided(acc, v_load(many + j)*v_set(times), inverse)
+                if j + V <= outs:
+                    v_store(to + j, acc)
+                else:
+                    v_put(to + j, acc, outs - j)
+                j += V
 
 
 cdef inline void beside_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
@@ -190,8 +263,18 @@ cdef inline void beside_by(const Pool* pool, const Group* group, const real* x, 
         beside(pool, group, x, y, many, times, walk, part, op, 0)
 
 
-cdef inline bint is_beside(const Pool* pool, const Walk* walk) noexcept nogil:
-    """Whether `beside` takes the window."""
+# Which of them --------------------------------------------------------------------------------------------------------
+
+cdef inline int way_of(const Pool* pool) noexcept nogil:
+    """How rows are combined: without a padded row where windows are of one list and `straight` loads little."""
     cdef const PoolPhase* f = phases_of(pool)
-    return (pool.step == 1 and f.dilation == 1 and f.stride == 1 and 2 <= f.taps <= 3 and f.taps - 1 <= V
-            and 0 < walk.total <= CHUNK)
+    cdef Py_ssize_t last = pool.step - 1, rows = 1, a
+    for a in range(pool.rank - 1):
+        rows *= (pool.axis[a].taps + pool.axis[a].tap_step - 1) // pool.axis[a].tap_step
+        if rows > CHUNK:
+            return PADDED
+    if pool.step == 1 and f.dilation == 1 and f.stride == 1 and 2 <= f.taps <= 3 and f.taps - 1 <= V:
+        return BESIDE
+    if pool.step > 2 or f[0].stride > 2 or f[last].stride != f[0].stride or (pool.step == 2 and f[0].stride > 1):
+        return PADDED
+    return STRAIGHT if max(rows, 1)*max(f[0].taps, f[last].taps) <= FEW else PADDED

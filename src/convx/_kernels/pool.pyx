@@ -4,7 +4,8 @@ The sum:       y[n, g, o] = sum or max over k of x[n, g, i(o, k)]; there are no 
 The schedule:  lists of rows times runs of positions (`_cells.pxd`). Where a plain loop has unit stride, its values are
                the vector lanes. Otherwise the row itself is: the rows of a window are combined first, whole, into a
                padded row in scratch, then its taps, whatever their stride (`_combine.pxd`, `_places.pxd`); windows of
-               few cells are read straight from the array, with masks at its edges (`_straight.pxd`).
+               few cells are read straight from the array, with masks at its edges (`_straight.pxd`), all rows whose
+               windows are the same in one go.
 Assumes:       the lanes, or the inner axis, have stride 1 in x and y; places in x fit a `place`.
 """
 
@@ -15,30 +16,31 @@ from _nest cimport address, PyBytes_AS_STRING
 from _order cimport place, LOWEST
 from _cells cimport (
     MOST, Pool, PoolAxis, PoolPhase, Run, phases_of, Walk, begin, more, make_tables, output_row, rows_of, blocks_of,
-    bands_of, Part, begin_block, pad, begin_rows, Group, group_size, begin_group,
+    bands_of, Part, begin_block, pad, begin_rows, Group, group_size, groups_of,
+    begin_group, begin_series,
 )
 from _combine cimport SUM, MAX, combine, along, spread, divide_all
-from _straight cimport is_straight, straight_by, is_beside, beside_by
+from _straight cimport PADDED, STRAIGHT, BESIDE, way_of, straight_by, beside_by
 from _places cimport row_places, lane_places
 
 LANES = V
 
 
 cdef void row_values(const Pool* pool, const Run* const* tables, const Group* group, const real* x, real* y,
-                     const real* many, real times, Py_ssize_t row, const Part* part, real* scratch,
+                     const real* many, real times, Py_ssize_t row, const Part* part, real* scratch, int way,
                      const int op) noexcept nogil:
-    """One block of one output row of a group of planes, lanes along the row."""
+    """One block of a group of output rows, lanes along the row; number `row` is the first of every plane."""
     cdef Walk walk
     cdef const PoolPhase* f = phases_of(pool)
     cdef Py_ssize_t j, p, n, size = pool.block + V, to = part.low - part.start
     cdef real* tmp = scratch + group.count*pool.width
     cdef bint left = True, first = True
     begin(&walk, pool, tables, row)
-    if is_beside(pool, &walk):
+    if way == BESIDE:
         more(&walk, pool)
         beside_by(pool, group, x, y, many, times, &walk, part, op)
         return
-    if is_straight(pool, &walk):
+    if way == STRAIGHT:
         more(&walk, pool)
         if pool.step == 2:
             straight_by(pool, group, x, y, many, times, &walk, part, op, 2, 1)
@@ -50,12 +52,12 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
     while left:
         left = more(&walk, pool)
         for p in range(group.count):
-            combine(scratch + p*pool.width + to, x + group.x[p] + part.low, &walk, 1, 0, part.high - part.low, first, 0,
-                    False, op)
+            combine(scratch + p*pool.width + to, x + group.x + p*group.xp + part.low, &walk, 1, 0,
+                    part.high - part.low, first, 0, False, op)
         first = False
     if pool.step == 1:
         for p in range(group.count):
-            along(y + group.y[p], scratch + p*pool.width + f.start, f, part.outs, many, times,
+            along(y + group.y + p*group.yp, scratch + p*pool.width + f.start, f, part.outs, many, times,
                   pool.inverse, op)
         return
     n = ((part.outs + pool.step - 1) // pool.step + V - 1) // V * V  # whole vectors: scratch has room for them
@@ -67,7 +69,7 @@ cdef void row_values(const Pool* pool, const Run* const* tables, const Group* gr
             along(tmp + (p*pool.step + j)*size, scratch + p*pool.width + f[j].start, f + j, n, NULL, 0,
                   False, op)
     for p in range(group.count):
-        spread(pool, y + group.y[p], tmp + p*pool.step*size, size, part.outs)
+        spread(pool, y + group.y + p*group.yp, tmp + p*pool.step*size, size, part.outs)
 
 
 cdef void lane_values(const Pool* pool, const Run* const* tables, const real* x, real* y, Py_ssize_t step,
@@ -108,30 +110,58 @@ cdef inline real outer_count(const Pool* pool, const real** counts, Py_ssize_t r
     return many
 
 
-cdef void values_task(const Pool* pool, const Run* const* tables, const real* x, real* y, const real* counts,
-                      Py_ssize_t t, Py_ssize_t bands, Py_ssize_t size, real* scratch, const int op) noexcept nogil:
-    """A band of the rows of a group of planes."""
-    cdef const PoolAxis* d = &pool.axis[pool.rank - 1]
-    cdef Py_ssize_t rows = rows_of(pool), block, row, at, o, band = t % bands
+cdef void rows_task(const Pool* pool, const Run* const* tables, const real* x, real* y, const real* counts,
+                    Py_ssize_t t, Py_ssize_t bands, Py_ssize_t size, real* scratch, const int op) noexcept nogil:
+    """A band of the rows of a group of planes, lanes along the row."""
+    cdef Py_ssize_t rows = rows_of(pool), end = rows*(t % bands + 1) // bands, block, row, p
+    cdef int way = way_of(pool)
+    cdef const real* outer = counts
     cdef const real* many
     cdef real times
     cdef Part part
     cdef Group group
-    begin_group(pool, t // bands * size, size, &group)
+    if counts != NULL:
+        for p in range(pool.rank - 2):
+            outer += pool.axis[p].out
+    begin_group(pool, t // bands, size, &group)
     for block in range(blocks_of(pool)):
         begin_block(pool, block, &part)
-        if pool.along_row:
-            for o in range(group.count):
-                pad(pool, &part, scratch + o*pool.width, 0 if op == SUM else LOWEST)
-        for row in range(rows*band // bands, rows*(band + 1) // bands):
-            at = output_row(pool, row)
+        if way == PADDED:
+            for p in range(group.count):
+                pad(pool, &part, scratch + p*pool.width, 0 if op == SUM else LOWEST)
+        row = rows*(t % bands) // bands
+        while row < end:
+            if way != PADDED:
+                group.rows = begin_series(pool, tables, outer, row, end, &group)
             many = counts
             times = outer_count(pool, &many, row)
-            if pool.along_row:
-                row_values(pool, tables, &group, x, y + at + part.first, many + part.first if many != NULL else NULL,
-                           times, row, &part, scratch, op)
-                continue
-            lane_values(pool, tables, x + group.x[0], y + group.y[0] + at, d.ys, many, times, row, pool.lanes, op)
+            row_values(pool, tables, &group, x, y + output_row(pool, row) + part.first,
+                       many + part.first if many != NULL else NULL, times, row, &part, scratch, way, op)
+            row += group.rows
+
+
+cdef void lanes_task(const Pool* pool, const Run* const* tables, const real* x, real* y, const real* counts,
+                     Py_ssize_t t, Py_ssize_t bands, const int op) noexcept nogil:
+    """A band of the rows of a plane, lanes across planes."""
+    cdef Py_ssize_t rows = rows_of(pool), row
+    cdef const real* many
+    cdef real times
+    cdef Group group
+    begin_group(pool, t // bands, 1, &group)
+    for row in range(rows*(t % bands) // bands, rows*(t % bands + 1) // bands):
+        many = counts
+        times = outer_count(pool, &many, row)
+        lane_values(pool, tables, x + group.x, y + group.y + output_row(pool, row),
+                    pool.axis[pool.rank - 1].ys, many, times, row, pool.lanes, op)
+
+
+cdef inline void values_task(const Pool* pool, const Run* const* tables, const real* x, real* y, const real* counts,
+                             Py_ssize_t t, Py_ssize_t bands, Py_ssize_t size, real* scratch,
+                             const int op) noexcept nogil:
+    if pool.along_row:
+        rows_task(pool, tables, x, y, counts, t, bands, size, scratch, op)
+    else:
+        lanes_task(pool, tables, x, y, counts, t, bands, op)
 
 
 def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads):
@@ -144,7 +174,7 @@ def values(x_array, y_array, pool_bytes, counts_array, bint largest, int threads
     if counts_array is not None:
         counts = address(counts_array)
     cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
-    cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
+    cdef Py_ssize_t group = group_size(pool, threads), tasks = groups_of(pool, group)*bands
     cdef Py_ssize_t size = group*(pool.width + pool.step*(pool.block + V)) if pool.along_row else 1
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
     if scratch == NULL:
@@ -170,7 +200,7 @@ cdef void places_task(const Pool* pool, const Run* const* tables, const real* x,
     cdef Py_ssize_t rows = rows_of(pool), block, row, to, band = t % bands
     cdef Part part
     cdef Group group
-    begin_group(pool, t // bands * size, size, &group)
+    begin_group(pool, t // bands, size, &group)
     for block in range(blocks_of(pool)):
         begin_block(pool, block, &part)
         if pool.along_row:
@@ -181,8 +211,8 @@ cdef void places_task(const Pool* pool, const Run* const* tables, const real* x,
                 to += part.first
                 row_places(pool, tables, &group, x, y + to, at + to, row, &part, scratch, ids)
             else:
-                to += group.y[0]
-                lane_places(pool, tables, x + group.x[0], y + to, at + to, pool.axis[pool.rank - 1].ys, row, 0,
+                to += group.y
+                lane_places(pool, tables, x + group.x, y + to, at + to, pool.axis[pool.rank - 1].ys, row, 0,
                             pool.axis[pool.rank - 1].out, pool.lanes)
 
 
@@ -194,7 +224,7 @@ def places(x_array, y_array, places_array, pool_bytes, int threads):
     cdef place* at = <place*>address(places_array)
     cdef const Run* tables[MOST]
     cdef Py_ssize_t planes = pool.n*pool.g, bands = bands_of(planes, rows_of(pool), threads), t
-    cdef Py_ssize_t group = group_size(pool, planes, threads), tasks = (planes + group - 1) // group * bands
+    cdef Py_ssize_t group = group_size(pool, threads), tasks = groups_of(pool, group)*bands
     cdef Py_ssize_t size = group*pool.width if pool.along_row else 1
     cdef real* scratch = <real*>malloc(2*size*threads*sizeof(real))
     if scratch == NULL:

@@ -18,7 +18,7 @@ from _nest cimport address, PyBytes_AS_STRING
 from _order cimport place, vplace, p_load, p_set, v_part, v_put, v_give, v_give_same
 from _cells cimport (
     MOST, Pool, PoolAxis, Run, Walk, begin, more, make_tables, output_row, rows_of, blocks_of, bands_of, Part,
-    begin_block, begin_rows, Group, group_size, begin_group,
+    begin_block, begin_rows, Group, group_size, groups_of, begin_group,
 )
 from _places cimport row_places, lane_places
 
@@ -36,21 +36,21 @@ cdef void rows_task(const Pool* pool, const Run* const* tables, const real* x, c
     cdef real* to
     cdef Part part
     cdef Group group, ring
-    begin_group(pool, number*size, size, &group)
+    begin_group(pool, number, size, &group)
     ring = group
+    ring.y, ring.yp = 0, pool.block
     for j in range(pool.rank):
         cells *= pool.axis[j].size
     for p in range(group.count):
-        ring.y[p] = p*pool.block
-        memset(dx + group.x[p], 0, cells*sizeof(real))
+        memset(dx + group.x + p*group.xp, 0, cells*sizeof(real))
     for block in range(blocks_of(pool)):
         begin_block(pool, block, &part)
         begin_rows(pool, &group, &part, rows, marks)
         for row in range(rows_of(pool)):
             row_places(pool, tables, &ring, x, NULL, mark, row, &part, rows, marks)
             for p in range(group.count):
-                g = dy + group.y[p] + output_row(pool, row) + part.first
-                to = dx + group.x[p]
+                g = dy + group.y + p*group.yp + output_row(pool, row) + part.first
+                to = dx + group.x + p*group.xp
                 for j in range(part.outs):
                     to[mark[p*pool.block + j]] += g[j]
 
@@ -62,8 +62,8 @@ def row_gradient(x_array, dy_array, dx_array, pool_bytes, int threads):
     cdef const real* dy = address(dy_array)
     cdef real* dx = address(dx_array)
     cdef const Run* tables[MOST]
-    cdef Py_ssize_t planes = pool.n*pool.g, group = group_size(pool, planes, threads), t
-    cdef Py_ssize_t tasks = (planes + group - 1) // group, size = group*(pool.block + 2*pool.width)
+    cdef Py_ssize_t group = group_size(pool, threads), t
+    cdef Py_ssize_t tasks = groups_of(pool, group), size = group*(pool.block + 2*pool.width)
     cdef Run* made = make_tables(pool, tables)
     cdef real* scratch = <real*>malloc(size*threads*sizeof(real))
     if scratch == NULL:
@@ -225,7 +225,7 @@ cdef void begin_task(const Job* job, Py_ssize_t number, real* scratch, Task* t) 
     cdef Py_ssize_t i, block = number % job.blocks, part = number // job.blocks % job.parts, inner = job.swap.rank - 1
     cdef Group plane
     begin_group(job.pool, number // job.blocks // job.parts, 1, &plane)
-    t.x, t.y = plane.x[0] + part*job.part, plane.y[0] + part*job.part
+    t.x, t.y = plane.x + part*job.part, plane.y + part*job.part
     t.n = min(job.part, job.pool.lanes - part*job.part)
     t.first = block*job.cells
     t.cells = min(job.cells, job.swap.axis[inner].out - t.first)

@@ -1,4 +1,4 @@
-"""The rounding error of the Winograd solver, in units of its bound: what its `error_factor` comes from.
+"""The rounding error of the Winograd solvers, in units of their bound: what their `error_factor` comes from.
 
     python benchmarks/winograd_error.py
 
@@ -6,7 +6,8 @@ For each number of channels the largest |y - exact| over (L + 2) * eps * max|x| 
 channel), L = 9 channels, and beside it that of a direct sum, and both over the largest |exact|; exact is a sum in long
 double. Numbers of several kinds: normal, of one sign, of very different sizes, a large alternating field,
 signs only, and weights with a single tap. Then the same of one channel and other taps than 3 x 3, and of the weight
-gradient, where dy has the place of w, for several sizes of a square dy of one image, L = its pixels.
+gradient, where dy has the place of w, for several sizes of a square dy of one image, L = its pixels. Then few channels
+and other taps of `thin_winograd`.
 """
 
 from math import prod
@@ -19,6 +20,7 @@ KINDS = ("normal", "positive", "uneven", "alternating", "signs", "one tap")
 CHANNELS = (1, 2, 4, 16, 64, 128, 256, 512)
 PIXELS = (2, 3, 4, 5, 8, 16, 32, 64)
 TAPS = ((2, 2), (4, 4), (5, 5), (1, 3), (1, 5), (2, 5), (3, 4))
+TALL = ((2, 2), (3, 2), (4, 2), (5, 5))
 
 
 def inputs(kind, c, rng, size=16, taps=(3, 3)):
@@ -72,23 +74,23 @@ def exact(x, w):
     return y
 
 
-def measure(title, make, counts):
-    print(f"{title}\n{'dtype':<6}{'kind':<13}{'count':>8}   {'winograd':>9}{'direct':>9}  in bounds"
-          f"   {'winograd':>9}{'direct':>9}  over max|y|")
+def measure(title, make, counts, solver="winograd"):
+    print(f"{title}\n{'dtype':<6}{'kind':<13}{'count':>8}   {solver:>13}{'direct':>9}  in bounds"
+          f"   {solver:>13}{'direct':>9}  over max|y|")
     rng, worst = np.random.default_rng(0), {}
     for dtype in ("f4", "f8"):
         for kind in KINDS:
             for count in counts:
-                units, sizes = {"winograd": 0.0, "direct": 0.0}, {"winograd": 0.0, "direct": 0.0}
+                units, sizes = {solver: 0.0, "direct": 0.0}, {solver: 0.0, "direct": 0.0}
                 for _ in range(max(3, 256 // (count if isinstance(count, int) else 1))):
                     call, aim, allowed = make(kind, count, rng, dtype)
                     for name in units:
                         off = abs(call(name) - aim).max()
                         units[name] = max(units[name], float(off / allowed))
                         sizes[name] = max(sizes[name], float(off / abs(aim).max()))
-                worst[dtype, count] = max(worst.get((dtype, count), 0.0), units["winograd"])
-                print(f"{dtype:<6}{kind:<13}{count!s:>8}   {units['winograd']:9.4f}{units['direct']:9.4f}"
-                      f"  {'':>9}   {sizes['winograd']:9.1e}{sizes['direct']:9.1e}")
+                worst[dtype, count] = max(worst.get((dtype, count), 0.0), units[solver])
+                print(f"{dtype:<6}{kind:<13}{count!s:>8}   {units[solver]:13.4f}{units['direct']:9.4f}"
+                      f"  {'':>9}   {sizes[solver]:13.1e}{sizes['direct']:9.1e}")
     print("largest factor:", {f"{d} {c}": round(f, 3) for (d, c), f in worst.items()})
 
 
@@ -96,6 +98,8 @@ def main():
     measure("layers, by channels", layer, CHANNELS)
     measure("one channel, by taps", other, TAPS)
     measure("weight gradients, by the size of dy", gradient, PIXELS)
+    measure("layers of few channels, by channels", layer, CHANNELS[:4], "thin_winograd")
+    measure("one channel, by taps", other, TALL, "thin_winograd")
 
 
 if __name__ == "__main__":

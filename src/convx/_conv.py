@@ -71,7 +71,7 @@ _CONV_DOC = """{first}
     algorithm : str, optional
         "auto" (default), "sums" (auto without transforms: each output is the sum of its own products), "measure" (the
         first call tries what auto may take and the process remembers the fastest, whose bits may differ), "depthwise",
-        "stencil", "thin", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        "stencil", "thin", "thin_winograd", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`, -1 for what `set_num_threads` says outside `threads`. The
         result does not depend on it.

@@ -13,7 +13,7 @@ to the others: `evaluate` and `combine` are these two and their transposes, N is
 With 6 points, +-1 and +-2 in the place of +-5/8 and +-3/2 have four times the error in float32.
 """
 
-from _real cimport real, vreal, v_load, v_store
+from _real cimport real, vreal, v_load, v_store, v_set
 
 
 ctypedef struct Line:
@@ -100,45 +100,47 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
         v_store(to + (points - 1)*to_step, z4)
 
 
-cdef inline void combine(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step, const int points,
-                         const int terms, const bint weighted) noexcept nogil:
-    """to = AT p or GT p: as many vectors as points become `terms`."""
+cdef inline vreal combine(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step, const int points,
+                          const int terms, const bint weighted, const vreal start) noexcept nogil:
+    """to = AT p or GT p, and `start`: as many vectors as points become `terms`. nan where one of the lane's is not
+    finite."""
     cdef double a = 0.625 if points == 6 else 1, b = 1.5, aa = a*a, bb = b*b
     cdef double na = 1 if not weighted else 1/(2*aa*(aa - bb)) if points == 6 else 0.5
     cdef double nb = 1 if not weighted else 1/(2*bb*(bb - aa)), n0 = 1/(aa*bb) if weighted and points == 6 else 1
     cdef real a1 = a*na, a2 = aa*na, a3 = a*aa*na, a4 = aa*aa*na, a0 = na
     cdef real b1 = b*nb, b2 = bb*nb, b3 = b*bb*nb, b4 = bb*bb*nb, b0 = nb, one = n0
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), z4, z5
-    cdef vreal pa = z1 + z2, ma = z1 - z2, pb, mb, even, odd
-    if points == 4:
-        v_store(to, z0*one + pa*a0)
-        if terms == 2:
-            v_store(to + to_step, ma*a1 + z3)
-        else:
-            v_store(to + to_step, ma*a1)
-            v_store(to + 2*to_step, pa*a2 + z3)
-        return
-    z4 = v_load(p + 4*step)
-    z5 = v_load(p + 5*step)
-    pb = z3 + z4
-    mb = z3 - z4
-    v_store(to, z0*one + pa*a0 + pb*b0)
-    odd = ma*a1 + mb*b1
+    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), last = z3
+    cdef vreal pa = z1 + z2, ma = z1 - z2, pb = start, mb = start, z, bad
+    if points == 6:
+        last = v_load(p + 5*step)
+        pb = v_load(p + 4*step)
+        mb = z3 - pb
+        pb = z3 + pb
+    z = z0*one + (pa*a0 + (pb*b0 + start if points == 6 else start))
+    v_store(to, z)
+    bad = z*0
+    z = ma*a1 + (mb*b1 + start if points == 6 else start)
     if terms == 2:
-        odd = odd + z5
-    v_store(to + to_step, odd)
+        z = z + last
+    v_store(to + to_step, z)
+    bad = bad + z*0
     if terms > 2:
-        even = pa*a2 + pb*b2
+        z = pa*a2 + (pb*b2 + start if points == 6 else start)
         if terms == 3:
-            even = even + z5
-        v_store(to + 2*to_step, even)
+            z = z + last
+        v_store(to + 2*to_step, z)
+        bad = bad + z*0
     if terms > 3:
-        odd = ma*a3 + mb*b3
+        z = ma*a3 + (mb*b3 + start)
         if terms == 4:
-            odd = odd + z5
-        v_store(to + 3*to_step, odd)
+            z = z + last
+        v_store(to + 3*to_step, z)
+        bad = bad + z*0
     if terms > 4:
-        v_store(to + 4*to_step, pa*a4 + pb*b4 + z5)
+        z = pa*a4 + (pb*b4 + start) + last
+        v_store(to + 4*to_step, z)
+        bad = bad + z*0
+    return bad
 
 
 # ---- `count` lines: the first vectors of neighbours lie `next` apart, and `to_next` in what is written
@@ -176,7 +178,7 @@ cdef inline void each(const int what, const real* p, Py_ssize_t step, Py_ssize_t
         if what == EVALUATE:
             evaluate(p + j*next, step, to + j*to_next, to_step, points, terms, weighted)
         else:
-            combine(p + j*next, step, to + j*to_next, to_step, points, terms, weighted)
+            combine(p + j*next, step, to + j*to_next, to_step, points, terms, weighted, v_set(0))
 
 
 cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step,
@@ -198,3 +200,39 @@ cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t t
         each(what, p, step, next, to, to_step, to_next, count, 6, 5, weighted)
     else:
         each(what, p, step, next, to, to_step, to_next, count, 6, 2, weighted)
+
+
+cdef inline vreal finish_some(const real* p, Py_ssize_t step, Py_ssize_t next, real* to, Py_ssize_t to_step,
+                              Py_ssize_t to_next, Py_ssize_t count, const real* start, Py_ssize_t start_next,
+                              const int points, const int terms) noexcept nogil:
+    cdef vreal bad = v_set(0)
+    cdef Py_ssize_t j
+    for j in range(count):
+        bad = bad + combine(p + j*next, step, to + j*to_next, to_step, points, terms, False,
+                            v_load(start + j*start_next))
+    return bad
+
+
+cdef inline vreal finish_lines(const Line* line, const real* p, Py_ssize_t step, Py_ssize_t next, real* to,
+                               Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count, const real* start,
+                               Py_ssize_t start_next) noexcept nogil:
+    """AT of lines of products, and of each its `start`: outputs. nan where one of the lane's is not finite."""
+    cdef vreal bad = v_set(0), z
+    cdef Py_ssize_t j
+    if line.points == 6:
+        if line.outs == 4:
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 4)
+        if line.outs == 3:
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 3)
+        if line.outs == 5:
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 5)
+        return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 6, 2)
+    if line.points == 4:
+        if line.outs == 2:
+            return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 2)
+        return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 3)
+    for j in range(count):
+        z = v_load(p + j*next) + v_load(start + j*start_next)
+        bad = bad + z*0
+        v_store(to + j*to_next, z)
+    return bad

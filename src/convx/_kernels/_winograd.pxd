@@ -332,9 +332,15 @@ cdef inline void scatter(const Nest* nest, const Order* order, const real* taps,
 
 # ---- products
 
+ctypedef struct Want:
+    # Lines to ask for: a product passes by for each of them.
+    const real* p
+    Py_ssize_t step
+
+
 cdef inline void tile(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u, Py_ssize_t step,
-                      real* p, bint add, const real* ahead, const real* also, const int rows, const int nv,
-                      const bint turned) noexcept nogil:
+                      real* p, bint add, const real* ahead, const real* also, Py_ssize_t also_step, const int rows,
+                      const int nv, const bint turned) noexcept nogil:
     """`rows` rows of `product`, of which `count` exist: the last one is repeated, or what lies behind it is read."""
     cdef vreal acc[MR][NV]
     cdef vreal uv[NV]
@@ -355,7 +361,7 @@ cdef inline void tile(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t c
                 acc[i][j] += uv[j] * (v[i] if turned else a[i][k])
         u += step
         ahead += step
-        also += step
+        also += also_step
         if turned:
             v += row
     if add:
@@ -368,14 +374,15 @@ cdef inline void tile(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t c
 
 
 cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
-                         Py_ssize_t step, real* p, bint add, Py_ssize_t ahead, const int nv,
+                         Py_ssize_t step, real* p, bint add, Py_ssize_t ahead, const Want* wants, const int nv,
                          const bint turned) noexcept nogil:
     """p (count rows x nv vectors) = or += v times u (kc x nv vectors, `step` apart).
 
     v has `count` rows of kc products, `row` apart; or, turned, kc rows of `count`. At most MR rows at a time, in parts
-    as even as can be: 49 rows are seven times seven. p has room for MR/2. ahead: from u, what is read next.
+    as even as can be: 49 rows are seven times seven. p has room for MR/2. ahead: from u, what is read next; wants: one for
+    each part, or NULL.
     """
-    cdef Py_ssize_t parts = (count + MR - 1) // MR, t, start, here
+    cdef Py_ssize_t parts = (count + MR - 1) // MR, t, start, here, apart
     cdef const real* first
     cdef const real* second
     cdef const real* from_
@@ -384,31 +391,33 @@ cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_
         start = t*count // parts
         here = (t + 1)*count // parts - start
         first = u + ahead + min(t, <Py_ssize_t>nv - 1)*V
-        second = u + ahead + (t + parts if t + parts < nv else min(t, <Py_ssize_t>nv - 1))*V
+        second, apart = u + ahead + (t + parts if t + parts < nv else min(t, <Py_ssize_t>nv - 1))*V, step
+        if wants != NULL:
+            second, apart = wants[t].p, wants[t].step
         from_ = v + start*(1 if turned else row)
         to = p + start*nv*V
         if here == MR:
-            tile(kc, from_, row, here, u, step, to, add, first, second, MR, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, apart, MR, nv, turned)
         elif here == MR - 1:
-            tile(kc, from_, row, here, u, step, to, add, first, second, MR - 1, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, apart, MR - 1, nv, turned)
         elif MR == 4 or here <= 4:
-            tile(kc, from_, row, here, u, step, to, add, first, second, MR // 2, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, apart, MR // 2, nv, turned)
         elif here == 6:
-            tile(kc, from_, row, here, u, step, to, add, first, second, MR*3 // 4, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, apart, MR*3 // 4, nv, turned)
         else:
-            tile(kc, from_, row, here, u, step, to, add, first, second, MR*5 // 8, nv, turned)
+            tile(kc, from_, row, here, u, step, to, add, first, second, apart, MR*5 // 8, nv, turned)
 
 
 cdef inline void products(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
-                          Py_ssize_t step, Py_ssize_t width, real* p, bint add, Py_ssize_t ahead,
+                          Py_ssize_t step, Py_ssize_t width, real* p, bint add, Py_ssize_t ahead, const Want* wants,
                           const bint turned) noexcept nogil:
     """`product` with a panel of any width; step: of u, or 0 for panels of their own."""
     if width == 3*V:
-        product(kc, v, row, count, u, step or 3*V, p, add, ahead, 3, turned)
+        product(kc, v, row, count, u, step or 3*V, p, add, ahead, wants, 3, turned)
     elif width == 2*V:
-        product(kc, v, row, count, u, step or 2*V, p, add, ahead, 2, turned)
+        product(kc, v, row, count, u, step or 2*V, p, add, ahead, wants, 2, turned)
     else:
-        product(kc, v, row, count, u, step or V, p, add, ahead, 1, turned)
+        product(kc, v, row, count, u, step or V, p, add, ahead, wants, 1, turned)
 
 
 cdef inline real* aligned(char* memory) noexcept nogil:

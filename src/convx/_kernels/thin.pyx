@@ -7,25 +7,31 @@ The schedule:  a thread copies the rows of x under some output rows once (_strip
                are. The products of a tile lie at the same places in the strip for every tile, and the weights are packed
                in the order of the tile, so that nothing but two addresses changes from tile to tile: with 27 products
                what is around a tile costs as much as the tile itself.
-Edges:         taps that read nothing read zeros of the strip; where such a tile has sums that are not finite, these are
-               done again by the definition. Tiles that are not whole go through a copy.
-Assumes:       weights shared by all outputs (no w stride along o).
+Points:        or, down the columns, Winograd's lines (`_points.pxd`): the rows under some rows of outputs, and a column
+               of taps, are turned into as many rows, and weights, as there are points. A tile at each point, its sums
+               kept aside; these are combined into the rows of outputs. Rows have phases if they have a stride: each is
+               a column of taps of its own, summed as channels are. What no output asks for is zero.
+Edges:         taps that read nothing read zeros of the strip; where such a tile has sums that are not finite, and
+               wherever points have them, these are done again by the definition. Tiles that are not whole go through
+               a copy.
+Assumes:       weights shared by all outputs (no w stride along o); with points, no dilation down the columns.
 """
 
 from libc.stdlib cimport malloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport (real, vreal, V, MR, TR, TV, LR, LV, v_load, v_store, v_set, v_prefetch, v_store_second, v_copy,
-                    spoiled)
+from _real cimport real, vreal, V, MR, TR, TV, LR, LV, v_load, v_store, v_set, v_store_second, v_copy, spoiled, v_spoiled
 from _nest cimport Nest, Window, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport Job
+from _points cimport EVALUATE, Line, line_of, transform_lines, interpolate_lines, finish_lines
 from _strip cimport STRIP, Strip, strip_of, fill_strip, taps_absent
+from _thin cimport FLAT, ROWS, MOST, Tile, dispatch, height, vectors, up
 
 cdef enum:
     WIDEST = 480     # columns of a strip, as in gemm
     LONGEST = 1344   # pixels of a block
     PART = 7         # vectors of a part of a row, at least
-    MOST = 32        # vectors of a tile, at most
-    FLAT, ROWS, LOW  # tiles: TR pixels x TV vectors of channels; MR or LR channels x 3 or LV vectors of pixels
+    POINTS = 6       # at most, and OUTS rows of outputs and of taps
+    OUTS = 5
 
 LANES = V
 SHAPES = (TR, TV), (MR, 3), (LR, LV)  # of FLAT, ROWS and LOW
@@ -37,216 +43,111 @@ ctypedef struct Layer:
     const Nest* nest
     const real* x
     const real* w
-    const real* packed  # weights: group, unit of channels, product, channels of the unit
+    const real* packed  # weights: group, unit of channels, point, product, channels of the unit
     const real* init    # one value a channel, and zeros up to whole units
     real* y
     bint first, unsafe  # weights that are not finite must not meet zeros in the place of what is not there
     int kind
-    Py_ssize_t depth, lines             # products; channels of a group, whole units
+    Line tall           # rows of outputs that are done together, and their points
+    Py_ssize_t depth, lines             # products of a point; channels of a group, whole units
     Py_ssize_t rows, columns            # of a block
     Py_ssize_t down, across             # blocks of an image
     Py_ssize_t y_row, y_lane            # steps of the rows of a tile and of its lanes in y
-    Py_ssize_t values, size             # of a strip; bytes of a thread's scratch
+    Py_ssize_t values, at_points, sums  # of a strip, of one at the points, of a tile at the points and its outputs
+    Py_ssize_t size                     # bytes of a thread's scratch
 
 
-ctypedef struct Tile:
-    const real* x       # in the strip
-    const real* w
-    const real* init
-    const Py_ssize_t* where
-    Py_ssize_t depth
-    real* to
-    Py_ssize_t step     # of its rows in `to`
-    bint add, bare      # to what is there; or nothing at all
-    int times           # 1
+# ---- weights
+
+cdef inline Py_ssize_t unit_at(const Layer* job, Py_ssize_t m) noexcept nogil:
+    """Channels of the unit that starts at m."""
+    return vectors(FLAT, job.lines - m)*V if job.kind == FLAT else height(job.kind)
 
 
-cdef inline void product(const Tile* t, const bint flat, const int rows, const int nv) noexcept nogil:
-    """rows x nv vectors. The outermost loop runs once: GCC unrolls early enough to keep acc in registers only inside a
-    loop."""
-    cdef vreal acc[MOST]
-    cdef vreal bv[8]
-    cdef const real* a
-    cdef const real* b
-    cdef const real* x = t.x
-    cdef const real* w = t.w
-    cdef const Py_ssize_t* where = t.where
-    cdef real* to = t.to
-    cdef Py_ssize_t k, depth = t.depth, step = t.step
-    cdef int i, j, once
-    for once in range(t.times):
-        for i in range(rows):
-            for j in range(nv):
-                v_prefetch(to + i*step + j*V)  # rows of y lie far apart: their lines arrive during the sum
-                acc[i*nv + j] = v_set(0)
-        for k in range(depth):
-            a = x + where[k] if flat else w
-            b = w if flat else x + where[k]
-            for j in range(nv):
-                bv[j] = v_load(b + j*V)
-            for i in range(rows):
-                for j in range(nv):
-                    acc[i*nv + j] += bv[j]*a[i]
-            w += nv*V if flat else rows
-        if t.bare:
-            for i in range(rows):
-                for j in range(nv):
-                    v_store(to + i*step + j*V, acc[i*nv + j])
-        elif t.add:
-            for i in range(rows):
-                for j in range(nv):
-                    v_store(to + i*step + j*V, acc[i*nv + j] + v_load(to + i*step + j*V))
-        elif flat:
-            for j in range(nv):
-                bv[j] = v_load(t.init + j*V)
-            for i in range(rows):
-                for j in range(nv):
-                    v_store(to + i*step + j*V, acc[i*nv + j] + bv[j])
-        else:
-            for i in range(rows):
-                for j in range(nv):
-                    v_store(to + i*step + j*V, acc[i*nv + j] + v_set(t.init[i]))
-
-
-# A function for each tile: with several of them in one, tiles of rows take 3 per cent longer, with all of them 13
-# (GCC 12, first layers of 224 x 224 pixels, one core of an Emerald Rapids server).
-
-cdef void flat_4(const Tile* t) noexcept nogil:
-    product(t, True, TR, TV)  # with fewer registers TV is 3
-
-
-cdef void flat_3(const Tile* t) noexcept nogil:
-    product(t, True, TR, 3)
-
-
-cdef void flat_2(const Tile* t) noexcept nogil:
-    product(t, True, TR, 2)
-
-
-cdef void flat_1(const Tile* t) noexcept nogil:
-    product(t, True, TR, 1)
-
-
-cdef void rows_3(const Tile* t) noexcept nogil:
-    product(t, False, MR, 3)
-
-
-cdef void rows_2(const Tile* t) noexcept nogil:
-    product(t, False, MR, 2)
-
-
-cdef void rows_1(const Tile* t) noexcept nogil:
-    product(t, False, MR, 1)
-
-
-cdef void low_7(const Tile* t) noexcept nogil:
-    product(t, False, LR, LV)
-
-
-cdef void low_4(const Tile* t) noexcept nogil:
-    product(t, False, LR, (LV + 1)//2)
-
-
-cdef void low_2(const Tile* t) noexcept nogil:
-    product(t, False, LR, (LV + 3)//4)
-
-
-cdef inline void multiply(const Tile* t, int kind, int nv) noexcept nogil:
-    if kind == FLAT:
-        if nv > 3:
-            flat_4(t)
-        elif nv == 3:
-            flat_3(t)
-        elif nv == 2:
-            flat_2(t)
-        else:
-            flat_1(t)
-    elif kind == ROWS:
-        if nv == 3:
-            rows_3(t)
-        elif nv == 2:
-            rows_2(t)
-        else:
-            rows_1(t)
-    elif nv == LV:
-        low_7(t)
-    elif nv == (LV + 1)//2:
-        low_4(t)
-    else:
-        low_2(t)
-
-
-cdef inline int height(int kind) noexcept nogil:
-    """Rows of a tile."""
-    return TR if kind == FLAT else MR if kind == ROWS else LR
-
-
-cdef inline int vectors(int kind, Py_ssize_t left) noexcept nogil:
-    """Vectors of the next tile of a line with so many values left."""
-    cdef Py_ssize_t count = (left + V - 1)//V, tiles
-    cdef int most = TV if kind == FLAT else 3
-    if kind == LOW:
-        return LV if count > (LV + 1)//2 else (LV + 1)//2 if count > (LV + 3)//4 else (LV + 3)//4
-    tiles = (count + most - 1)//most
-    return (count + tiles - 1)//tiles
-
-
-cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
-    return (count + unit - 1)//unit*unit
+cdef bint take(const Layer* job, const real* w, Py_ssize_t count, Py_ssize_t unit, real* to) noexcept nogil:
+    """One tap of `count` channels of a unit, zeros for the others; whether some are not finite."""
+    cdef bint bad = False
+    cdef Py_ssize_t i
+    for i in range(count):
+        to[i] = w[i*job.nest.wm]
+        bad |= spoiled(to[i])
+    for i in range(count, unit):
+        to[i] = 0
+    return bad
 
 
 cdef bint pack(const Layer* job, Py_ssize_t g, real* to) noexcept nogil:
-    """The weights of a group in the order in which tiles meet them; channels that are not there are zeros. Whether
-    some are not finite."""
+    """The weights of a group in the order in which tiles meet them, or what they are at the points: there each phase of
+    rows has a column of taps. Whether some weights are not finite."""
     cdef const Nest* nest = job.nest
-    cdef const real* w = job.w + g*nest.wg
-    cdef const real* p
-    cdef Py_ssize_t m = 0, unit, c, k0, k1, k2, i, real_ones
+    cdef const Window* b = &nest.axis[1]
+    cdef const real* w
+    cdef Py_ssize_t m = 0, unit, count, wide, c, k0, k1, k2, phase, q, i
+    cdef Py_ssize_t phases = b.taps if job.tall.points == 1 else min(b.stride, b.taps)
+    cdef real taps[OUTS*MOST*V]
+    cdef real turned[POINTS*MOST*V]
     cdef bint bad = False
     while m < job.lines:
-        unit = vectors(FLAT, job.lines - m)*V if job.kind == FLAT else height(job.kind)
-        real_ones = min(unit, nest.m - m)
+        unit = unit_at(job, m)
+        count, wide = min(unit, nest.m - m), up(unit, V)
         for c in range(nest.c):
             for k0 in range(nest.axis[0].taps):
-                for k1 in range(nest.axis[1].taps):
+                for phase in range(phases):
                     for k2 in range(nest.axis[2].taps):
-                        p = w + m*nest.wm + c*nest.wc + k0*nest.axis[0].ws + k1*nest.axis[1].ws + k2*nest.axis[2].ws
-                        for i in range(real_ones):
-                            to[i] = p[i*nest.wm]
-                            bad |= spoiled(to[i])
-                        for i in range(real_ones, unit):
-                            to[i] = 0
+                        w = job.w + g*nest.wg + m*nest.wm + c*nest.wc + k0*nest.axis[0].ws + k2*nest.axis[2].ws
+                        if job.tall.points == 1:
+                            bad |= take(job, w + phase*b.ws, count, unit, to)
+                            to += unit
+                            continue
+                        for q in range(job.tall.taps):
+                            k1 = phase + q*b.stride
+                            bad |= take(job, w + k1*b.ws, count if k1 < b.taps else 0, wide, taps + q*wide)
+                        transform_lines(EVALUATE, job.tall.points, job.tall.taps, taps, wide, V, turned, wide, V,
+                                        wide//V, True)
+                        for q in range(job.tall.points):
+                            for i in range(unit):
+                                to[q*job.depth*unit + i] = turned[q*wide + i]
                         to += unit
+        to += (job.tall.points - 1)*job.depth*unit
         m += unit
     return bad
 
 
-cdef void mend(const Layer* job, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at,
-               Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
-    """Sums that are not finite, by the definition."""
+# ---- tiles
+
+cdef void multiply(const Tile* t, int kind, int nv) noexcept nogil:
+    """A tile of outputs."""
+    dispatch(t, False, kind, nv)
+
+
+cdef void multiply_bare(const Tile* t, int kind, int nv) noexcept nogil:
+    """A tile of sums, at each point, one after another."""
+    dispatch(t, True, kind, nv)
+
+
+cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py_ssize_t g, Py_ssize_t m,
+               const Py_ssize_t* at, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
+    """Sums that are not finite, by the definition, and init, if it is in them, or NULL."""
     cdef Py_ssize_t i, j
     cdef bint flat = job.kind == FLAT
     for i in range(rows):
         for j in range(columns):
             if spoiled(sums[i*width + j]):
-                sums[i*width + j] = exact(job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm,
-                                          at[1], at[2], at[3] + (i if flat else j), 0, job.packing.cval)
+                sums[i*width + j] = exact(
+                    job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm, at[1], at[2],
+                    at[3] + (i if flat else j), 0, job.packing.cval)
+                if init != NULL:
+                    sums[i*width + j] += init[j if flat else i]
 
 
-cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at, real* y,
-                Py_ssize_t rows, Py_ssize_t columns, int nv, bint absent) noexcept nogil:
-    """A tile of which `rows` x `columns` belong to y, or in which some taps read nothing."""
-    cdef real sums[MOST*V]
+cdef void put(const Layer* job, const Tile* t, const real* sums, real* y, Py_ssize_t rows, Py_ssize_t columns,
+              int nv) noexcept nogil:
+    """`rows` x `columns` sums of a tile into y."""
     cdef real part[V]
     cdef vreal values
     cdef real* line
     cdef Py_ssize_t i, j, k, left, width = nv*V
     cdef bint flat = job.kind == FLAT
-    t.to, t.step, t.bare = sums, width, True
-    multiply(t, job.kind, nv)
-    t.bare = False
-    if absent:
-        mend(job, sums, x, g, m, at, rows, columns, width)
     for i in range(rows):
         line = y + i*job.y_row
         if job.y_lane == 1:
@@ -274,19 +175,72 @@ cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize
                                       + (line[j*job.y_lane] if t.add else 0))
 
 
-cdef void line(const Layer* job, const real* strip, const Py_ssize_t* where, const real* x, real* y, Py_ssize_t g,
-               Py_ssize_t* at, Py_ssize_t columns, bint absent) noexcept nogil:
-    """All channels of `columns` pixels of a row, from `at` on. x: of this image and group; y: of these pixels, too."""
-    cdef Py_ssize_t m = 0, o, unit, count, wide, most, number, first = at[3]
+cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at, real* y,
+                Py_ssize_t rows, Py_ssize_t columns, int nv, bint absent) noexcept nogil:
+    """A tile of which `rows` x `columns` belong to y, or in which some taps read nothing."""
+    cdef real sums[MOST*V]
+    t.to, t.y = sums, t.to
+    multiply_bare(t, job.kind, nv)
+    if absent:
+        mend(job, sums, NULL, x, g, m, at, rows, columns, nv*V)
+    put(job, t, sums, y, rows, columns, nv)
+
+
+cdef bint outputs(const Layer* job, const Tile* t, const real* sums, int nv, real* to, Py_ssize_t row,
+                  const real* init) noexcept nogil:
+    """The sums of a tile at all points become its rows of outputs, `t.next` apart; whether some are not finite. One
+    function for all tiles: a compiler may contract products and sums otherwise in the next one, which changes bits."""
+    cdef Py_ssize_t i, width = nv*V, rows = height(job.kind)
     cdef bint flat = job.kind == FLAT
+    cdef vreal bad = v_set(0)
+    for i in range(rows):
+        bad = bad + finish_lines(&job.tall, sums + i*width, rows*width, V, to + i*row, t.next, V, nv,
+                                 init + (0 if flat else i*V), V if flat else 0)
+    return v_spoiled(bad)
+
+
+cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m,
+                    Py_ssize_t* at, real* y, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t outs, bint straight,
+                    int nv) noexcept nogil:
+    """A tile of which `outs` rows of `rows` x `columns` outputs belong to y; straight: all of them."""
+    cdef real* done = sums + POINTS*MOST*V
+    cdef real* init = done + OUTS*MOST*V
+    cdef Py_ssize_t q, i, each = height(job.kind)*nv*V
+    t.to, t.times, t.pitch = sums, job.tall.points, pitch
+    t.y, t.rows, t.next = y, outs, job.nest.axis[1].ys
+    multiply_bare(t, job.kind, nv)
+    for i in range(nv if job.kind == FLAT else height(job.kind)):
+        v_store(init + i*V, v_load(t.init + i*V) if job.kind == FLAT else v_set(t.init[i]))
+    if straight and not outputs(job, t, sums, nv, y, job.y_row, init):
+        return
+    t.next = each
+    if outputs(job, t, sums, nv, done, nv*V, init):
+        for q in range(outs):
+            mend(job, done + q*each, t.init, x, g, m, at, rows, columns, nv*V)
+            at[2] += 1
+        at[2] -= outs
+    for i in range(MOST*V):
+        init[i] = 0
+    t.init = init  # which is in the outputs
+    for q in range(outs):
+        put(job, t, done + q*each, y + q*job.nest.axis[1].ys, rows, columns, nv)
+
+
+cdef void line(const Layer* job, const real* strip, Py_ssize_t pitch, real* sums, const Py_ssize_t* where,
+               const real* x, real* y, Py_ssize_t g, Py_ssize_t* at, Py_ssize_t columns, Py_ssize_t outs,
+               bint absent) noexcept nogil:
+    """All channels of `columns` pixels of `outs` rows, from `at` on. x: of this image and group; y: of these pixels, too;
+    pitch: from a point to the next."""
+    cdef Py_ssize_t m = 0, o, unit, count, wide, most, number, first = at[3], rows, width
+    cdef bint flat = job.kind == FLAT, straight
     cdef int nv = 0
     cdef char lacks[WIDEST]
     cdef Tile t
-    t.where, t.depth, t.add, t.bare, t.times = where, job.depth, not job.first, False, 1
+    t.where, t.depth, t.add, t.times, t.pitch, t.rows = where, job.depth, not job.first, 1, 0, 1
     while m < job.nest.m:
+        unit = unit_at(job, m)
         if flat:
-            nv = vectors(FLAT, job.lines - m)
-        unit = nv*V if flat else height(job.kind)
+            nv = unit//V
         count = min(unit, job.nest.m - m)
         o, number = 0, 0
         while o < columns:
@@ -298,18 +252,58 @@ cdef void line(const Layer* job, const real* strip, const Py_ssize_t* where, con
             if m == 0:
                 lacks[number] = absent and taps_absent(job.nest, &job.box, at, most)
             t.x = strip + o
-            t.w, t.init = job.packed + (g*job.lines + m)*job.depth, job.init + g*job.lines + m
+            t.w, t.init = job.packed + (g*job.lines + m)*job.tall.points*job.depth, job.init + g*job.lines + m
             t.to, t.step = y + m*job.nest.ym + o*job.nest.axis[2].ys, job.y_row
-            if count == unit and most == wide and job.y_lane == 1 and not lacks[number]:
+            straight = count == unit and most == wide and job.y_lane == 1 and not lacks[number]
+            rows, width = (most, count) if flat else (count, most)
+            if job.tall.points > 1:
+                pointwise(job, &t, pitch, sums, x, g, m, at, t.to, rows, width, outs,
+                          straight and outs == job.tall.outs and not t.add, nv)
+            elif straight:
                 multiply(&t, job.kind, nv)
-            elif flat:
-                aside(job, &t, x, g, m, at, t.to, most, count, nv, lacks[number])
             else:
-                aside(job, &t, x, g, m, at, t.to, count, most, nv, lacks[number])
+                aside(job, &t, x, g, m, at, t.to, rows, width, nv, lacks[number])
             o += wide
             number += 1
         m += unit
     at[3] = first
+
+
+# ---- blocks
+
+cdef void spread(const Layer* job, const Strip* strip, const real* lines, Py_ssize_t row, Py_ssize_t pitch,
+                 real* to) noexcept nogil:
+    """The rows under the next rows of outputs, from `row` of a strip, at the points: (plane, phases, point, column)."""
+    cdef const Window* b = &job.nest.axis[1]
+    cdef Py_ssize_t points = job.tall.points, planes = job.nest.c*job.nest.axis[0].taps, plane, q, p, i, j, count
+    cdef real some[POINTS*V]
+    lines += row*strip.pitch
+    for plane in range(planes*strip.downs):
+        q = plane % strip.downs
+        count = min(job.tall.outs + (b.taps - q + b.stride - 1)//b.stride - 1, strip.high - row)
+        for p in range(strip.phases):
+            if count >= points:
+                interpolate_lines(&job.tall, lines, strip.pitch, V, to, pitch, V, pitch//V)
+            else:
+                for i in range(count, points):
+                    v_store(some + i*V, v_set(0))
+                for j in range(pitch//V):
+                    for i in range(count):
+                        v_store(some + i*V, v_load(lines + i*strip.pitch + j*V))
+                    interpolate_lines(&job.tall, some, V, V, to + j*V, pitch, V, 1)
+            lines += strip.high*strip.pitch
+            to += points*pitch
+
+
+cdef void places(const Layer* job, const Strip* strip, Py_ssize_t pitch, Py_ssize_t* where) noexcept nogil:
+    """Where the products of a point lie in what `spread` writes."""
+    cdef const Window* d = &job.nest.axis[2]
+    cdef Py_ssize_t plane, k, p
+    for plane in range(job.nest.c*job.nest.axis[0].taps*strip.downs):
+        for k in range(d.taps):
+            p = d.dilation*k
+            where[0] = (plane*strip.phases + p % d.stride)*job.tall.points*pitch + p//d.stride
+            where += 1
 
 
 cdef void block(const Layer* job, Py_ssize_t number, char* memory) noexcept nogil:
@@ -318,8 +312,10 @@ cdef void block(const Layer* job, Py_ssize_t number, char* memory) noexcept nogi
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
     cdef real* values = <real*>memory
-    cdef Py_ssize_t* where = <Py_ssize_t*>(memory + job.values*<Py_ssize_t>sizeof(real))
-    cdef Py_ssize_t q = number % job.across, r, g, last
+    cdef real* turned = values + job.values
+    cdef real* sums = turned + job.at_points
+    cdef Py_ssize_t* where = <Py_ssize_t*>(sums + job.sums)
+    cdef Py_ssize_t q = number % job.across, r, g, last, outs, units = (b.out + job.tall.outs - 1)//job.tall.outs, pitch
     cdef Py_ssize_t at[4]
     cdef Strip strip
     cdef bint absent
@@ -329,7 +325,7 @@ cdef void block(const Layer* job, Py_ssize_t number, char* memory) noexcept nogi
     at[3] = q*job.columns
     r = number % job.down
     number = number // job.down
-    at[2], last = r*b.out // job.down, (r + 1)*b.out // job.down
+    at[2], last = r*units//job.down*job.tall.outs, min((r + 1)*units//job.down*job.tall.outs, b.out)
     at[1] = number % nest.axis[0].out
     number = number // nest.axis[0].out
     g, at[0] = number % nest.g, number // nest.g
@@ -337,9 +333,19 @@ cdef void block(const Layer* job, Py_ssize_t number, char* memory) noexcept nogi
     x = job.x + at[0]*nest.xn + g*nest.xg
     absent = fill_strip(&job.packing, x, &job.box, &strip, at, values, where) and job.unsafe
     y = job.y + at[0]*nest.yn + g*nest.yg + at[1]*nest.axis[0].ys + at[3]*d.ys
-    for r in range(strip.rows):
-        line(job, values + r*strip.pitch, where, x, y + at[2]*b.ys, g, at, strip.columns, absent)
-        at[2] += 1
+    pitch = up(strip.pitch, V)
+    if job.tall.points > 1:
+        places(job, &strip, pitch, where)
+    r = 0
+    while r < strip.rows:
+        outs = min(job.tall.outs, strip.rows - r)
+        if job.tall.points > 1:
+            spread(job, &strip, values, r, pitch, turned)
+            line(job, turned, pitch, sums, where, x, y + at[2]*b.ys, g, at, strip.columns, outs, False)
+        else:
+            line(job, values + r*strip.pitch, 0, sums, where, x, y + at[2]*b.ys, g, at, strip.columns, outs, absent)
+        at[2] += outs
+        r += outs
 
 
 cdef double lay(Layer* job, Py_ssize_t across) noexcept nogil:
@@ -354,7 +360,7 @@ cdef double lay(Layer* job, Py_ssize_t across) noexcept nogil:
     columns = min(job.columns, d.out)
     strip_of(nest, b.taps, d.taps, 1, columns, job.columns, &strip)
     rows = STRIP*strip.high//(planes*strip.plane) - strip.high + 1
-    rows = max(<Py_ssize_t>1, min(min(rows, LONGEST//columns), b.out))
+    rows = max(min(min(rows, LONGEST//columns), b.out)//job.tall.outs, <Py_ssize_t>1)*job.tall.outs
     job.down = (b.out + rows - 1)//rows
     strip_of(nest, b.taps, d.taps, rows, columns, job.columns, &strip)
     return <double>strip.plane/(rows*columns)
@@ -366,6 +372,7 @@ cdef void cut(Layer* job, int threads) noexcept nogil:
     cdef const Window* b = &nest.axis[1]
     cdef const Window* d = &nest.axis[2]
     cdef Py_ssize_t others = nest.n*nest.g*nest.axis[0].out, across = (d.out + WIDEST - 1)//WIDEST, best, parts, rows
+    cdef Py_ssize_t units = (b.out + job.tall.outs - 1)//job.tall.outs
     cdef double least = lay(job, across), copied
     cdef Strip strip
     best, parts = across, 2*across
@@ -377,18 +384,25 @@ cdef void cut(Layer* job, int threads) noexcept nogil:
     lay(job, best)
     parts = 4*threads if threads > 1 else 1
     if others*job.across*job.down < parts:  # the more blocks, the more rows are copied twice
-        job.down = max(job.down, min((b.out + b.taps)//(b.taps + 1), (parts + others*job.across - 1)//(others*job.across)))
-    rows = (b.out + job.down - 1)//job.down
+        job.down = max(job.down, min(min((b.out + b.taps)//(b.taps + 1), units),
+                                     (parts + others*job.across - 1)//(others*job.across)))
+    rows = (units + job.down - 1)//job.down*job.tall.outs
     strip_of(nest, b.taps, d.taps, rows, min(job.columns, d.out), job.columns, &strip)
     job.values = up(nest.c*nest.axis[0].taps*strip.plane + MOST*V, V)
-    job.size = up(job.values*<Py_ssize_t>sizeof(real) + job.depth*<Py_ssize_t>sizeof(Py_ssize_t), 64)
+    job.at_points, job.sums = 0, 0
+    if job.tall.points > 1:
+        job.at_points = nest.c*nest.axis[0].taps*strip.downs*strip.phases*job.tall.points*up(strip.pitch, V) + MOST*V
+        job.sums = (POINTS + OUTS + 1)*MOST*V
+    job.size = up((job.values + job.at_points + job.sums)*<Py_ssize_t>sizeof(real)
+                  + nest.c*job.box.k1[0]*job.box.k1[1]*job.box.k1[2]*<Py_ssize_t>sizeof(Py_ssize_t), 64)
 
 
-def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int kind, int threads):
-    """y of one nest; kind: of SHAPES, in their order."""
+def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_array, int kind, Py_ssize_t points,
+        int threads):
+    """y of one nest; kind: of SHAPES, in their order; points: down the columns, 1 for none."""
     cdef Layer job
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    cdef Py_ssize_t unit, t, m, tasks
+    cdef Py_ssize_t unit, size, t, m, tasks
     cdef const real* bias = NULL if bias_array is None or not first else address(bias_array)
     cdef real* to
     cdef char* memory
@@ -396,27 +410,30 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     job.packing.cval, job.packing.channel_last = address(cval_array)[0], False
     job.x, job.w, job.y = address(x_array) + nest.x0, address(w_array) + nest.w0, address(y_array) + nest.y0
     whole(nest, &job.box)
-    job.depth = nest.c*nest.axis[0].taps*nest.axis[1].taps*nest.axis[2].taps
+    line_of(&job.tall, points, 1 if points == 1 else (nest.axis[1].taps + nest.axis[1].stride - 1)//nest.axis[1].stride)
+    job.depth = nest.c*nest.axis[0].taps*nest.axis[2].taps
+    job.depth *= nest.axis[1].taps if points == 1 else min(nest.axis[1].stride, nest.axis[1].taps)
     job.lines = up(nest.m, V if job.kind == FLAT else height(job.kind))
     job.y_row, job.y_lane = nest.ym, nest.axis[2].ys
     if job.kind == FLAT:
         job.y_row, job.y_lane = job.y_lane, job.y_row
     cut(&job, threads)
-    unit = up(nest.g*job.lines*(job.depth + 1)*<Py_ssize_t>sizeof(real), 64)
-    cdef void* scratch = malloc(unit + threads*job.size + 64)
+    unit = job.lines*points*job.depth
+    size = up(nest.g*(unit + job.lines)*<Py_ssize_t>sizeof(real), 64)
+    cdef void* scratch = malloc(size + threads*job.size + 64)
     if scratch == NULL:
         raise MemoryError("scratch of the thin kernel")
     memory = <char*>scratch + (64 - <Py_ssize_t>(<size_t>scratch % 64))
     to = <real*>memory
-    job.packed, job.init = to, to + nest.g*job.lines*job.depth
+    job.packed, job.init = to, to + nest.g*unit
     job.unsafe = False
     with nogil:
         for t in range(nest.g):
-            job.unsafe |= pack(&job, t, to + t*job.lines*job.depth)
+            job.unsafe |= pack(&job, t, to + t*unit)
             for m in range(job.lines):
-                to[nest.g*job.lines*job.depth + t*job.lines + m] = 0 if bias == NULL or m >= nest.m else bias[t*nest.m + m]
+                to[nest.g*unit + t*job.lines + m] = 0 if bias == NULL or m >= nest.m else bias[t*nest.m + m]
     job.unsafe = job.unsafe and job.packing.cval == 0
-    memory += unit
+    memory += size
     tasks = nest.n*nest.g*nest.axis[0].out*job.down*job.across
     # guided: a thread's blocks are neighbours, and so are the lines of y that it writes
     for t in prange(tasks, nogil=True, num_threads=threads, schedule='guided'):

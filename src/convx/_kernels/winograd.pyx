@@ -22,15 +22,17 @@ from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, MR, v_load, v_store, v_store_even, v_set, v_copy, v_transpose, spoiled, v_spoiled
 from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
-from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines
+from _ahead cimport Ahead, ask_next, next_run
+from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines, finish_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
-                        transform_tiles, order_taps, ask, gather, products, aligned)
+                        transform_tiles, order_taps, ask, gather, products, aligned, Want)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
     ROOM = 327680   # bytes of V of a block, where a thread makes it for itself
     LEAST = 16      # tiles of a block at least, or U is read too often;
     MOST = 256      # and at most, or products fill too much memory
+    WANTS = 64      # tiles of `products` for so many (MOST/4)
     PRODUCTS = 819200  # bytes of products of some panels with all tiles, where slices are added to them
 
 LANES, ROWS, SLICE, BYTES, BLOCK = V, MR, KC, ROOM, (LEAST, MOST)
@@ -107,12 +109,15 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
 # ---- products
 
 cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u, Py_ssize_t panel,
-                   Py_ssize_t number, Py_ssize_t u_step, real* p, Py_ssize_t p_plane, bint add) noexcept nogil:
+                   Py_ssize_t number, Py_ssize_t u_step, real* p, Py_ssize_t p_plane, bint add, Ahead* x,
+                   Ahead* y) noexcept nogil:
     """The products of a block with some panels in a slice, point by point: a plane of V stays in L1 for all panels.
 
-    u_step: from a panel's U to the next one's; the products of a panel follow those of the one before.
+    u_step: from a panel's U to the next one's; the products of a panel follow those of the one before. x, y: what the
+    next block reads and these panels write, or NULL.
     """
-    cdef Py_ssize_t q, i, width, plane, ahead
+    cdef Py_ssize_t q, i, t, width, plane, ahead
+    cdef Want wants[WANTS]
     for q in range(job.q):
         for i in range(number):
             width = panel_width(job, panel + i)
@@ -120,8 +125,11 @@ cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t coun
             ahead = u_step + q*(u_plane(job, panel_width(job, panel + i + 1)) - plane)
             if i == number - 1:
                 ahead = (q + 1)*u_plane(job, panel_width(job, panel)) - i*u_step - q*plane
+            for t in range((count + MR - 1)//MR if x != NULL else 0):
+                if not ask_next(job, y, kc, &wants[t]) and not ask_next(job, x, kc, &wants[t]):
+                    wants[t].p, wants[t].step = u, 0
             products(kc, v + q*job.plane, job.row, count, u + i*u_step + q*plane, 0, width,
-                     p + (i*job.q + q)*p_plane, add, ahead if job.u != NULL else 0, False)
+                     p + (i*job.q + q)*p_plane, add, ahead if job.u != NULL else 0, wants if x != NULL else NULL, False)
 
 
 # ---- output
@@ -132,17 +140,9 @@ cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const re
     cdef const Line* down = &job.line[0]
     cdef const Line* across = &job.line[1]
     cdef real middle[MOST_Q*V]
-    cdef vreal bad = v_set(0), start = v_load(init), z
-    cdef Py_ssize_t i, j
     transform_lines(COMBINE, down.points, down.outs, p, across.points*plane, plane, middle, across.points*V, V,
                     across.points, False)
-    transform_lines(COMBINE, across.points, across.outs, middle, V, across.points*V, to, V, WIDE*V, down.outs, False)
-    for i in range(down.outs):
-        for j in range(across.outs):
-            z = v_load(to + (i*WIDE + j)*V)
-            bad += z*0
-            v_store(to + (i*WIDE + j)*V, z + start)
-    return bad
+    return finish_lines(across, middle, V, across.points*V, to, V, WIDE*V, down.outs, init, 0)
 
 
 cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ssize_t m, Py_ssize_t lanes,
@@ -265,7 +265,11 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
     cdef const real* u
     cdef Py_ssize_t s, panel, each, kc, number
     cdef Slice part
-    if v == NULL:
+    cdef Ahead x, y
+    cdef bint own = v == NULL
+    if own:
+        x.tile, x.count, x.g, x.m0, x.m1 = tile + count, min(count, job.tiles - tile - count), g, 0, 0
+        next_run(job, &x)
         for s in range(job.slices):
             transform_input(job, g, tile, count, s, strip, scratch + s*job.q*job.plane)
         v = scratch
@@ -277,11 +281,14 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
                 for panel in range(p0, p0 + number):
                     transform_weights(job, g, panel, s, strip, scratch + sizes.v)
                     multiply(job, kc, v + s*job.q*job.plane, count, scratch + sizes.v, panel, 1, 0,
-                             p + (panel - p0)*job.q*sizes.plane, sizes.plane, s > 0)
+                             p + (panel - p0)*job.q*sizes.plane, sizes.plane, s > 0, NULL, NULL)
             else:
                 u = job.u + u_start(job, g, p0) + s*job.q*u_plane(job, NV*V)
+                y.tile, y.count, y.g, y.m0, y.m1 = tile, count, g, panel_start(job.nest.m, p0), panel_start(
+                    job.nest.m, p0 + number)
+                next_run(job, &y)
                 multiply(job, kc, v + s*job.q*job.plane, count, u, p0, number, u_start(job, g, 1) - u_start(job, g, 0),
-                         p, sizes.plane, s > 0)
+                         p, sizes.plane, s > 0, &x if own else NULL, &y)
         for panel in range(number):
             transform_output(job, g, tile, count, p0 + panel, p + panel*job.q*sizes.plane, sizes.plane, strip)
         p0 += number

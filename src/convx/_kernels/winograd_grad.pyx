@@ -114,7 +114,7 @@ cdef void multiply(const Gradient* job, const Part* part, const real* v, const r
         for panel in range(part.p0, part.p1):
             start = panel_start(job.layer.m, panel)
             products(part.count, v + q*job.x.plane, job.x.row, rows, d + q*job.dy.plane + start, job.dy.row,
-                     panel_start(job.layer.m, panel + 1) - start, p + (job.q*(panel - part.p0) + q)*plane, add, 0, True)
+                     panel_start(job.layer.m, panel + 1) - start, p + (job.q*(panel - part.p0) + q)*plane, add, 0, NULL, True)
 
 
 # ---- taps

@@ -21,12 +21,12 @@ PARTS, LEAST = 16, 4  # parts of the sum of a weight gradient at most, and rows 
 SUMS = 1 << 20  # values of all parts together
 
 
-def _is_gradient(nest) -> bool:
+def is_gradient(nest) -> bool:
     """Whether the outputs are the fewer ones, as those of a weight gradient."""
     return prod(v.axis.taps for v in nest.windows) > prod(v.axis.out for v in nest.windows)
 
 
-def _line(nest, rows: int = 1) -> int:
+def line_values(nest, rows: int = 1) -> int:
     """Values of the strip of some rows of outputs."""
     height = 1
     if len(nest.windows) > 1:
@@ -47,23 +47,23 @@ def refuse(nest, kind):
         return "no axis to run along"
     if nest.products == 0:
         return "nothing to compute"
-    few = min(nest.n if _is_gradient(nest) else nest.c, nest.m)
+    few = min(nest.n if is_gradient(nest) else nest.c, nest.m)
     if few > FEW:
         return f"{few} channels and more on both sides (at most {FEW} on one)"
-    if _is_gradient(nest):
-        values = _line(nest.swap_wy(), 8)
+    if is_gradient(nest):
+        values = line_values(nest.swap_wy(), 8)
         outputs = nest.outputs // nest.g
         if values > 2 * ROOM or outputs > SUMS // 4:
             return f"{values} values of x under eight rows of taps (at most {2 * ROOM}), {outputs} outputs of a group"
         return None
-    if _line(nest) > ROOM:
-        return f"{_line(nest)} values of x under a row of outputs (at most {ROOM})"
+    if line_values(nest) > ROOM:
+        return f"{line_values(nest)} values of x under a row of outputs (at most {ROOM})"
     if nest.g * nest.m * nest.depth > ROOM:
         return f"{nest.g * nest.m * nest.depth} weights (at most {ROOM})"
     return None
 
 
-def _kind(nest):
+def tile_of(nest):
     """Which tile: it does not change the order of any sum."""
     if nest.y[2] == 1 and nest.windows[-1].ys != 1:
         return FLAT
@@ -74,6 +74,16 @@ def _up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
+def row_vectors(nest, kind, tile) -> int:
+    """Vectors of whole tiles for one row of outputs."""
+    kernel, out = _kernels.load("thin", kind), nest.windows[-1].axis.out
+    height, most = kernel.SHAPES[tile]
+    if tile == FLAT:
+        return -(-nest.m // kernel.LANES) * _up(out, height)
+    columns = -(-out // kernel.LANES)
+    return _up(nest.m, height) * (_up(columns, (most + 3) // 4) if tile == LOW else columns)
+
+
 def _layer_seconds(nest, kind, threads):
     """Vectors of whole tiles, 0.19 ns a product (0.4 where three channels share each vector of x) and 40 ns around a
     tile; 30 ns for a copied run of x, 1.6 a vector of it, 0.8 a value where these are no neighbours, all of it 1.3
@@ -82,25 +92,17 @@ def _layer_seconds(nest, kind, threads):
     One core of an Emerald Rapids server, first layers, stems and gradients of their inputs, each solver by its name
     (`benchmarks/crossover.py --lines` shows the like).
     """
-    kernel = _kernels.load("thin", kind)
-    lanes, last = kernel.LANES, nest.windows[-1]
-    height, most = kernel.SHAPES[_kind(nest)]
-    rows = nest.outputs // max(nest.m * last.axis.out, 1)
-    if _kind(nest) == FLAT:
-        vectors = -(-nest.m // lanes) * _up(last.axis.out, height) * rows
-    else:
-        columns = -(-last.axis.out // lanes)
-        if _kind(nest) == LOW:
-            columns = _up(columns, (most + 3) // 4)
-        vectors = _up(nest.m, height) * columns * rows
-    time = vectors * (nest.depth * (0.4 if _kind(nest) == LOW else 0.19) + 40.0 / (height * most))
-    if last.ys != 1 and _kind(nest) != FLAT:
+    lanes, last, tile = _kernels.load("thin", kind).LANES, nest.windows[-1], tile_of(nest)
+    height, most = _kernels.load("thin", kind).SHAPES[tile]
+    vectors = row_vectors(nest, kind, tile) * nest.outputs // max(nest.m * last.axis.out, 1)
+    time = vectors * (nest.depth * (0.4 if tile == LOW else 0.19) + 40.0 / (height * most))
+    if last.ys != 1 and tile != FLAT:
         time += nest.outputs * 0.3
-    time += 1.3 * _copies(nest, lanes)
+    time += 1.3 * copies(nest, lanes)
     return 2e-6 + 1e-9 * (1.5 * nest.g * nest.m * nest.depth + time / threads)
 
 
-def _copies(nest, lanes: int) -> float:
+def copies(nest, lanes: int) -> float:
     """Nanoseconds that bring every row of x into a strip once."""
     last = nest.windows[-1]
     a, runs = last.axis, nest.n * nest.g * nest.c
@@ -133,29 +135,29 @@ def _gradient_seconds(nest, kind, threads):
     elif last.ws == 1 or nest.m % lanes:
         time += taps * vectors * 2.0
     parts = _parts(nest)
-    time += 1.2 * _copies(nest.swap_wy(), lanes) / nest.g + parts * outputs * vectors * lanes
+    time += 1.2 * copies(nest.swap_wy(), lanes) / nest.g + parts * outputs * vectors * lanes
     return 5e-6 + 1e-9 * nest.g * time / min(threads, parts)
 
 
 def seconds(nest, kind, threads):
-    return (_gradient_seconds if _is_gradient(nest) else _layer_seconds)(nest, kind, threads)
+    return (_gradient_seconds if is_gradient(nest) else _layer_seconds)(nest, kind, threads)
 
 
 def scratch(nest, kind, threads):
     size = 8 if kind == "f64" else 4
-    if _is_gradient(nest):
-        return size * (_parts(nest) * nest.outputs + threads * (_line(nest.swap_wy(), 8) + 6144))
-    return size * (nest.g * nest.m * nest.depth + threads * max(65536, _line(nest)))
+    if is_gradient(nest):
+        return size * (_parts(nest) * nest.outputs + threads * (line_values(nest.swap_wy(), 8) + 6144))
+    return size * (nest.g * nest.m * nest.depth + threads * max(65536, line_values(nest)))
 
 
 def way(nest, model, kind, bound):
-    """(kernel, which of its tiles, or parts of a weight gradient)."""
-    return ("thin_grad", _parts(model)) if _is_gradient(nest) else ("thin", _kind(nest))
+    """(kernel, its options: which tile and one point, or the parts of a weight gradient)."""
+    return ("thin_grad", (_parts(model),)) if is_gradient(nest) else ("thin", (tile_of(nest), 1))
 
 
 def ready(nest, call):
-    kernel, choice = call.way
-    return [(_kernels.load(kernel, call.kind).run, None, call.packed, nest.first, call.cval, choice)]
+    kernel, options = call.way
+    return [(_kernels.load(kernel, call.kind).run, None, call.packed, nest.first, call.cval, *options)]
 
 
 def run(nest, call, x, w, y):

@@ -38,7 +38,7 @@ def formulas(lines):
 
 def without_floor(line: str) -> str:
     """The first line of a room, without what only its builders ask."""
-    return re.sub(r" \((floor|a room|`import)[^)]*\)", "", line)
+    return re.sub(r" \((floor|`import)[^)]*\)", "", line)
 
 
 def process(app, what, name, obj, options, lines):

@@ -23,7 +23,7 @@ Rooms of their own, imported when asked for:
 
 The floors, each importing only lower ones:
     9  __main__  _commands/*  _compat/*  _demo/*
-    8  image  plot/*
+    8  image/*  plot/*
     7  linop  matlab/*  nn/*  torch
     6  __init__
     5  _conv  _gradients  _planning  _operators  _signal  _pool  _pool_grad  _pooling  _arguments  _layout

@@ -27,6 +27,8 @@ cdef enum:
     MOST = 5        # outputs of a row in registers
     TOGETHER = 16   # vectors of a task
 
+ctypedef void (*Taps)(const Job*, const real**, const real*, Py_ssize_t, Py_ssize_t, Py_ssize_t, real*) noexcept nogil
+
 
 cdef inline void some_taps(const Job* job, const real** at, const real* w, Py_ssize_t v0, Py_ssize_t v1, real* sums,
                            const int pixels, const int outputs, const int step) noexcept nogil:
@@ -78,21 +80,42 @@ cdef inline void taps_of(const Job* job, const real** at, const real* w, Py_ssiz
         some_taps(job, at, w, v0, v1, sums, 1, outputs, step)
 
 
-cdef void taps(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
-               real* sums) noexcept nogil:
-    if job.fixed == 3 and job.step == 1:
-        taps_of(job, at, w, count, v0, v1, sums, 3, 1)
-    elif job.fixed == 3:
-        taps_of(job, at, w, count, v0, v1, sums, 3, 2)
-    elif job.fixed == 5 and job.step == 1:
-        taps_of(job, at, w, count, v0, v1, sums, 5, 1)
-    elif job.fixed == 5:
-        taps_of(job, at, w, count, v0, v1, sums, 5, 2)
-    else:
-        taps_of(job, at, w, count, v0, v1, sums, 0, 0)
+# A function for each, as in depthwise_last.
+
+cdef void taps_31(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+                  real* sums) noexcept nogil:
+    taps_of(job, at, w, count, v0, v1, sums, 3, 1)
 
 
-cdef bint strip_of(const Job* job, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t c, Py_ssize_t k0, Py_ssize_t k1,
+cdef void taps_32(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+                  real* sums) noexcept nogil:
+    taps_of(job, at, w, count, v0, v1, sums, 3, 2)
+
+
+cdef void taps_51(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+                  real* sums) noexcept nogil:
+    taps_of(job, at, w, count, v0, v1, sums, 5, 1)
+
+
+cdef void taps_52(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+                  real* sums) noexcept nogil:
+    taps_of(job, at, w, count, v0, v1, sums, 5, 2)
+
+
+cdef void taps_any(const Job* job, const real** at, const real* w, Py_ssize_t count, Py_ssize_t v0, Py_ssize_t v1,
+                   real* sums) noexcept nogil:
+    taps_of(job, at, w, count, v0, v1, sums, 0, 0)
+
+
+cdef inline Taps taps_for(const Job* job) noexcept nogil:
+    if job.fixed == 3:
+        return taps_31 if job.step == 1 else taps_32
+    if job.fixed == 5:
+        return taps_51 if job.step == 1 else taps_52
+    return taps_any
+
+
+cdef bint strip_of(const Job* job, Taps taps, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t c, Py_ssize_t k0, Py_ssize_t k1,
                    Py_ssize_t k2, const real** at, real* sums) noexcept nogil:
     """What some rows and columns of w add to all outputs; whether some places of x are absent."""
     cdef const Nest* nest = job.nest
@@ -125,6 +148,7 @@ cdef void task(const Job* job, Py_ssize_t v0, Py_ssize_t v1, real* scratch) noex
     cdef const Nest* nest = job.nest
     cdef const real** at = <const real**>scratch
     cdef real* sums = scratch + job.x_size
+    cdef Taps taps = taps_for(job)
     cdef Py_ssize_t v, c, k0, k1, k2, i
     cdef bint absent = False
     for i in range((v1 - v0)*job.sums):
@@ -135,7 +159,7 @@ cdef void task(const Job* job, Py_ssize_t v0, Py_ssize_t v1, real* scratch) noex
             while k1 < nest.axis[1].taps:
                 k2 = 0
                 while k2 < nest.axis[2].taps:
-                    if strip_of(job, v0, v1, c, k0, k1, k2, at, sums):
+                    if strip_of(job, taps, v0, v1, c, k0, k1, k2, at, sums):
                         absent = True
                     k2 += job.wide
                 k1 += job.rows

@@ -33,7 +33,7 @@ def _cubic(t, a: float):
 class _Rule:
     """How a place between cells is read."""
 
-    def __init__(self, node, mode: str, coordinates: str, nearest: str, a: float, exclude: bool):
+    def __init__(self, mode: str, coordinates: str, nearest: str, a: float, exclude: bool):
         for value, known, name in ((mode, ("nearest", "linear", "cubic"), "mode"),
                                    (coordinates, _COORDINATES, "coordinate_transformation_mode"),
                                    (nearest, _NEAREST, "nearest_mode")):
@@ -91,7 +91,7 @@ def _sizes(sizes, scales):
 @operator("Resize")
 def _resize(node):
     since_11 = node.since(11)
-    rule = _Rule(node, node.take("mode", "nearest"),
+    rule = _Rule(node.take("mode", "nearest"),
                  node.take("coordinate_transformation_mode", "half_pixel" if since_11 else "asymmetric"),
                  node.take("nearest_mode", "round_prefer_floor" if since_11 else "floor"),
                  node.take("cubic_coeff_a", -0.75), bool(node.take("exclude_outside", 0)))
@@ -119,7 +119,7 @@ def _resize(node):
 
 @operator("Upsample")
 def _upsample(node):
-    rule = _Rule(node, node.take("mode", "nearest"), "asymmetric", "floor", -0.75, False)
+    rule = _Rule(node.take("mode", "nearest"), "asymmetric", "floor", -0.75, False)
     scales = node.input_or("scales", 1, 9)
 
     def run(*given):

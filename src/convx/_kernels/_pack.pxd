@@ -316,7 +316,7 @@ cdef inline void pack_lanes(const Job* job, const real* x, const Box* box, Py_ss
     cdef Taps taps
     cdef bint absent
     steps(box, job.channel_last, &sc, sk)
-    taps.o0, taps.o1 = -1, -1
+    taps.count, taps.o0, taps.o1 = 0, -1, -1
     interior(job.nest, box, low, high)
     for panel in range(panels(count)):
         start = panel_start(count, panel)

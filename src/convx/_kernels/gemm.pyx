@@ -340,7 +340,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
 cdef void sweep_rows(const Job* job, const Part* part, const real* x, const real* w, real* y, const real* bias,
                      const real* packed) noexcept nogil:
     """MR rows of weights meet all panels of the block, or a panel meets all rows: what changes less often stays in L1."""
-    cdef Py_ssize_t channels = job.m1 - job.m0, units = part.u1 - part.u0, t, m, inner, rows, q
+    cdef Py_ssize_t channels = job.m1 - job.m0, units = part.u1 - part.u0, t, inner, q, m = 0, rows = 0
     cdef Py_ssize_t row_at[MR]
     cdef bint beside = packed != NULL and abreast(job), w_inside = packed == NULL and not part.walk.w_plain, x_inside
     cdef bint by_panel = part.walk.in_place and part.kc >= 192 and units*MR*part.kc <= 131072

@@ -5,7 +5,8 @@ once per tap of the row and serves every output row that it belongs to. Rows lie
 outside x become zeros as they are loaded, under masks, and a stride of two takes every second value of two vectors.
 """
 
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_even
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep
+from _order cimport v_evens, v_odds
 from _masks cimport vmask, v_some, v_part, v_put
 
 cdef enum:
@@ -13,9 +14,10 @@ cdef enum:
     LONE = 8   # rows of a tile of one vector
     TALL = 5
     MOST = 16  # vectors of a tile: ROWS*NS or LONE
+    MOST_LINES = 12  # under a chunk: LONE + TALL - 1
 
-cdef enum:  # how a tile reads x: as it lies; what is inside, and zeros; every second column of that
-    PLAIN, INSIDE, SECOND
+cdef enum:  # how a tile reads x: as it lies; what is inside, and zeros; every second column of that, and those between
+    PLAIN, INSIDE, SECOND, KEPT
 
 
 ctypedef struct Chunk:
@@ -58,21 +60,26 @@ cdef inline void find(const Sum* s, const real* x, Py_ssize_t number, const real
         from_x[h] = x + h*s.row if 0 <= number + h*s.down < s.high else s.none
 
 
-cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, const real* taps, vreal* acc, const int h,
-                      const int tall, const int rows, const int ns, const int how) noexcept nogil:
+cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* taps, vreal* acc,
+                      const int h, const int tall, const int rows, const int ns, const int how) noexcept nogil:
     """Row h of x under a chunk, for every output row that it serves."""
     cdef vreal xv[NS]
+    cdef vreal a, b
     cdef const real* p
     cdef int r, v
     if h < tall + rows - 1:
-        p = x[0] if how == PLAIN else x[h] + row
+        if how != KEPT:
+            p = x[0] if how == PLAIN else x[h] + row
         for v in range(ns):
             if how == PLAIN:
                 xv[v] = v_keep(v_load(p + v*V))
             elif how == INSIDE:
                 xv[v] = v_keep(v_some(p + v*V, mask[v]))
+            elif how == SECOND:
+                a, b = v_some(p + 2*v*V, mask[2*v]), v_some(p + (2*v + 1)*V, mask[2*v + 1])
+                xv[v], odd[h*ns + v] = v_keep(v_evens(a, b)), v_keep(v_odds(a, b))
             else:
-                xv[v] = v_keep(v_even(v_some(p + 2*v*V, mask[2*v]), v_some(p + (2*v + 1)*V - 1, mask[2*v + 1])))
+                xv[v] = odd[h*ns + v]
         if how == PLAIN:
             x[0] = p_keep(p + row)
         for r in range(TALL):
@@ -81,15 +88,35 @@ cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, const r
                     acc[(h - r)*ns + v] += xv[v] * taps[r]
 
 
+cdef inline void lines(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* w, Py_ssize_t wr,
+                       vreal* acc, const int tall, const int rows, const int ns, const int how) noexcept nogil:
+    """All rows of x under a chunk, for one tap of each kernel row. Written out: GCC keeps acc in registers only where
+    every index is a constant, and does not unroll a loop this large by itself."""
+    cdef real taps[TALL]
+    cdef int r
+    for r in range(tall):
+        taps[r] = w[r*wr]
+    line(x, row, mask, odd, taps, acc, 0, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 1, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 2, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 3, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 4, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 5, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 6, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 7, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 8, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 9, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 10, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 11, tall, rows, ns, how)
+
+
 cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, Py_ssize_t number, vreal* acc,
                        const int tall, const int rows, const int ns, const int how) noexcept nogil:
-    """Add `tall` kernel rows to the tile; number: the row of x under the first of them. The lines are written out: GCC
-    keeps acc in registers only where every index is a constant, and does not unroll a loop this large by itself."""
-    cdef real taps[TALL]
-    cdef const real* from_x[TALL + LONE - 1]  # PLAIN: the first, which walks; else all rows
+    """Add `tall` kernel rows to the tile; number: the row of x under the first of them."""
+    cdef const real* from_x[MOST_LINES]  # PLAIN: one, which walks from row to row; else all rows
+    cdef vreal odd[MOST]
     cdef const vmask* mask = s.mask
-    cdef Py_ssize_t k, row = s.row
-    cdef int r
+    cdef Py_ssize_t k = 0
     if how != PLAIN:
         find(s, x, number, from_x, 0, tall, rows)
         find(s, x, number, from_x, 1, tall, rows)
@@ -103,28 +130,17 @@ cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr
         find(s, x, number, from_x, 9, tall, rows)
         find(s, x, number, from_x, 10, tall, rows)
         find(s, x, number, from_x, 11, tall, rows)
-    for k in range(s.taps):
-        for r in range(tall):
-            taps[r] = w[r*wr]
+    while k < s.taps:
         if how == PLAIN:
             from_x[0] = x + s.at[k]
+            lines(from_x, s.row, NULL, odd, w, wr, acc, tall, rows, ns, PLAIN)
         else:
-            row = s.at[k]
-        line(from_x, row, mask, taps, acc, 0, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 1, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 2, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 3, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 4, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 5, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 6, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 7, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 8, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 9, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 10, tall, rows, ns, how)
-        line(from_x, row, mask, taps, acc, 11, tall, rows, ns, how)
-        if how != PLAIN:
+            lines(from_x, s.at[k], mask, odd, w, wr, acc, tall, rows, ns, how)
             mask += s.masks
-        w += s.w2
+        k, w = k + 1, w + s.w2
+        if how == SECOND and k < s.taps:  # what this one left, in the order of taps
+            lines(from_x, 0, NULL, odd, w, wr, acc, tall, rows, ns, KEPT)
+            k, w, mask = k + 1, w + s.w2, mask + s.masks
 
 
 cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows,

@@ -556,7 +556,7 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
             and a.boundary == b.boundary == CONSTANT):
         if b.stride == 1 and b.out < 3*NS*V:
             job.how = INSIDE
-        elif b.stride == 2:
+        elif b.stride == 2 and (b.dilation == 1 or b.taps == 1):
             job.how = SECOND
     job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished
@@ -719,8 +719,8 @@ cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept n
         for k in range(b.taps):
             job.at[k] = rows*job.planes.row + tap_at(&job.planes, columns + k)
             job.at[b.taps + k] = (rows*a.xs + columns if job.how == PLAIN else 0) + k*b.dilation
-            for v in range(vectors*job.loads):  # `v_even` takes the last V values of two vectors but for one
-                at = b.offset - k*b.dilation - v*V + v % job.loads
+            for v in range(vectors*job.loads):
+                at = b.offset - k*b.dilation - v*V
                 job.mask[k*vectors*job.loads + v] = m_between(at, b.size + at)
         job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
         job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)

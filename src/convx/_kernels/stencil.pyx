@@ -5,6 +5,9 @@ The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) s
                chunks of up to TALL that lie one output row apart: the TALL + 3 rows of x under a chunk are loaded once
                per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
                into phases, which are such chunks each.
+In place:      where zeros surround x, short rows with a stride of one or two are read where they lie: what is
+               outside is masked (_tile.pxd, a table of masks for a call), absent rows are a row of zeros. What a tile
+               reads next, and writes next, is asked for ahead: 256 channels of 56^2, 3x3, take a fifth less.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
                the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are: tiles
                that would read beyond the last column begin earlier, and do outputs again. The planes that the taps of
@@ -21,8 +24,10 @@ Assumes:       weights shared by all outputs.
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair, spoiled, v_prefetch, v_prefetch_read
-from _masks cimport MASKS, vmask, m_between
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair
+from _real cimport v_prefetch, v_prefetch_read, spoiled
+from _masks cimport MASKS, vmask, m_between, v_at
+from _order cimport v_low, v_high
 from _nest cimport Nest, Window, Box, CONSTANT, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 from _family cimport alike, take_in, between
@@ -54,7 +59,7 @@ ctypedef struct Job:
     Py_ssize_t deep                     # outputs of a task along the outermost window
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
     bint near, aside                    # rows are long and x is read in place, but for rims; y is computed in scratch
-    int how                             # rows are short and x is read in place with its rims; PLAIN: it is not
+    int how                             # rows are short and x is read in place with its rims, or PLAIN
     bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
@@ -65,7 +70,7 @@ ctypedef struct Job:
     bint unsafe                         # there are some
     Py_ssize_t* at                      # of taps in planes; and in place
     Py_ssize_t loads                    # of a vector of outputs and a tap
-    vmask* mask                         # of each of them, whatever the tap first, then the vector
+    vmask* mask                         # of each of them, tap by tap
     const real* none                    # zeros, as many as a row of x
     bint even                           # the columns of the next job lie between those of this one
 
@@ -296,8 +301,8 @@ cdef void put_pair(const Job* even, const real* planes, const real* odd_planes, 
                    Py_ssize_t groups, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t odd_columns) noexcept nogil:
     """`put` for columns of two jobs in turn, as many of them or one more of `even`."""
     cdef const Nest* nest = even.nest
-    cdef Py_ssize_t c, i, j, at
-    cdef real both[2*V]
+    cdef Py_ssize_t c, i, j, at, left
+    cdef vreal a, b
     cdef real add
     cdef real* to
     for c in range(groups*nest.m):
@@ -306,12 +311,15 @@ cdef void put_pair(const Job* even, const real* planes, const real* odd_planes, 
             to = <real*>y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*nest.axis[1].ys
             at = c*even.y_plane + i*even.y_row
             j = 0
-            while j + V <= odd_columns:
-                v_store_pair(to + 2*j, v_load(planes + at + j) + v_set(add), v_load(odd_planes + at + j) + v_set(add))
-                j += V
-            if j < columns:
-                v_store_pair(both, v_load(planes + at + j) + v_set(add), v_load(odd_planes + at + j) + v_set(add))
-                v_copy(to + 2*j, both, columns + odd_columns - 2*j)
+            left = columns + odd_columns
+            while left > 0:
+                a, b = v_load(planes + at + j) + v_set(add), v_load(odd_planes + at + j) + v_set(add)
+                if left >= 2*V:
+                    v_store_pair(to + 2*j, a, b)
+                else:
+                    v_at(to + 2*j, v_low(a, b), m_between(0, left))
+                    v_at(to + 2*j + V, v_high(a, b), m_between(0, left - V))
+                j, left = j + V, left - 2*V
 
 
 cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, Inner* inner) noexcept nogil:
@@ -440,8 +448,8 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
     s.chunk, s.chunks, s.w1, s.w2, s.taps = job.chunk, job.chunks, nest.axis[1].ws, nest.axis[2].ws, nest.axis[2].taps
     s.c, s.wc, s.dilation = nest.c, nest.wc, job.dilation
     s.at = job.at + (s.taps if near or job.how != PLAIN else 0)
+    place(job, s, o1, o2)
     if job.how != PLAIN:
-        place(job, s, o1, o2)
         from_x += s.top*nest.axis[1].xs + s.left
     for j in range(groups):
         for m in range(nest.m):
@@ -552,11 +560,11 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
                 and p.taps == 1)
     job.how = PLAIN
-    if (MASKS and a.out > 1 and b.xs == 1 and job.stored.x == 0 and job.cval == 0
+    if (MASKS and 1 < a.out and b.out < 3*NS*V and b.xs == 1 and job.stored.x == 0 and job.cval == 0
             and a.boundary == b.boundary == CONSTANT):
-        if b.stride == 1 and b.out < 3*NS*V:
+        if b.stride == 1:
             job.how = INSIDE
-        elif b.stride == 2 and (b.dilation == 1 or b.taps == 1):
+        elif b.stride == 2 and b.dilation == nest.m == 1:  # each output channel would part the columns again
             job.how = SECOND
     job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished

@@ -5,9 +5,9 @@ The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) s
                chunks of up to TALL that lie one output row apart: the TALL + 3 rows of x under a chunk are loaded once
                per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
                into phases, which are such chunks each.
-In place:      where zeros surround x, short rows of depthwise layers with a stride of one or two are read where they lie: what is
-               outside is masked (_tile.pxd, a table of masks for a call), absent rows are a row of zeros. What a tile
-               reads next, and writes next, is asked for ahead: 256 channels of 56^2, 3x3, take a fifth less.
+In place:      where zeros surround x, short rows of depthwise layers, with a stride of one or two, are read where they
+               lie: what is outside is masked (_tile.pxd, a table of masks for a call), absent rows are a row of zeros.
+               What a tile reads next, and writes next, is asked for ahead.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
                the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are: tiles
                that would read beyond the last column begin earlier, and do outputs again. The planes that the taps of

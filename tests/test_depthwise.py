@@ -199,3 +199,32 @@ def test_phases_joined_have_the_bits_of_phases_apart(monkeypatch, solver, case):
     monkeypatch.delattr(solver, "joined")
     for found, other in zip(joined, results(1), strict=True):
         assert np.array_equal(found, other, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize(("sizes", "taps", "options"), [
+    ((56, 56), (3, 3), {"stride": 2, "padding": 1}),
+    ((9, 31), (7, 6), {"stride": (1, 2), "padding": 3}),  # windows wider than what lies between the rims
+    ((3, 4), (5, 5), {"stride": 2, "padding": 4}),  # windows of rims alone
+    ((14, 14), (3, 3), {"padding": 1}),
+    ((13, 70), (5, 3), {"padding": (4, 2), "dilation": (2, 3)}),
+    ((11, 500), (3, 4), {"stride": 2}),
+    ((5, 20, 33), (3, 3, 3), {"padding": 1}),
+])
+def test_rows_in_place_have_the_bits_of_copied_rows(sizes, taps, options, kind):
+    rng = np.random.default_rng(8)
+    x, w = rng.standard_normal((2, 6, *sizes)).astype(kind), rng.standard_normal((6, 2, *taps)).astype(kind)
+    apart = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan, kind)[..., ::2]  # columns that lie apart are copied
+    apart[...] = x
+    bias = rng.standard_normal(6).astype(kind)
+    for weights in (w, np.where(w == w.flat[5], np.inf, w).astype(kind)):
+        y = convx.conv(x, weights, bias, groups=3, algorithm="stencil", **options)
+        assert np.array_equal(convx.conv(apart, weights, bias, groups=3, algorithm="stencil", **options), y,
+                              equal_nan=True)
+        wide = [a.astype(float) for a in (x, weights, bias)]
+        expected = convx.conv(*wide, groups=3, algorithm="reference", **options)
+        size = convx.conv(*(abs(a) for a in wide), groups=3, algorithm="reference", **options)
+        finite = np.isfinite(expected)
+        assert np.array_equal(np.isfinite(y), finite)
+        allowed = (w[0].size + 2) * np.finfo(kind).eps * size[finite]
+        assert (abs(y[finite] - expected[finite]) <= allowed).all()

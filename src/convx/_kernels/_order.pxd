@@ -1,5 +1,6 @@
 # The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added.
 from _real cimport real, vreal
+from _masks cimport vmask, m_between, v_where, v_some, v_at, v_part, v_put
 
 cdef extern from "_order.h" nogil:
     ctypedef long place
@@ -18,12 +19,6 @@ cdef extern from "_order.h" nogil:
     vreal v_odds(vreal, vreal)
     vreal v_next(vreal, vreal)
     vreal v_after(vreal, vreal)
-    ctypedef struct vmask:
-        pass
-    vmask m_between(Py_ssize_t, Py_ssize_t)
-    vreal v_where(const real*, vmask, vreal)
-    vreal v_some(const real*, vmask)
-    void v_at(real*, vreal, vmask)
     vreal v_max(vreal, vreal)
     void v_take(vreal*, vplace*, vreal, vplace)
     void v_take_first(vreal*, vplace*, vreal, vplace)
@@ -32,7 +27,5 @@ cdef extern from "_order.h" nogil:
     vplace p_line(place)
     vreal v_every(const real*, Py_ssize_t)
     vplace p_every(const place*, Py_ssize_t)
-    vreal v_part(const real*, Py_ssize_t)
-    void v_put(real*, vreal, Py_ssize_t)
     vplace p_part(const place*, Py_ssize_t)
     void p_put(place*, vplace, Py_ssize_t)

@@ -1,16 +1,23 @@
 """The register tile of the stencil kernel: rows x vectors of y, to which chunks of kernel rows are added.
 
 A tile stays in registers while a chunk of up to TALL kernel rows passes by: each of the rows of x under them is loaded
-once per tap of the row and serves every output row that it belongs to.
+once per tap of the row and serves every output row that it belongs to. Rows lie in planes, or in x itself: there places
+outside x become zeros as they are loaded, under masks, and a stride of two takes every second value of two vectors.
 """
 
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep
+from _order cimport v_evens, v_odds
+from _masks cimport vmask, v_some, v_part, v_put
 
 cdef enum:
     ROWS = 4
     LONE = 8   # rows of a tile of one vector
     TALL = 5
     MOST = 16  # vectors of a tile: ROWS*NS or LONE
+    MOST_LINES = 12  # under a chunk: LONE + TALL - 1
+
+cdef enum:  # how a tile reads x: as it lies; what is inside, and zeros; every second column of that, and those between
+    PLAIN, INSIDE, SECOND, KEPT
 
 
 ctypedef struct Chunk:
@@ -29,6 +36,12 @@ ctypedef struct Sum:
     const Chunk* chunk
     Py_ssize_t chunks, w1, taps, w2
     const Py_ssize_t* at       # where the taps of a kernel row start
+    # Not PLAIN:
+    Py_ssize_t top, left, high  # the row and column of x under the corner, and its rows
+    Py_ssize_t down, apart     # rows of x between output rows, and between kernel rows
+    const real* none           # zeros in the place of an absent row
+    const vmask* mask          # of the vectors that a tap loads, here and from one tap to the next
+    Py_ssize_t masks
 
 
 ctypedef struct Target:
@@ -40,53 +53,101 @@ ctypedef struct Target:
     real init
 
 
-cdef inline void line(const real** x, Py_ssize_t row, const real* taps, vreal* acc, const int h, const int tall,
-                      const int rows, const int ns) noexcept nogil:
-    """Row h of x under a chunk, for every output row that it serves; on to the next one."""
+cdef inline void find(const Sum* s, const real* x, Py_ssize_t number, const real** from_x, const int h, const int tall,
+                      const int rows) noexcept nogil:
+    """Row h of x under a chunk, the first of which has this number."""
+    if h < tall + rows - 1:
+        from_x[h] = x + h*s.row if 0 <= number + h*s.down < s.high else s.none
+
+
+cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* taps, vreal* acc,
+                      const int h, const int tall, const int rows, const int ns, const int how) noexcept nogil:
+    """Row h of x under a chunk, for every output row that it serves."""
     cdef vreal xv[NS]
+    cdef vreal a, b
+    cdef const real* p
     cdef int r, v
     if h < tall + rows - 1:
+        if how != KEPT:
+            p = x[0] if how == PLAIN else x[h] + row
         for v in range(ns):
-            xv[v] = v_keep(v_load(x[0] + v*V))
-        x[0] = p_keep(x[0] + row)
+            if how == PLAIN:
+                xv[v] = v_keep(v_load(p + v*V))
+            elif how == INSIDE:
+                xv[v] = v_keep(v_some(p + v*V, mask[v]))
+            elif how == SECOND:
+                a, b = v_some(p + 2*v*V, mask[2*v]), v_some(p + (2*v + 1)*V, mask[2*v + 1])
+                xv[v], odd[h*ns + v] = v_keep(v_evens(a, b)), v_keep(v_odds(a, b))
+            else:
+                xv[v] = odd[h*ns + v]
+        if how == PLAIN:
+            x[0] = p_keep(p + row)
         for r in range(TALL):
             if r < tall and 0 <= h - r and h - r < rows:
                 for v in range(ns):
                     acc[(h - r)*ns + v] += xv[v] * taps[r]
 
 
-cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, vreal* acc, const int tall,
-                       const int rows, const int ns) noexcept nogil:
-    """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
-    index is a constant, and does not unroll a loop this large by itself."""
+cdef inline void lines(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* w, Py_ssize_t wr,
+                       vreal* acc, const int tall, const int rows, const int ns, const int how) noexcept nogil:
+    """All rows of x under a chunk, for one tap of each kernel row. Written out: GCC keeps acc in registers only where
+    every index is a constant, and does not unroll a loop this large by itself."""
     cdef real taps[TALL]
-    cdef Py_ssize_t k, row = s.row
-    cdef const real* p
     cdef int r
-    for k in range(s.taps):
-        for r in range(tall):
-            taps[r] = w[r*wr]
-        p = x + s.at[k]
-        line(&p, row, taps, acc, 0, tall, rows, ns)
-        line(&p, row, taps, acc, 1, tall, rows, ns)
-        line(&p, row, taps, acc, 2, tall, rows, ns)
-        line(&p, row, taps, acc, 3, tall, rows, ns)
-        line(&p, row, taps, acc, 4, tall, rows, ns)
-        line(&p, row, taps, acc, 5, tall, rows, ns)
-        line(&p, row, taps, acc, 6, tall, rows, ns)
-        line(&p, row, taps, acc, 7, tall, rows, ns)
-        line(&p, row, taps, acc, 8, tall, rows, ns)
-        line(&p, row, taps, acc, 9, tall, rows, ns)
-        line(&p, row, taps, acc, 10, tall, rows, ns)
-        line(&p, row, taps, acc, 11, tall, rows, ns)
-        w += s.w2
+    for r in range(tall):
+        taps[r] = w[r*wr]
+    line(x, row, mask, odd, taps, acc, 0, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 1, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 2, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 3, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 4, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 5, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 6, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 7, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 8, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 9, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 10, tall, rows, ns, how)
+    line(x, row, mask, odd, taps, acc, 11, tall, rows, ns, how)
+
+
+cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, Py_ssize_t number, vreal* acc,
+                       const int tall, const int rows, const int ns, const int how) noexcept nogil:
+    """Add `tall` kernel rows to the tile; number: the row of x under the first of them."""
+    cdef const real* from_x[MOST_LINES]  # PLAIN: one, which walks from row to row; else all rows
+    cdef vreal odd[MOST]
+    cdef const vmask* mask = s.mask
+    cdef Py_ssize_t k = 0
+    if how != PLAIN:
+        find(s, x, number, from_x, 0, tall, rows)
+        find(s, x, number, from_x, 1, tall, rows)
+        find(s, x, number, from_x, 2, tall, rows)
+        find(s, x, number, from_x, 3, tall, rows)
+        find(s, x, number, from_x, 4, tall, rows)
+        find(s, x, number, from_x, 5, tall, rows)
+        find(s, x, number, from_x, 6, tall, rows)
+        find(s, x, number, from_x, 7, tall, rows)
+        find(s, x, number, from_x, 8, tall, rows)
+        find(s, x, number, from_x, 9, tall, rows)
+        find(s, x, number, from_x, 10, tall, rows)
+        find(s, x, number, from_x, 11, tall, rows)
+    while k < s.taps:
+        if how == PLAIN:
+            from_x[0] = x + s.at[k]
+            lines(from_x, s.row, NULL, odd, w, wr, acc, tall, rows, ns, PLAIN)
+        else:
+            lines(from_x, s.at[k], mask, odd, w, wr, acc, tall, rows, ns, how)
+            mask += s.masks
+        k, w = k + 1, w + s.w2
+        if how == SECOND and k < s.taps:  # what this one left, in the order of taps
+            lines(from_x, 0, NULL, odd, w, wr, acc, tall, rows, ns, KEPT)
+            k, w, mask = k + 1, w + s.w2, mask + s.masks
 
 
 cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows,
-                      const int ns) noexcept nogil:
+                      const int ns, const int how) noexcept nogil:
     """rows x ns vectors of outputs."""
     cdef vreal acc[MOST]
-    cdef Py_ssize_t t, c, q, wr
+    cdef Py_ssize_t t, c, q, wr, number
     cdef const real* xq
     cdef const real* wq
     cdef const Chunk* p
@@ -102,16 +163,17 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                     xq = x + s.x_at[t] + c*s.xc + p.first*s.dilation*s.pitch
                     wq = w + s.w_at[t] + c*s.wc + p.first*s.w1
                     wr = p.step*s.w1
+                    number = s.top + p.first*s.apart
                     if p.tall == 5:
-                        chunk(s, xq, wq, wr, acc, 5, rows, ns)
+                        chunk(s, xq, wq, wr, number, acc, 5, rows, ns, how)
                     elif p.tall == 4:
-                        chunk(s, xq, wq, wr, acc, 4, rows, ns)
+                        chunk(s, xq, wq, wr, number, acc, 4, rows, ns, how)
                     elif p.tall == 3:
-                        chunk(s, xq, wq, wr, acc, 3, rows, ns)
+                        chunk(s, xq, wq, wr, number, acc, 3, rows, ns, how)
                     elif p.tall == 2:
-                        chunk(s, xq, wq, wr, acc, 2, rows, ns)
+                        chunk(s, xq, wq, wr, number, acc, 2, rows, ns, how)
                     else:
-                        chunk(s, xq, wq, wr, acc, 1, rows, ns)
+                        chunk(s, xq, wq, wr, number, acc, 1, rows, ns, how)
         if to.add:
             store(to, acc, True, rows, ns)
         else:
@@ -119,34 +181,25 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
 
 
 cdef inline void store(const Target* to, vreal* acc, const bint add, const int rows, const int ns) noexcept nogil:
-    """The part of a tile that belongs to y: whole vectors, and of a last one the first few values."""
-    cdef real part[LONE*V]
+    """The part of a tile that belongs to y, column by column (written out as the lines are)."""
+    store_column(to, acc, 0, add, rows, ns)
+    store_column(to, acc, 1, add, rows, ns)
+    store_column(to, acc, 2, add, rows, ns)
+    store_column(to, acc, 3, add, rows, ns)
+
+
+cdef inline void store_column(const Target* to, vreal* acc, const int v, const bint add, const int rows,
+                              const int ns) noexcept nogil:
+    """Column v of vectors: all of them, or the first few values."""
     cdef vreal init = v_set(to.init)
-    cdef Py_ssize_t left = 0, first = 0
-    cdef int i, v
-    for v in range(ns):
-        if (v + 1)*V <= to.columns:
-            for i in range(rows):
-                if i < to.rows:
-                    v_store(to.y + i*to.row + v*V,
-                            acc[i*ns + v] + (v_load(to.y + i*to.row + v*V) if add else init))
-        elif v*V < to.columns:
-            first, left = v*V, to.columns - v*V
-            for i in range(rows):
-                v_store(part + i*V, acc[i*ns + v] + init)
-    if left > 0:
-        settle(to, part, first, left, rows)
-
-
-cdef inline void settle(const Target* to, const real* part, Py_ssize_t first, Py_ssize_t left,
-                        Py_ssize_t rows) noexcept nogil:
-    """`left` values of each row, from column `first` on."""
-    cdef Py_ssize_t i, j
-    cdef real* y
-    for i in range(min(to.rows, rows)):
-        y = to.y + i*to.row + first
-        if to.add:
-            for j in range(left):
-                y[j] += part[i*V + j]
-        else:
-            v_copy(y, part + i*V, left)
+    cdef Py_ssize_t left = to.columns - v*V
+    cdef real* y = to.y + v*V
+    cdef int i
+    if v < ns and left >= V:
+        for i in range(rows):
+            if i < to.rows:
+                v_store(y + i*to.row, acc[i*ns + v] + (v_load(y + i*to.row) if add else init))
+    elif v < ns and left > 0:
+        for i in range(rows):
+            if i < to.rows:
+                v_put(y + i*to.row, acc[i*ns + v] + (v_part(y + i*to.row, left) if add else init), left)

@@ -34,7 +34,7 @@ cdef enum:  # how a tile reads its sides
     PACKED, TABLE, PLACED, BESIDE
 
 cdef enum:
-    AHEAD = 16         # products: so early is asked for what is read and kept (65 ns, the third cache; not swept)
+    AHEAD = 16         # products: so early is asked for what is read and kept (flat between 4 and 48)
     TOGETHER = 16      # flat tiles that are stored together where a column of y is a run of pixels
     ABREAST = 16       # panels of rows that are packed together: some lines of w, one after another
     MOST = 16          # nests of a call

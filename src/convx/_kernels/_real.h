@@ -94,6 +94,8 @@ typedef int64_t vindex __attribute__((vector_size(CONVX_VBYTES)));
 #define CONVX_MIX(a, b, ...) __builtin_shuffle(a, b, (vindex){__VA_ARGS__})
 #endif
 static inline vreal v_even(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_EVEN); }
+/* a where the bits of b are ones, zero where they are zeros */
+static inline vreal v_and(vreal a, vreal b) { return (vreal)((vindex)a & (vindex)b); }
 /* The rows of a become columns: log2(V) rounds of halves in turn. */
 static inline void v_turn(real *to, ptrdiff_t to_step, vreal *a) {
     vreal b[V];
@@ -174,6 +176,7 @@ static inline vreal v_keep(vreal v) {
 typedef real vreal;
 static inline vreal v_keep(vreal v) { return v; }
 static inline vreal v_even(vreal a, vreal b) { (void)b; return a; }
+static inline vreal v_and(vreal a, vreal b) { const real zero = 0; return memcmp(&b, &zero, sizeof b) ? a : 0; }
 static inline void v_transpose(real *to, ptrdiff_t to_step, const real *p, ptrdiff_t step) {
     (void)to_step; (void)step; *to = *p;
 }

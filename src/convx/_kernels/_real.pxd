@@ -15,6 +15,7 @@ cdef extern from "_real.h" nogil:
     vreal v_keep(vreal)
     const real* p_keep(const real*)
     vreal v_even(vreal, vreal)
+    vreal v_and(vreal, vreal)
     void v_prefetch(const real*)
     void v_prefetch_read(const real*)
     void v_prefetch_far(const real*)

@@ -4,7 +4,7 @@ A tile stays in registers while a chunk of up to TALL kernel rows passes by: eac
 once per tap of the row and serves every output row that it belongs to.
 """
 
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_copy
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_and, v_keep, p_keep, v_copy
 
 cdef enum:
     ROWS = 4
@@ -29,6 +29,7 @@ ctypedef struct Sum:
     const Chunk* chunk
     Py_ssize_t chunks, w1, taps, w2
     const Py_ssize_t* at       # where the taps of a kernel row start
+    const real* within         # bits of the columns that there are, under the first tap: others are read as zeros
 
 
 ctypedef struct Target:
@@ -40,14 +41,14 @@ ctypedef struct Target:
     real init
 
 
-cdef inline void line(const real** x, Py_ssize_t row, const real* taps, vreal* acc, const int h, const int tall,
-                      const int rows, const int ns) noexcept nogil:
+cdef inline void line(const real** x, Py_ssize_t row, const real* taps, const vreal* inside, vreal* acc, const int h,
+                      const int tall, const int rows, const int ns, const bint edge) noexcept nogil:
     """Row h of x under a chunk, for every output row that it serves; on to the next one."""
     cdef vreal xv[NS]
     cdef int r, v
     if h < tall + rows - 1:
         for v in range(ns):
-            xv[v] = v_keep(v_load(x[0] + v*V))
+            xv[v] = v_and(v_load(x[0] + v*V), inside[v]) if edge else v_keep(v_load(x[0] + v*V))
         x[0] = p_keep(x[0] + row)
         for r in range(TALL):
             if r < tall and 0 <= h - r and h - r < rows:
@@ -56,35 +57,39 @@ cdef inline void line(const real** x, Py_ssize_t row, const real* taps, vreal* a
 
 
 cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, vreal* acc, const int tall,
-                       const int rows, const int ns) noexcept nogil:
+                       const int rows, const int ns, const bint edge) noexcept nogil:
     """Add `tall` kernel rows to the tile. The lines are written out: GCC keeps acc in registers only where every
     index is a constant, and does not unroll a loop this large by itself."""
     cdef real taps[TALL]
+    cdef vreal inside[NS]
     cdef Py_ssize_t k, row = s.row
     cdef const real* p
-    cdef int r
+    cdef int r, v
     for k in range(s.taps):
         for r in range(tall):
             taps[r] = w[r*wr]
         p = x + s.at[k]
-        line(&p, row, taps, acc, 0, tall, rows, ns)
-        line(&p, row, taps, acc, 1, tall, rows, ns)
-        line(&p, row, taps, acc, 2, tall, rows, ns)
-        line(&p, row, taps, acc, 3, tall, rows, ns)
-        line(&p, row, taps, acc, 4, tall, rows, ns)
-        line(&p, row, taps, acc, 5, tall, rows, ns)
-        line(&p, row, taps, acc, 6, tall, rows, ns)
-        line(&p, row, taps, acc, 7, tall, rows, ns)
-        line(&p, row, taps, acc, 8, tall, rows, ns)
-        line(&p, row, taps, acc, 9, tall, rows, ns)
-        line(&p, row, taps, acc, 10, tall, rows, ns)
-        line(&p, row, taps, acc, 11, tall, rows, ns)
+        if edge:
+            for v in range(ns):
+                inside[v] = v_load(s.within + s.at[k] + v*V)
+        line(&p, row, taps, inside, acc, 0, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 1, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 2, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 3, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 4, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 5, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 6, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 7, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 8, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 9, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 10, tall, rows, ns, edge)
+        line(&p, row, taps, inside, acc, 11, tall, rows, ns, edge)
         w += s.w2
 
 
-cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows,
-                      const int ns) noexcept nogil:
-    """rows x ns vectors of outputs."""
+cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows, const int ns,
+                      const bint edge) noexcept nogil:
+    """rows x ns vectors of outputs; edge: of columns that are not all there."""
     cdef vreal acc[MOST]
     cdef Py_ssize_t t, c, q, wr
     cdef const real* xq
@@ -103,15 +108,15 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                     wq = w + s.w_at[t] + c*s.wc + p.first*s.w1
                     wr = p.step*s.w1
                     if p.tall == 5:
-                        chunk(s, xq, wq, wr, acc, 5, rows, ns)
+                        chunk(s, xq, wq, wr, acc, 5, rows, ns, edge)
                     elif p.tall == 4:
-                        chunk(s, xq, wq, wr, acc, 4, rows, ns)
+                        chunk(s, xq, wq, wr, acc, 4, rows, ns, edge)
                     elif p.tall == 3:
-                        chunk(s, xq, wq, wr, acc, 3, rows, ns)
+                        chunk(s, xq, wq, wr, acc, 3, rows, ns, edge)
                     elif p.tall == 2:
-                        chunk(s, xq, wq, wr, acc, 2, rows, ns)
+                        chunk(s, xq, wq, wr, acc, 2, rows, ns, edge)
                     else:
-                        chunk(s, xq, wq, wr, acc, 1, rows, ns)
+                        chunk(s, xq, wq, wr, acc, 1, rows, ns, edge)
         if to.add:
             store(to, acc, True, rows, ns)
         else:

@@ -20,9 +20,10 @@ Assumes:       weights shared by all outputs.
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 from cython.parallel cimport prange, threadid
 from _real cimport real, V, NS, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair, spoiled
-from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
+from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, CONSTANT, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, Chunk, Sum, Target, tile
@@ -63,6 +64,7 @@ ctypedef struct Job:
     bint unsafe                         # there are some
     Py_ssize_t* at                      # of taps in planes; and in place
     bint even                           # the columns of the next job lie between those of this one
+    real* within                        # bits of the columns that there are, all ones; NULL: the ends of rows are copied
 
 
 ctypedef struct Held:
@@ -86,19 +88,23 @@ ctypedef struct Family:
 
 
 cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
-    tile(s, x, w, to, ROWS, NS)
+    tile(s, x, w, to, ROWS, NS, False)
+
+
+cdef void edge_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, ROWS, NS, True)
 
 
 cdef void half_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
-    tile(s, x, w, to, ROWS, NS // 2)
+    tile(s, x, w, to, ROWS, NS // 2, False)
 
 
 cdef void lone_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
-    tile(s, x, w, to, LONE, 1)
+    tile(s, x, w, to, LONE, 1, False)
 
 
 cdef void flat_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
-    tile(s, x, w, to, 1, NS)
+    tile(s, x, w, to, 1, NS, False)
 
 
 cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
@@ -140,11 +146,13 @@ cdef void by_definition(const Job* job, const Target* to, const char* x, const r
             to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
 
-cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows,
+cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows, Py_ssize_t o2,
                 Py_ssize_t columns, bint near) noexcept nogil:
     """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: in place, where
     x holds what whole tiles read, and no more."""
+    cdef const Window* b = &job.nest.axis[2]
     cdef Py_ssize_t i, j = 0, left, high, wide
+    cdef Py_ssize_t first = b.offset - o2, last = first + b.size - b.dilation*(b.taps - 1) - NS*V
     cdef real* y = to.y
     while j < columns:
         if near:
@@ -168,6 +176,9 @@ cdef void sweep(const Job* job, const Sum* s, const real* x, const real* w, Targ
                 flat_tile(s, x + i*s.row + j, w, to)
             elif high == LONE:
                 lone_tile(s, x + i*s.row + j, w, to)
+            elif near and not first <= j <= last:
+                s.within = job.within + o2 + j
+                edge_tile(s, x + i*s.row + j, w, to)
             elif wide == NS*V:
                 full_tile(s, x + i*s.row + j, w, to)
             else:
@@ -262,14 +273,18 @@ cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_
     cdef const Window* a = &job.nest.axis[1]
     cdef const Window* b = &job.nest.axis[2]
     cdef Py_ssize_t tall = 1 if job.rows == 1 else ROWS, k, unit = V if family.alone else NS*V
-    cdef Py_ssize_t lowest = a.size - 1 + a.offset - a.dilation*(a.taps - 1)  # of what the first taps may read
+    cdef Py_ssize_t spare = 1 if family.jobs.within != NULL else 0  # rows into which the ends of their neighbours reach
+    cdef Py_ssize_t lowest = a.size - 1 - spare + a.offset - a.dilation*(a.taps - 1)  # of what the first taps may read
     if not job.near or lowest < 0:
         return False
     for k in range(p.taps):
         if job.cval != 0 and locate(p, p.stride*o0 + p.dilation*k - p.offset) < 0:
             return False
-    inner.top = up(max(<Py_ssize_t>0, clip_low(-a.offset, a.stride) - o1), tall)
+    inner.top = up(max(<Py_ssize_t>0, clip_low(-a.offset - spare, a.stride) - o1), tall)
     inner.bottom = min(up(inner.bottom, tall), (lowest // a.stride - o1 + 1) // tall*tall)
+    inner.left = 0
+    if spare:
+        return inner.top < inner.bottom and inner.right >= NS*V
     inner.left = up(max(<Py_ssize_t>0, b.offset - o2), unit)
     inner.right = min(inner.right, b.size + b.offset - b.dilation*(b.taps - 1) - o2)
     if not family.alone:  # no tile does an output again
@@ -382,7 +397,7 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
                 by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
-                sweep(job, s, from_x + j*step, w, &to, rows, columns, near)
+                sweep(job, s, from_x + j*step, w, &to, rows, o2, columns, near)
 
 
 cdef void copied(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
@@ -617,15 +632,26 @@ cdef bint pair(Family* family) noexcept nogil:
     return found
 
 
+cdef bint reaching(const Family* family) noexcept nogil:
+    """Whether tiles may read on beyond the ends of a row, into those beside it, and take zeros for what is there."""
+    cdef const Window* a = &family.nest.axis[1]
+    cdef const Window* b = &family.nest.axis[2]
+    return (family.alone and family.whole.near and family.whole.rows > 1 and family.whole.cval == 0
+            and b.boundary == CONSTANT and b.offset <= a.xs
+            and b.out - 1 + b.dilation*(b.taps - 1) - b.offset - (b.size - 1) <= a.xs)
+
+
 cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept nogil:
     """The job's own tables, in memory (NULL: none yet), and the bytes they take."""
     cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t rows = family.nest.axis[1].offset - a.offset, columns = family.nest.axis[2].offset - b.offset, k
+    cdef Py_ssize_t ends = b.out + b.dilation*(b.taps - 1) if reaching(family) else 0
     job.at = <Py_ssize_t*>memory
     job.chunk = <Chunk*>(job.at + 2*b.taps)
     job.unsafe_of = <char*>(job.chunk + a.taps)
+    job.within = <real*>(job.unsafe_of + up(nest.g*nest.m, 16)) if ends else NULL
     if memory != NULL:
         job.x += nest.x0*bytes_of(job.stored.x)
         job.w += nest.w0
@@ -635,7 +661,13 @@ cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept n
             job.at[b.taps + k] = rows*a.xs + columns + k*b.dilation
         job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
         job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
-    return 2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t) + a.taps*<Py_ssize_t>sizeof(Chunk) + up(nest.g*nest.m, 16)
+        if job.unsafe:  # infinite times zero
+            job.within = NULL
+        elif ends:
+            k = min(max(<Py_ssize_t>0, b.offset), ends)
+            memset(job.within + k, 255, max(<Py_ssize_t>0, min(ends, b.offset + b.size) - k)*sizeof(real))
+    return (2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t) + a.taps*<Py_ssize_t>sizeof(Chunk) + up(nest.g*nest.m, 16)
+            + ends*<Py_ssize_t>sizeof(real))
 
 
 cdef int compute(const Job* given, const Nest* nests, int count, int threads) noexcept nogil:

@@ -37,7 +37,7 @@ ctypedef struct Target:
     real* y
     Py_ssize_t row, rows, columns
     bint add
-    int times  # 1
+    Py_ssize_t times  # tiles side by side
     real init
 
 
@@ -89,13 +89,13 @@ cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr
 
 cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, const int rows, const int ns,
                       const bint edge) noexcept nogil:
-    """rows x ns vectors of outputs; edge: of columns that are not all there."""
+    """rows x ns vectors of outputs, and those beside them; edge: of columns that are not all there."""
     cdef vreal acc[MOST]
-    cdef Py_ssize_t t, c, q, wr
+    cdef Py_ssize_t t, c, q, wr, once
     cdef const real* xq
     cdef const real* wq
     cdef const Chunk* p
-    cdef int i, v, once
+    cdef int i, v
     for once in range(to.times):  # GCC unrolls early enough to keep acc in registers only inside a loop
         for i in range(rows):
             for v in range(ns):
@@ -118,40 +118,45 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                     else:
                         chunk(s, xq, wq, wr, acc, 1, rows, ns, edge)
         if to.add:
-            store(to, acc, True, rows, ns)
+            store(to, to.y + once*ns*V, acc, True, rows, ns)
         else:
-            store(to, acc, False, rows, ns)
+            store(to, to.y + once*ns*V, acc, False, rows, ns)
+        x += ns*V
 
 
-cdef inline void store(const Target* to, vreal* acc, const bint add, const int rows, const int ns) noexcept nogil:
+cdef inline void store(const Target* to, real* y, vreal* acc, const bint add, const int rows,
+                       const int ns) noexcept nogil:
     """The part of a tile that belongs to y: whole vectors, and of a last one the first few values."""
     cdef real part[LONE*V]
     cdef vreal init = v_set(to.init)
-    cdef Py_ssize_t left = 0, first = 0
+    cdef Py_ssize_t left = 0, first = 0, row = to.row
     cdef int i, v
+    if to.columns >= ns*V and to.rows >= rows:
+        for i in range(rows):
+            for v in range(ns):
+                v_store(y + v*V, acc[i*ns + v] + (v_load(y + v*V) if add else init))
+            y += row
+        return
     for v in range(ns):
         if (v + 1)*V <= to.columns:
             for i in range(rows):
                 if i < to.rows:
-                    v_store(to.y + i*to.row + v*V,
-                            acc[i*ns + v] + (v_load(to.y + i*to.row + v*V) if add else init))
+                    v_store(y + i*row + v*V, acc[i*ns + v] + (v_load(y + i*row + v*V) if add else init))
         elif v*V < to.columns:
             first, left = v*V, to.columns - v*V
             for i in range(rows):
                 v_store(part + i*V, acc[i*ns + v] + init)
     if left > 0:
-        settle(to, part, first, left, rows)
+        settle(to, y + first, part, left, rows)
 
 
-cdef inline void settle(const Target* to, const real* part, Py_ssize_t first, Py_ssize_t left,
-                        Py_ssize_t rows) noexcept nogil:
-    """`left` values of each row, from column `first` on."""
+cdef inline void settle(const Target* to, real* y, const real* part, Py_ssize_t left, Py_ssize_t rows) noexcept nogil:
+    """`left` values of each row."""
     cdef Py_ssize_t i, j
-    cdef real* y
     for i in range(min(to.rows, rows)):
-        y = to.y + i*to.row + first
         if to.add:
             for j in range(left):
                 y[j] += part[i*V + j]
         else:
             v_copy(y, part + i*V, left)
+        y += to.row

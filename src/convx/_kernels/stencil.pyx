@@ -167,7 +167,9 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             high, wide = LONE, V
         elif NS > 2 and left <= NS // 2*V:
             wide = NS // 2*V
-        to.columns = wide if job.aside else left
+        to.columns, to.times = wide if job.aside else left, 1
+        if near and first <= j <= last:
+            to.times = max(<Py_ssize_t>0, min(last, columns - NS*V) - j) // (NS*V) + 1
         i = 0
         while i < rows:
             to.rows = high if job.aside else rows - i
@@ -184,7 +186,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             else:
                 half_tile(s, x + i*s.row + j, w, to)
             i += high
-        j += wide
+        j += wide*to.times
 
 
 cdef void put(const Job* job, const real* planes, char* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
@@ -381,7 +383,6 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
     cdef Py_ssize_t j, m
     cdef const real* w
     cdef Target to
-    to.times = 1
     s.chunk, s.chunks, s.w1, s.w2, s.taps = job.chunk, job.chunks, nest.axis[1].ws, nest.axis[2].ws, nest.axis[2].taps
     s.c, s.wc, s.dilation, s.at = nest.c, nest.wc, job.dilation, job.at + (s.taps if near else 0)
     for j in range(groups):

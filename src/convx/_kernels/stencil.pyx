@@ -6,8 +6,9 @@ The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) s
                per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
                into phases, which are such chunks each.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
-               the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are: tiles
-               that would read beyond the last column begin earlier, and do outputs again. The planes that the taps of
+               the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are, or not
+               even they: tiles at the ends read into the rows beside theirs, and have that replaced by zeros.
+               Tiles that would reach beyond the last column begin earlier, and do outputs again. The planes that the taps of
                the outermost window read are kept for the next outputs along it. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
@@ -169,7 +170,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             wide = NS // 2*V
         to.columns, to.times = wide if job.aside else left, 1
         if near and first <= j <= last:
-            to.times = max(<Py_ssize_t>0, min(last, columns - NS*V) - j) // (NS*V) + 1
+            to.times = (min(last + NS*V, columns) - j) // (NS*V)
         i = 0
         while i < rows:
             to.rows = high if job.aside else rows - i
@@ -178,7 +179,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
                 flat_tile(s, x + i*s.row + j, w, to)
             elif high == LONE:
                 lone_tile(s, x + i*s.row + j, w, to)
-            elif near and not first <= j <= last:
+            elif near and job.within != NULL and not first <= j <= last:
                 s.within = job.within + o2 + j
                 edge_tile(s, x + i*s.row + j, w, to)
             elif wide == NS*V:

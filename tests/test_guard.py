@@ -86,3 +86,30 @@ def test_stored_types_stay_inside(case, kind):
         y[...] = 77
         convx.conv(guarded(x, at_end), guarded(w, at_end), out=y, algorithm=algorithm, **options)
         assert np.array_equal(y, expected)
+
+
+@pytest.mark.parametrize("width, taps, padding", [
+    (330, (3, 3), (1, 1)), (321, (5, 4), (2, 2)), (300, (1, 7), (0, 3)), (224, (3, 3), (0, 1)), (210, (3, 41), (1, 40)),
+    (260, (7, 9), (6, 0))])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_what_lies_beside_the_rows_is_not_used(dtype, width, taps, padding):
+    """Long rows are read beyond their ends: nan lies there, or the next row, or (overlapping rows) an earlier one."""
+    rng = np.random.default_rng(2)
+    w = rng.standard_normal(taps).astype(dtype)
+    around = np.full((28, width + 90), np.nan, dtype)
+    around[2:-2, 45:-45] = rng.standard_normal((24, width))
+    overlapping = np.lib.stride_tricks.as_strided(rng.standard_normal(width + 46).astype(dtype), (24, width),
+                                                  (2 * w.itemsize, w.itemsize))
+    for x in (around[2:-2, 45:-45], around[2:-2, 45:-45].copy(), overlapping):
+        def call(weights, algorithm, x=x):
+            return convx.conv2d(x[None, None], weights[None, None], padding=padding, algorithm=algorithm)[0, 0]
+
+        padded = np.pad(x.astype("f8"), [(p, p) for p in padding])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
+        expected, sizes = (np.einsum("ijkl,kl->ij", f(windows), f(w.astype("f8"))) for f in (np.asarray, np.abs))
+        assert (abs(call(w, "stencil") - expected) <= (w.size + 2) * np.finfo(dtype).eps * sizes).all()
+        infinite = w.copy()
+        infinite[0, -1] = np.inf
+        spoiled = call(infinite, "stencil")
+        assert np.array_equal(np.isfinite(spoiled), np.isfinite(call(infinite, "reference")))
+        assert np.array_equal(np.isnan(spoiled), np.isnan(call(infinite, "reference")))

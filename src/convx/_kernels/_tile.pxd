@@ -7,7 +7,7 @@ outside x become zeros as they are loaded, under masks, and a stride of two take
 
 from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep
 from _order cimport v_evens, v_odds
-from _masks cimport vmask, v_some, v_part, v_put
+from _masks cimport vmask, m_between, v_some, v_part, v_put
 
 cdef enum:
     ROWS = 4
@@ -16,8 +16,8 @@ cdef enum:
     MOST = 16  # vectors of a tile: ROWS*NS or LONE
     MOST_LINES = 12  # under a chunk: LONE + TALL - 1
 
-cdef enum:  # how a tile reads x: as it lies; what is inside, and zeros; every second column of that, and those between
-    PLAIN, INSIDE, SECOND, KEPT
+cdef enum:  # how a tile reads x: as it lies; the columns inside, and zeros; what is inside, and zeros; every second
+    PLAIN, EDGE, INSIDE, SECOND, KEPT  # column of that, and those between
 
 
 ctypedef struct Chunk:
@@ -36,7 +36,8 @@ ctypedef struct Sum:
     const Chunk* chunk
     Py_ssize_t chunks, w1, taps, w2
     const Py_ssize_t* at       # where the taps of a kernel row start
-    # Not PLAIN:
+    Py_ssize_t column, width   # EDGE: the column of x under the corner and the first tap, and the columns of x
+    # Neither:
     Py_ssize_t top, left, high  # the row and column of x under the corner, and its rows
     Py_ssize_t down, apart     # rows of x between output rows, and between kernel rows
     const real* none           # zeros in the place of an absent row
@@ -49,7 +50,7 @@ ctypedef struct Target:
     real* y
     Py_ssize_t row, rows, columns
     bint add
-    int times  # 1
+    Py_ssize_t times  # tiles side by side
     real init
 
 
@@ -58,6 +59,11 @@ cdef inline void find(const Sum* s, const real* x, Py_ssize_t number, const real
     """Row h of x under a chunk, the first of which has this number."""
     if h < tall + rows - 1:
         from_x[h] = x + h*s.row if 0 <= number + h*s.down < s.high else s.none
+
+
+cdef inline bint walks(const int how) noexcept nogil:
+    """Whether all rows that a tile reads are there: one pointer walks from row to row."""
+    return how == PLAIN or how == EDGE
 
 
 cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* taps, vreal* acc,
@@ -69,18 +75,18 @@ cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* 
     cdef int r, v
     if h < tall + rows - 1:
         if how != KEPT:
-            p = x[0] if how == PLAIN else x[h] + row
+            p = x[0] if walks(how) else x[h] + row
         for v in range(ns):
             if how == PLAIN:
                 xv[v] = v_keep(v_load(p + v*V))
-            elif how == INSIDE:
+            elif how == EDGE or how == INSIDE:
                 xv[v] = v_keep(v_some(p + v*V, mask[v]))
             elif how == SECOND:
                 a, b = v_some(p + 2*v*V, mask[2*v]), v_some(p + (2*v + 1)*V, mask[2*v + 1])
                 xv[v], odd[h*ns + v] = v_keep(v_evens(a, b)), v_keep(v_odds(a, b))
             else:
                 xv[v] = odd[h*ns + v]
-        if how == PLAIN:
+        if walks(how):
             x[0] = p_keep(p + row)
         for r in range(TALL):
             if r < tall and 0 <= h - r and h - r < rows:
@@ -113,11 +119,13 @@ cdef inline void lines(const real** x, Py_ssize_t row, const vmask* mask, vreal*
 cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr, Py_ssize_t number, vreal* acc,
                        const int tall, const int rows, const int ns, const int how) noexcept nogil:
     """Add `tall` kernel rows to the tile; number: the row of x under the first of them."""
-    cdef const real* from_x[MOST_LINES]  # PLAIN: one, which walks from row to row; else all rows
+    cdef const real* from_x[MOST_LINES]  # one that walks, or all rows
     cdef vreal odd[MOST]
+    cdef vmask inside[NS]
     cdef const vmask* mask = s.mask
-    cdef Py_ssize_t k = 0
-    if how != PLAIN:
+    cdef Py_ssize_t k = 0, at
+    cdef int v
+    if not walks(how):
         find(s, x, number, from_x, 0, tall, rows)
         find(s, x, number, from_x, 1, tall, rows)
         find(s, x, number, from_x, 2, tall, rows)
@@ -131,9 +139,13 @@ cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr
         find(s, x, number, from_x, 10, tall, rows)
         find(s, x, number, from_x, 11, tall, rows)
     while k < s.taps:
-        if how == PLAIN:
+        if walks(how):
             from_x[0] = x + s.at[k]
-            lines(from_x, s.row, NULL, odd, w, wr, acc, tall, rows, ns, PLAIN)
+            if how == EDGE:
+                for v in range(ns):
+                    at = s.column + s.at[k] - s.at[0] + v*V
+                    inside[v] = m_between(-at, s.width - at)
+            lines(from_x, s.row, inside, odd, w, wr, acc, tall, rows, ns, how)
         else:
             lines(from_x, s.at[k], mask, odd, w, wr, acc, tall, rows, ns, how)
             mask += s.masks
@@ -147,11 +159,11 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                       const int ns, const int how) noexcept nogil:
     """rows x ns vectors of outputs."""
     cdef vreal acc[MOST]
-    cdef Py_ssize_t t, c, q, wr, number
+    cdef Py_ssize_t t, c, q, wr, number, once
     cdef const real* xq
     cdef const real* wq
     cdef const Chunk* p
-    cdef int i, v, once
+    cdef int i, v
     for once in range(to.times):  # GCC unrolls early enough to keep acc in registers only inside a loop
         for i in range(rows):
             for v in range(ns):
@@ -175,26 +187,28 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                     else:
                         chunk(s, xq, wq, wr, number, acc, 1, rows, ns, how)
         if to.add:
-            store(to, acc, True, rows, ns)
+            store(to, to.y + once*ns*V, acc, True, rows, ns)
         else:
-            store(to, acc, False, rows, ns)
+            store(to, to.y + once*ns*V, acc, False, rows, ns)
+        x += ns*V
 
 
-cdef inline void store(const Target* to, vreal* acc, const bint add, const int rows, const int ns) noexcept nogil:
+cdef inline void store(const Target* to, real* y, vreal* acc, const bint add, const int rows,
+                       const int ns) noexcept nogil:
     """The part of a tile that belongs to y, column by column (written out as the lines are)."""
-    store_column(to, acc, 0, add, rows, ns)
-    store_column(to, acc, 1, add, rows, ns)
-    store_column(to, acc, 2, add, rows, ns)
-    store_column(to, acc, 3, add, rows, ns)
+    store_column(to, y, acc, 0, add, rows, ns)
+    store_column(to, y, acc, 1, add, rows, ns)
+    store_column(to, y, acc, 2, add, rows, ns)
+    store_column(to, y, acc, 3, add, rows, ns)
 
 
-cdef inline void store_column(const Target* to, vreal* acc, const int v, const bint add, const int rows,
+cdef inline void store_column(const Target* to, real* y, vreal* acc, const int v, const bint add, const int rows,
                               const int ns) noexcept nogil:
     """Column v of vectors: all of them, or the first few values."""
     cdef vreal init = v_set(to.init)
     cdef Py_ssize_t left = to.columns - v*V
-    cdef real* y = to.y + v*V
     cdef int i
+    y += v*V
     if v < ns and left >= V:
         for i in range(rows):
             if i < to.rows:

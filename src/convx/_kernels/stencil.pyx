@@ -9,8 +9,9 @@ In place:      where zeros surround x, short rows of depthwise layers, with a st
                lie: what is outside is masked (_tile.pxd, a table of masks for a call), absent rows are a row of zeros.
                What a tile reads next, and writes next, is asked for ahead.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
-               the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are: tiles
-               that would read beyond the last column begin earlier, and do outputs again. The planes that the taps of
+               the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are, and not
+               even they where zeros surround x: tiles at the ends read what is inside, under masks. Tiles that would
+               reach beyond the last column begin earlier, and do outputs again. The planes that the taps of
                the outermost window read are kept for the next outputs along it. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
@@ -31,7 +32,7 @@ from _order cimport v_low, v_high
 from _nest cimport Nest, Window, Box, CONSTANT, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, neighbours, lay, tap_at, fill, copy
 from _family cimport alike, take_in, between
-from _tile cimport ROWS, LONE, TALL, PLAIN, INSIDE, SECOND, Chunk, Sum, Target, tile
+from _tile cimport ROWS, LONE, TALL, PLAIN, EDGE, INSIDE, SECOND, Chunk, Sum, Target, tile
 from _stored cimport Stored, STORES_HALF, bytes_of, write_run
 
 cdef enum:
@@ -73,6 +74,7 @@ ctypedef struct Job:
     vmask* mask                         # of each of them, tap by tap
     const real* none                    # zeros, as many as a row of x
     bint even                           # the columns of the next job lie between those of this one
+    bint ends                           # the ends of long rows are read in place too
 
 
 ctypedef struct Held:
@@ -100,6 +102,10 @@ ctypedef void (*Tile)(const Sum*, const real*, const real*, Target*) noexcept no
 
 cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
     tile(s, x, w, to, ROWS, NS, PLAIN)
+
+
+cdef void edge_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, ROWS, NS, EDGE)
 
 
 cdef void half_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
@@ -138,6 +144,8 @@ cdef inline Tile chosen(int how, Py_ssize_t high, Py_ssize_t wide) noexcept nogi
     """The tile of this form."""
     if high == 1:
         return flat_tile
+    if MASKS and how == EDGE:
+        return edge_tile
     if MASKS and how == INSIDE:
         return lone_inside if high == LONE else full_inside if wide == NS*V else half_inside
     if MASKS and how == SECOND:
@@ -200,11 +208,13 @@ cdef inline void ahead(const real* p, Py_ssize_t count, bint write) noexcept nog
         j += line
 
 
-cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows,
+cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows, Py_ssize_t o2,
                 Py_ssize_t columns, bint near) noexcept nogil:
     """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: in place, where
     x holds what whole tiles read, and no more."""
+    cdef const Window* b = &job.nest.axis[2]
     cdef Py_ssize_t i, j = 0, left, high, wide, step = 2 if job.how == SECOND else 1, top = s.top
+    cdef Py_ssize_t first = b.offset - o2, last = first + b.size - b.dilation*(b.taps - 1) - NS*V  # of tiles inside
     cdef real* y = to.y
     cdef const vmask* mask = s.mask
     cdef const real* none = s.none
@@ -222,8 +232,15 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             high, wide = LONE, V
         elif NS > 2 and (left <= NS // 2*V or job.how == SECOND):
             wide = NS // 2*V
-        add_up = chosen(job.how, high, wide)
-        to.columns = wide if job.aside else left
+        to.columns, to.times = wide if job.aside else left, 1
+        if not near:
+            add_up = chosen(job.how, high, wide)
+        elif first <= j <= last:
+            add_up = chosen(PLAIN, high, wide)
+            to.times = (min(last + NS*V, columns) - j) // (NS*V)
+        else:
+            add_up = chosen(EDGE if job.ends else PLAIN, high, wide)
+            s.column, s.width = o2 + j - b.offset, b.size
         s.mask, s.none = mask + j // V*job.loads, none + j*step
         i = 0
         while i < rows:
@@ -236,7 +253,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
                     ahead(to.y + high*to.row, high*to.row, True)
             add_up(s, x + i*s.row + j*step, w, to)
             i += high
-        j += wide
+        j += wide*to.times
     s.top, s.mask, s.none = top, mask, none
 
 
@@ -337,6 +354,9 @@ cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_
             return False
     inner.top = up(max(<Py_ssize_t>0, clip_low(-a.offset, a.stride) - o1), tall)
     inner.bottom = min(up(inner.bottom, tall), (lowest // a.stride - o1 + 1) // tall*tall)
+    inner.left = 0
+    if family.jobs.ends:
+        return inner.top < inner.bottom and inner.right >= NS*V
     inner.left = up(max(<Py_ssize_t>0, b.offset - o2), unit)
     inner.right = min(inner.right, b.size + b.offset - b.dilation*(b.taps - 1) - o2)
     if not family.alone:  # no tile does an output again
@@ -444,7 +464,6 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
     cdef Py_ssize_t j, m
     cdef const real* w
     cdef Target to
-    to.times = 1
     s.chunk, s.chunks, s.w1, s.w2, s.taps = job.chunk, job.chunks, nest.axis[1].ws, nest.axis[2].ws, nest.axis[2].taps
     s.c, s.wc, s.dilation = nest.c, nest.wc, job.dilation
     s.at = job.at + (s.taps if near or job.how != PLAIN else 0)
@@ -464,7 +483,7 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
             if absent and job.unsafe and job.unsafe_of[(g + j)*nest.m + m]:
                 by_definition(job, &to, origin + j*nest.xg*bytes_of(job.stored.x), w, o0, o1, o2, rows, columns)
             else:
-                sweep(job, s, from_x + j*step, w, &to, rows, columns, near)
+                sweep(job, s, from_x + j*step, w, &to, rows, o2, columns, near)
 
 
 cdef void copied(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
@@ -693,18 +712,20 @@ cdef int gather_families(const Job* given, const Nest* nests, int count, int thr
 cdef bint pair(Family* family) noexcept nogil:
     """Find the jobs whose columns lie in turn in y, and put those first that begin; whether there are any."""
     cdef Job* job
+    cdef Job* before
     cdef const Nest* nest
     cdef int k = 1
     cdef bint found = False
     while k < family.count and family.whole.first and family.whole.aside and not family.whole.finished \
             and not family.whole.beside:
         job = family.jobs + k
-        if between(job.nest, job[-1].nest):
+        before = job - 1
+        if between(job.nest, before.nest):
             nest = job.nest
-            job.nest, job[-1].nest = job[-1].nest, nest
-        job[-1].even = between(job[-1].nest, job.nest)
-        found = found or job[-1].even
-        k += 2 if job[-1].even else 1
+            job.nest, before.nest = before.nest, nest
+        before.even = between(before.nest, job.nest)
+        found = found or before.even
+        k += 2 if before.even else 1
     return found
 
 
@@ -731,6 +752,8 @@ cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept n
                 at = b.offset - k*b.dilation - v*V
                 job.mask[k*vectors*job.loads + v] = m_between(at, b.size + at)
         job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
+        job.ends = (MASKS and family.alone and family.whole.near and family.whole.rows > 1 and job.cval == 0
+                    and b.boundary == CONSTANT and not job.unsafe)  # infinite times zero
         job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
     return (up(b.taps*vectors*job.loads*<Py_ssize_t>sizeof(vmask) + 2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t)
                + a.taps*<Py_ssize_t>sizeof(Chunk) + nest.g*nest.m, V*sizeof(real)))

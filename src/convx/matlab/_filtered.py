@@ -34,6 +34,8 @@ def exact_in(kernel: np.ndarray, most: float):
 
 def _axes(kernels) -> tuple[int, ...]:
     """Two axes at least: a row does not filter along the third one."""
+    if all(kernel.ndim == 2 for kernel in kernels):
+        return 0, 1
     return tuple(range(max([2, *(a + 1 for k in kernels for a, taps in enumerate(k.shape) if taps > 1)])))
 
 
@@ -110,8 +112,7 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
     boundary in NumPy's words; output "same" or "full". scale: what the sums are multiplied by in double.
     """
     rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
-    image = image.reshape(image.shape + (1,) * (rank - image.ndim))
-    kernels = [kernel.reshape(kernel.shape + (1,) * (rank - kernel.ndim)) for kernel in kernels]
+    image, *kernels = (a.reshape(a.shape + (1,) * (rank - a.ndim)) for a in (image, *kernels))
     if len(kernels) == 1 and _is_stored(dtype, scale) and image.dtype.kind != "c":
         return convolve(image, kernels[0], output, axes=_axes(kernels), boundary=boundary, alignment="matlab",
                         cval=constant if boundary == "constant" else 0, algorithm=algorithm, dtype=dtype,

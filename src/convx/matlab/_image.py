@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,9 @@ def _options(arguments):
     boundary = found["boundary"]
     rule = BOUNDARIES[boundary] if is_text(boundary) else "constant"
     return rule, 0 if is_text(boundary) else boundary, found["output"], found["operation"]
+
+
+_words = lru_cache(_options)  # of words alone: 1, 1.0 and True would be one to it
 
 
 def _empty(image, kernel, output: str, dtype) -> np.ndarray:
@@ -131,14 +135,14 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
     identifier = "MATLAB:imfilter:invalidType"
     (image, kernel), flat = values(identifier, A=A, h=h)
     image = image.astype(image.dtype.newbyteorder("="), copy=False)
-    boundary, constant, output, operation = _options(options)
+    boundary, constant, output, operation = (_words if all(map(is_text, options)) else _options)(options)
     integer = image.dtype.kind in "biu"
     if integer and kernel.dtype.kind == "c":
         raise MatlabError(f"A is of class {image.dtype}, which has no complex values: h must be real.", identifier)
     dtype = image.dtype if integer else float_class(image)
     kernel = kernel.astype(np.complex128 if kernel.dtype.kind == "c" else np.float64, copy=False)
-    stored = in_class(constant, dtype, identifier)
-    if not integer and (np.iscomplexobj(kernel) or np.iscomplexobj(stored)):
+    stored = in_class(constant, dtype, identifier) if boundary == "constant" else dtype.type(0)
+    if not integer and "c" in (kernel.dtype.kind, stored.dtype.kind):
         dtype = np.result_type(dtype, np.complex64)
     if 0 in image.shape or 0 in kernel.shape:
         return returned(_empty(image, kernel, output, dtype), flat)

@@ -88,8 +88,12 @@ def stripped(array: np.ndarray) -> np.ndarray:
 
 def values(identifier: str, **arguments) -> tuple[list[np.ndarray], bool]:
     """The arguments as MATLAB's arrays, and whether a row among the results shall be 1-D: see `returned`."""
-    arrays = [numeric(argument, name, identifier) for name, argument in arguments.items()]
-    return [stripped(array) for array in arrays], all(array.ndim < 2 for array in arrays)
+    arrays, flat = [], True
+    for name, argument in arguments.items():
+        array = numeric(argument, name, identifier)
+        flat = flat and array.ndim < 2
+        arrays.append(stripped(array))
+    return arrays, flat
 
 
 def returned(y: np.ndarray, flat: bool) -> np.ndarray:

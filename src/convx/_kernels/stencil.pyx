@@ -579,11 +579,14 @@ cdef void shape(Job* job, const Nest* nest) noexcept nogil:
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
                 and p.taps == 1)
     job.how = PLAIN
+    # Masks cost more than copies where a place is read often: 64^2, 5 x 5 as much, 15 x 15 half as much again; 56^2 in
+    # steps of two, 7 x 7 as much in float64; 3^3 less in rows of one tile. With 4 x 4 channels in a group one copy
+    # serves four outputs.
     if (MASKS and nest.c == nest.m == 1 and 1 < a.out and b.out < 3*NS*V and b.xs == 1 and job.stored.x == 0
             and job.cval == 0 and a.boundary == b.boundary == CONSTANT):
-        if b.stride == 1:  # 4 x 4 channels in a group, 56^2: copies are a tenth faster, one serves four outputs
+        if b.stride == 1 and p.taps*a.taps*b.taps < (28 if p.taps > 1 and b.out <= NS*V else 16):
             job.how = INSIDE
-        elif b.stride == 2 and b.dilation == 1:
+        elif b.stride == 2 and b.dilation == 1 and p.taps*a.taps*b.taps < 36:
             job.how = SECOND
     job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished

@@ -51,10 +51,10 @@ def _area(windows, few: bool) -> int:
 
 
 def seconds(nest, kind, threads):
-    """Channels last in place: a vector of products 0.3 ns (0.4 in sums), 0.5 where no tile is made for them; 3 us.
+    """Channels last in place: a vector of products 0.3 ns (0.4 in sums), 0.5 where no tile is made for them; 1.2 us.
 
     From strips: vectors of products at 0.2 ns (0.5 where `sums` has less than 3 x 3 outputs), copies, and around every
-    vector of outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; 10 us. Either way a pass over x and y
+    vector of outputs 6 ns, 6 more to turn it, 0.8 a lane to store it one by one; 7 us. Either way a pass over x and y
     at 32 GB/s, which overlaps with products in place.
 
     One core of an Emerald Rapids server under load, beside gemm and direct: depthwise and grouped layers and their
@@ -68,7 +68,7 @@ def seconds(nest, kind, threads):
     if _in_place(nest, lanes, few):
         product = (0.4 if few else 0.3) if _has_tile(windows, few) else 0.5
         time = 0.5 * area + outputs * nest.depth * product + (nest.depth + outputs * lanes if few else outputs)
-        return 3e-6 + max(vectors * time * 1e-9, passed) / threads
+        return 1.2e-6 + max(vectors * time * 1e-9, passed) / threads
     column, w_column, y_column = _columns(nest)
     others, step = (nest.n, nest.x[0]) if few else (nest.c, nest.x[2])
     near = (nest.x[1] == 1 and nest.m == 1) or (step == 1 and nest.x[1] == others <= lanes)
@@ -82,7 +82,7 @@ def seconds(nest, kind, threads):
     else:
         stored = 0.0 if beside else 6.0 if y_column == 1 else 0.8 * lanes
         time += outputs * (0.2 * nest.depth + 6.0 + stored)
-    return 1e-5 + (vectors * time * 1e-9 + passed) / threads
+    return 7e-6 + (vectors * time * 1e-9 + passed) / threads
 
 
 def _has_tile(windows, few: bool) -> bool:

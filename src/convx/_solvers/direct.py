@@ -22,7 +22,7 @@ def _lanes(nest, lanes: int):
     """(nanoseconds of a product, lane) of every loop that may be the lanes of vectors of `lanes` values.
 
     A call for four vectors, or one, takes 45 ns, and each of their products 0.5 (1.5 or 5 with many weights):
-    neighbours; six times that for every second value, 3 + 0.7 a lane times for values one by one; a result that is no
+    neighbours; six times that for every second value, 4 + 0.85 a lane times for values one by one; a result that is no
     neighbour 0.5 a lane. Products of a single vector wait for each other: 1.2 at least.
     One by one, leftovers and rims of a row, a product takes 1.2 and a tap 5. One core of a Zen 3 server: depthwise and
     strided layers, each solver by its name (`python benchmarks/crossover.py --lines` shows the like).
@@ -46,9 +46,8 @@ def _lanes(nest, lanes: int):
         loops.append((ROW, v.axis.out, v.xs * v.axis.stride, v.ys, max(0, v.axis.out - rims)))
     for place, count, x_step, y_step, inside in loops:
         vectors = inside // lanes
-        load = {0: 1.0, 1: 1.0, 2: 6.0}.get(x_step, 3.0 + 0.7 * lanes)
-        if place == GROUPS and x_step == 2:
-            load = 3.0 + 0.7 * lanes
+        apart = 4.0 + 0.85 * lanes
+        load = {0: 1.0, 1: 1.0, 2: apart if place == GROUPS else 6.0}.get(x_step, apart)
         store = 0.0 if y_step == 1 else lanes / depth
         full, rest = divmod(vectors, 4)
         time = 45.0 * (full + rest) / depth + 4 * each * load * full + max(1.2, each * load) * rest

@@ -184,13 +184,14 @@ def _ways(nest, kind: str, bound: bool):
 
 
 def seconds(nest, kind, threads):
-    """Cycles of the cheapest way at 4.3 GHz, at 3.2 where few outputs sum up many taps, 6 us for scratch and region.
+    """Cycles of the cheapest way at 4.3 GHz, at 3.2 where few outputs sum up many taps, 6 us for scratch and region,
+    0.3 us a group.
 
     The rates are those of an Emerald Rapids server (`benchmarks/crossover.py`: dense layers took 0.75 of the time that
     the cycles of the other machine need at 3.5 GHz, small ones as long, weight gradients of first layers 1.1).
     """
     few = prod(v.axis.taps for v in nest.windows) > prod(v.axis.out for v in nest.windows)
-    return 6e-6 + _ways(nest, kind, False)[0] / (3.2e9 if few else 4.3e9) / threads
+    return 5.7e-6 + 3e-7 * nest.g + _ways(nest, kind, False)[0] / (3.2e9 if few else 4.3e9) / threads
 
 
 def scratch(nest, kind, threads):

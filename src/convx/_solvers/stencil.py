@@ -29,20 +29,23 @@ def refuse(nest, kind):
     return None
 
 
-def _moved(nest, lanes: int, channels: int, channel_step: int, column: int) -> float:
+def _moved(nest, lanes: int, channels: int, channel_step: int, column: int, strided: int = 1) -> float:
     """Nanoseconds of a vector of x that is copied, or of y that is written from scratch, beyond neighbours."""
     if column == 1:
         return 0.0
     near = nest.g * channels >= 4 and (channel_step == 1 or channels == 1)
-    return 7.0 if near else 8.0 if column == 2 and lanes > 4 else 0.6 * lanes
+    if near:
+        return 7.0 if strided == 1 else 35.0
+    return 8.0 if column == 2 and lanes > 4 else 0.6 * lanes
 
 
 def seconds(nest, kind, threads):
     """Vectors of whole tiles at 5 ns and 0.22 a product (0.38 and 0.5 in tiles of two and of one vector, twice that
     where kernel rows share no rows of x), those of a single row at 6 and 0.5; copies of x by phases of a stride 5, what
-    is turned 7, every second value 8, and 2 us. Twice the channels take a tenth longer each, as more of x is in flight;
-    with a stride, where fewer kernel rows share a row, 1.4 times. Every output channel reads x again, at least 5 ns a
-    line of it where an image does not stay in L2 (3 channels of 64 in 224^2 float64 take 2.9 ms, not 1.9).
+    is turned 7 (35 with a stride), every second value 8; 15 a row that is copied, 60 a channel of y, and 2 us. Twice
+    the channels take a tenth longer each, as more of x is in flight; with a stride, where fewer kernel rows share a
+    row, 1.4 times. Every output channel reads x again, at least 5 ns a line of it where an image does not stay in L2
+    (3 channels of 64 in 224^2 float64 take 2.9 ms, not 1.9).
 
     One core of an Emerald Rapids server under load, beside gemm and direct: image filters, depthwise and grouped
     layers in both layouts, each solver by its name (`benchmarks/crossover.py --lines` shows the like).
@@ -65,7 +68,10 @@ def seconds(nest, kind, threads):
     if nest.c > 1:
         product *= (1 + 0.09 * log2(nest.c)) * (1.4 if b.axis.stride > 1 else 1)
     time = planes * columns * (around + product * nest.depth)
-    x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs)
+    x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs, b.axis.stride)
+    if nest.c > 1 or b.xs != 1:
+        time += 15.0 * x_size / max(b.axis.out * b.axis.stride + (b.axis.taps - 1) * b.axis.dilation, 1)
+    time += 60.0 * nest.n * nest.g * nest.m
     time += x_size / lanes * (max(x_cost, 5.0) if b.axis.stride > 1 else x_cost)
     time += nest.outputs / lanes * _moved(nest, lanes, nest.m, nest.y[2], b.ys)
     x_bytes = x_size * (8 if kind == "f64" else 4)

@@ -53,7 +53,7 @@ def _cycle(nest, points) -> tuple[int, int, int]:
 
 def _layer_seconds(nest, kind, threads, points):
     """Vectors of whole tiles for a cycle of rows: 0.2 ns a product, 11.5 to combine them and to store; 1.2 ns a vector
-    and point of x, and copies as in `thin`; 2 ns a weight at a point, 2 us for scratch.
+    and point of x, and copies as in `thin`; 2 ns a weight at a point, 4 us for scratch.
 
     One core of an Emerald Rapids server, a first layer (3x3) and a stem (7x7 /2) in both dtypes and layouts, which take
     22 and 62 ns a vector and cycle (`benchmarks/crossover.py --lines` shows the like).
@@ -65,7 +65,7 @@ def _layer_seconds(nest, kind, threads, points):
         time += nest.outputs * 0.3
     time += times * 1.2 * products / last.axis.taps * last.axis.out * last.axis.stride / lanes
     time += 1.3 * thin.copies(nest, lanes)
-    return 2e-6 + 1e-9 * (2 * nest.g * nest.m * products + time / threads)
+    return 4e-6 + 1e-9 * (2 * nest.g * nest.m * products + time / threads)
 
 
 def _choice(nest, kind) -> int:

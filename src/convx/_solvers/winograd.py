@@ -35,6 +35,7 @@ LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with s
 # Products that take as long as a block's reading of a vector of weights again. Least squares give 11.5, with which
 # layers of 14 x 14 pixels take tiles that are 2 to 8 % slower.
 AGAIN = 9
+APART = 31  # 7 x 7 pixels of 64 to 256 channels, weights made before the tiles: they took 2 to 2.3 times the rest
 # Cycles of each of `_work`: one core of an Emerald Rapids server, least squares over all tiles of 52 layers in both
 # dtypes (a spread of 12 %); `python benchmarks/crossover.py --lines` sets predictions beside what was measured.
 COSTS = 0.66, 13, 0.49, 0.05, 0.33
@@ -155,7 +156,12 @@ def _work(nest, kind, points):
 
 
 def _cycles(nest, kind, points) -> float:
-    return nest.g * sum(n * cost for n, cost in zip(_work(nest, kind, points), COSTS, strict=True))
+    """Where weights are not transformed by those who use them, they are written and read: APART cycles each."""
+    work = sum(n * cost for n, cost in zip(_work(nest, kind, points), COSTS, strict=True))
+    planes, outer = (nest.windows[0].axis.taps, nest.windows[0].axis.out) if len(nest.windows) > 2 else (1, 1)
+    if nest.n * outer * _tiles(_plane(nest), points) >= nest.m or nest.m <= 9 * _kernels.load("winograd", kind).LANES:
+        work += APART * nest.c * planes * nest.m
+    return nest.g * work
 
 
 def _choice(nest, kind):

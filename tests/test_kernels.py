@@ -72,6 +72,7 @@ def check_row(row):
     check_lanes()
     check_thin()
     check_points()
+    check_points_of_views()
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
         y = problems.run(geometry, x, w, algorithm="direct", overflow="wrap")
@@ -178,6 +179,23 @@ def check_points():
                 off = abs(found[finite] - want[finite]).max()
                 bound = thin_winograd.error_factor * (w[0].size + 3) * np.finfo(kind).eps * (size + 70)
                 assert off <= bound, (layout, kind, shape, options, off / bound)
+
+
+def check_points_of_views():
+    """thin_winograd where the axes of a view lie in another order than those of the model that decides."""
+    x, w = whole((1, 3, 4, 20, 16), 3)[..., :8], whole((8, 3, 2, 5, 1), 4)
+    for taps in (4, 5):
+        part = w[:, :, :, :taps]
+        want = convx.conv(x, part, algorithm="reference")
+        for kind in KINDS:
+            found = convx.conv(x.astype(kind), part.astype(kind), algorithm="thin_winograd")
+            assert abs(found - want).max() <= 1e-4 * abs(want).max(), (taps, kind)
+        x2, w2 = whole((1, 3, 4, 40), 5), whole((8, 3, 2, taps), 6)
+        want = convx.conv(x2, w2, algorithm="reference")
+        for kind in KINDS:
+            out = np.empty((1, 8, want.shape[3], want.shape[2]), kind).swapaxes(2, 3)
+            convx.conv(x2.astype(kind), w2.astype(kind), algorithm="thin_winograd", out=out)
+            assert abs(out - want).max() <= 1e-4 * abs(want).max(), (taps, kind)
 
 
 ORDER = {"NCHW": (0, 1), "NHWC": (0, -1), "HWCN": (-1, -2)}  # where the first two axes go

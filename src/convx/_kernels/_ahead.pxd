@@ -49,6 +49,8 @@ cdef inline void next_run(const Job* job, Ahead* a) noexcept nogil:
 cdef inline bint ask_next(const Job* job, Ahead* a, Py_ssize_t count, Want* to) noexcept nogil:
     """`count` lines that are wanted next; whether there are some."""
     if a.row >= a.rows:
+        if a.count > 0:  # a run that reads nothing
+            next_run(job, a)
         return False
     to.p = a.p + a.row*a.row_step + a.start*a.step + a.place
     to.step = a.step

@@ -1,6 +1,6 @@
 """How gemm cuts its pixels into blocks: lines of them, or rectangles whose strips stay in L2."""
 
-from _real cimport real, MR, V
+from _real cimport MR, V
 from _nest cimport Nest, Window
 from _pack cimport Job, Cut, KC, panels
 from _weights cimport channel_units

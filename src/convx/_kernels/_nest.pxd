@@ -1,6 +1,6 @@
 """The nest as kernels see it, and the inline functions that every kernel shares."""
 
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t
 from _real cimport real, muladd
 from _stored cimport bytes_of, read_one
 

@@ -6,7 +6,7 @@ by V columns at a time. What is stored in another type than `real` becomes real 
 """
 
 from libc.stdint cimport int64_t
-from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_copy_even, v_transpose, v_even
+from _real cimport real, V, v_load, v_store, v_set, v_copy, v_copy_even, v_transpose, v_even
 from _nest cimport Window, locate, clip_low, clip_high, CONSTANT
 from _stored cimport bytes_of, read_one, read_run
 

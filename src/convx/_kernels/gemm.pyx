@@ -11,9 +11,9 @@ The schedule:  one side of the product is broadcast, MR rows of it; the other ru
                _blocks.pxd cuts blocks, _store.pxd stores tiles that do not go straight into y.
 Packing:       absorbs stride, dilation, boundary and layout. What needs none of it is read in place (_walk.pxd): tiles
                of pixels whose windows lie inside x, and weights whose rows are contiguous or whose lanes are
-               neighbours. Lanes in place lie in lines far apart: the first tile that reads a panel keeps it,
-               packed, for the tiles that follow. Other weights are packed before (`pack`), in slices of at most LIMIT bytes. What is packed
-               lies on cache lines, and blocks of pixels are cut where x does.
+               neighbours. Lanes in place lie in lines far apart: the first tile that reads a panel keeps it, packed,
+               for the tiles that follow. Other weights are packed before (`pack`), in slices of at most LIMIT bytes.
+               What is packed lies on cache lines.
 Edges:         taps that read nothing are packed as zeros; a tile with such taps whose sums are not finite is done
                again by the definition, so that zero padding never meets an infinite weight.
 Assumes:       weights shared by all outputs (no w stride along o).
@@ -298,7 +298,7 @@ cdef void sweep_flat(const Job* job, const Part* part, const real* x, const real
     cdef Py_ssize_t tiles = (part.count + MR - 1) // MR, held
     cdef Py_ssize_t row_at[MR]
     cdef Py_ssize_t column_at[NV*V]
-    cdef real tile[TOGETHER*MR*NV*V]
+    cdef real tile[(TOGETHER*MR + V)*NV*V]  # put_turned reads V rows from any on
     cdef Reads at
     cdef Target to
     cdef int i

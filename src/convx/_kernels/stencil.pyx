@@ -59,7 +59,7 @@ ctypedef struct Job:
     Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
     Py_ssize_t deep                     # outputs of a task along the outermost window
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
-    bint near, aside                    # rows are long and x is read in place, but for rims; y is computed in scratch
+    bint near, aside                    # rows are long and x is read in place (see `ends`); y is computed in scratch
     int how                             # rows are short and x is read in place with its rims, or PLAIN
     bint finished                       # and there becomes what is stored
     bint beside                         # and its channels are neighbours
@@ -237,7 +237,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             add_up = chosen(job.how, high, wide)
         elif first <= j <= last:
             add_up = chosen(PLAIN, high, wide)
-            to.times = (min(last + NS*V, columns) - j) // (NS*V)
+            to.times = max(<Py_ssize_t>1, (min(last + NS*V, columns) - j) // (NS*V))
         else:
             add_up = chosen(EDGE if job.ends else PLAIN, high, wide)
             s.column, s.width = o2 + j - b.offset, b.size
@@ -247,9 +247,9 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             to.rows = high if job.aside else rows - i
             to.y = y + i*to.row + j
             s.top = top + i*s.down
-            if job.how != PLAIN:
+            if job.how != PLAIN and s.row <= 8*NS*V:  # rows that nearly adjoin
                 ahead(x + (i + high)*s.row, high*s.row, False)
-                if not job.aside:
+                if not job.aside and to.row <= 4*NS*V:
                     ahead(to.y + high*to.row, high*to.row, True)
             add_up(s, x + i*s.row + j*step, w, to)
             i += high
@@ -741,7 +741,7 @@ cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept n
     cdef Py_ssize_t vectors = masks_of(b), v
     job.loads = 0 if job.how == PLAIN else 2 if job.how == SECOND else 1
     job.mask = <vmask*>memory
-    job.at = <Py_ssize_t*>(job.mask + b.taps*vectors*job.loads)
+    job.at = <Py_ssize_t*>(memory + up(b.taps*vectors*job.loads*<Py_ssize_t>sizeof(vmask), 8))
     job.chunk = <Chunk*>(job.at + 2*b.taps)
     job.unsafe_of = <char*>(job.chunk + a.taps)
     if memory != NULL:
@@ -758,7 +758,7 @@ cdef Py_ssize_t furnish(Job* job, const Family* family, char* memory) noexcept n
         job.ends = (MASKS and family.alone and family.whole.near and family.whole.rows > 1 and job.cval == 0
                     and b.boundary == CONSTANT and not job.unsafe)  # infinite times zero
         job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
-    return (up(b.taps*vectors*job.loads*<Py_ssize_t>sizeof(vmask) + 2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t)
+    return (up(up(b.taps*vectors*job.loads*<Py_ssize_t>sizeof(vmask), 8) + 2*b.taps*<Py_ssize_t>sizeof(Py_ssize_t)
                + a.taps*<Py_ssize_t>sizeof(Chunk) + nest.g*nest.m, V*sizeof(real)))
 
 

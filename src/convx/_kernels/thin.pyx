@@ -402,7 +402,7 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     """y of one nest; kind: of SHAPES, in their order; points: down the columns, 1 for none."""
     cdef Layer job
     cdef const Nest* nest = <const Nest*>PyBytes_AS_STRING(nest_bytes)
-    cdef Py_ssize_t unit, size, t, m, tasks
+    cdef Py_ssize_t unit, size, t, m, tasks, taps
     cdef const real* bias = NULL if bias_array is None or not first else address(bias_array)
     cdef real* to
     cdef char* memory
@@ -410,7 +410,10 @@ def run(x_array, w_array, y_array, bias_array, nest_bytes, bint first, cval_arra
     job.packing.cval, job.packing.channel_last = address(cval_array)[0], False
     job.x, job.w, job.y = address(x_array) + nest.x0, address(w_array) + nest.w0, address(y_array) + nest.y0
     whole(nest, &job.box)
-    line_of(&job.tall, points, 1 if points == 1 else (nest.axis[1].taps + nest.axis[1].stride - 1)//nest.axis[1].stride)
+    taps = 1 if points == 1 else (nest.axis[1].taps + nest.axis[1].stride - 1)//nest.axis[1].stride
+    if 1 < points <= taps:  # no two outputs
+        raise ValueError(f"{points} points for {taps} taps")
+    line_of(&job.tall, points, taps)
     job.depth = nest.c*nest.axis[0].taps*nest.axis[2].taps
     job.depth *= nest.axis[1].taps if points == 1 else min(nest.axis[1].stride, nest.axis[1].taps)
     job.lines = up(nest.m, V if job.kind == FLAT else height(job.kind))

@@ -89,7 +89,9 @@ def scratch(nest, kind, threads):
 
 def way(nest, model, kind, bound):
     """(kernel, which of its tiles and the points)."""
-    return "thin", (_tile(nest), _choice(nest if refuse(model, kind) else model, kind))
+    if refuse(model, kind) or [v.axis for v in model.windows[-2:]] != [v.axis for v in nest.windows[-2:]]:
+        model = nest  # a view whose axes lie in another order
+    return "thin", (_tile(nest), _choice(model, kind))
 
 
 ready, run = thin.ready, thin.run

@@ -133,7 +133,7 @@ def demo(out: str | None) -> Path:
     height, width = photo.shape[1:]
     print(f"convx {convx.__version__}, photograph of {width} x {height} pixels in float32, "
           f"{convx.get_num_threads()} thread(s); best of up to {ROUNDS} calls\n")
-    print(f"{'job':<24}{'algorithm':<11}{'largest difference':>18}{'of bound':>10}{'convx':>11}{'SciPy':>12}"
+    print(f"{'job':<24}{'algorithm':<15}{'largest difference':>18}{'of bound':>10}{'convx':>11}{'SciPy':>12}"
           f"{'ratio':>8}")
     results, wrong, checks = [], [], {}
     for job in jobs(photo):
@@ -144,7 +144,7 @@ def demo(out: str | None) -> Path:
         y, algorithm, ours = with_convx(job)
         difference = abs(y - reference)
         share = float((difference / np.maximum(bound, np.finfo(float).tiny)).max())
-        print(f"{job.name:<24}{algorithm:<11}{difference.max():>18.1e}{share:>10.1%}{ours * 1e3:>8.2f} ms"
+        print(f"{job.name:<24}{algorithm:<15}{difference.max():>18.1e}{share:>10.1%}{ours * 1e3:>8.2f} ms"
               f"{theirs * 1e3:>9.1f} ms{theirs / ours:>7.1f}x")
         if not share <= 1:  # nan is wrong, too
             wrong.append(f"{job.name} with {algorithm}")

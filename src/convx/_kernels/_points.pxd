@@ -100,46 +100,45 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
         v_store(to + (points - 1)*to_step, z4)
 
 
+cdef inline void keep(vreal z, const vreal start, vreal* bad, real* to, const bint last) noexcept nogil:
+    if last:
+        bad[0] = bad[0] + z*0
+        z = z + start
+    v_store(to, z)
+
+
 cdef inline vreal combine(const real* p, Py_ssize_t step, real* to, Py_ssize_t to_step, const int points,
-                          const int terms, const bint weighted, const vreal start) noexcept nogil:
-    """to = AT p or GT p, and `start`: as many vectors as points become `terms`. nan where one of the lane's is not
-    finite."""
+                          const int terms, const bint weighted, const vreal start, const bint last) noexcept nogil:
+    """to = AT p or GT p: as many vectors as points become `terms`. last: plus `start`, which is not looked at; nan where
+    a sum of the lane is not finite."""
     cdef double a = 0.625 if points == 6 else 1, b = 1.5, aa = a*a, bb = b*b
     cdef double na = 1 if not weighted else 1/(2*aa*(aa - bb)) if points == 6 else 0.5
     cdef double nb = 1 if not weighted else 1/(2*bb*(bb - aa)), n0 = 1/(aa*bb) if weighted and points == 6 else 1
     cdef real a1 = a*na, a2 = aa*na, a3 = a*aa*na, a4 = aa*aa*na, a0 = na
     cdef real b1 = b*nb, b2 = bb*nb, b3 = b*bb*nb, b4 = bb*bb*nb, b0 = nb, one = n0
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), last = z3
-    cdef vreal pa = z1 + z2, ma = z1 - z2, pb = start, mb = start, z, bad
-    if points == 6:
-        last = v_load(p + 5*step)
-        pb = v_load(p + 4*step)
-        mb = z3 - pb
-        pb = z3 + pb
-    z = z0*one + (pa*a0 + (pb*b0 + start if points == 6 else start))
-    v_store(to, z)
-    bad = z*0
-    z = ma*a1 + (mb*b1 + start if points == 6 else start)
-    if terms == 2:
-        z = z + last
-    v_store(to + to_step, z)
-    bad = bad + z*0
-    if terms > 2:
-        z = pa*a2 + (pb*b2 + start if points == 6 else start)
+    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = v_load(p + 2*step), z3 = v_load(p + 3*step), z4, z5
+    cdef vreal pa = z1 + z2, ma = z1 - z2, pb, mb, z, bad = v_set(0)
+    if points == 4:
+        keep(z0*one + pa*a0, start, &bad, to, last)
+        keep(ma*a1 + z3 if terms == 2 else ma*a1, start, &bad, to + to_step, last)
         if terms == 3:
-            z = z + last
-        v_store(to + 2*to_step, z)
-        bad = bad + z*0
+            keep(pa*a2 + z3, start, &bad, to + 2*to_step, last)
+        return bad
+    z4 = v_load(p + 4*step)
+    z5 = v_load(p + 5*step)
+    pb = z3 + z4
+    mb = z3 - z4
+    keep(z0*one + pa*a0 + pb*b0, start, &bad, to, last)
+    z = ma*a1 + mb*b1
+    keep(z + z5 if terms == 2 else z, start, &bad, to + to_step, last)
+    if terms > 2:
+        z = pa*a2 + pb*b2
+        keep(z + z5 if terms == 3 else z, start, &bad, to + 2*to_step, last)
     if terms > 3:
-        z = ma*a3 + (mb*b3 + start)
-        if terms == 4:
-            z = z + last
-        v_store(to + 3*to_step, z)
-        bad = bad + z*0
+        z = ma*a3 + mb*b3
+        keep(z + z5 if terms == 4 else z, start, &bad, to + 3*to_step, last)
     if terms > 4:
-        z = pa*a4 + (pb*b4 + start) + last
-        v_store(to + 4*to_step, z)
-        bad = bad + z*0
+        keep(pa*a4 + pb*b4 + z5, start, &bad, to + 4*to_step, last)
     return bad
 
 
@@ -178,7 +177,7 @@ cdef inline void each(const int what, const real* p, Py_ssize_t step, Py_ssize_t
         if what == EVALUATE:
             evaluate(p + j*next, step, to + j*to_next, to_step, points, terms, weighted)
         else:
-            combine(p + j*next, step, to + j*to_next, to_step, points, terms, weighted, v_set(0))
+            combine(p + j*next, step, to + j*to_next, to_step, points, terms, weighted, v_set(0), False)
 
 
 cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t terms, const real* p, Py_ssize_t step,
@@ -209,15 +208,15 @@ cdef inline vreal finish_some(const real* p, Py_ssize_t step, Py_ssize_t next, r
     cdef Py_ssize_t j
     for j in range(count):
         bad = bad + combine(p + j*next, step, to + j*to_next, to_step, points, terms, False,
-                            v_load(start + j*start_next))
+                            v_load(start + j*start_next), True)
     return bad
 
 
 cdef inline vreal finish_lines(const Line* line, const real* p, Py_ssize_t step, Py_ssize_t next, real* to,
                                Py_ssize_t to_step, Py_ssize_t to_next, Py_ssize_t count, const real* start,
                                Py_ssize_t start_next) noexcept nogil:
-    """AT of lines of products, and of each its `start`: outputs. nan where one of the lane's is not finite."""
-    cdef vreal bad = v_set(0), z
+    """AT of lines of products, plus for each its `start`: outputs. nan where a sum of the lane is not finite."""
+    cdef vreal bad = v_set(0)
     cdef Py_ssize_t j
     if line.points == 6:
         if line.outs == 4:
@@ -232,7 +231,5 @@ cdef inline vreal finish_lines(const Line* line, const real* p, Py_ssize_t step,
             return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 2)
         return finish_some(p, step, next, to, to_step, to_next, count, start, start_next, 4, 3)
     for j in range(count):
-        z = v_load(p + j*next) + v_load(start + j*start_next)
-        bad = bad + z*0
-        v_store(to + j*to_next, z)
+        keep(v_load(p + j*next), v_load(start + j*start_next), &bad, to + j*to_next, True)
     return bad

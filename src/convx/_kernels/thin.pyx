@@ -125,9 +125,9 @@ cdef void multiply_bare(const Tile* t, int kind, int nv) noexcept nogil:
     dispatch(t, True, kind, nv)
 
 
-cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py_ssize_t g, Py_ssize_t m,
-               const Py_ssize_t* at, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
-    """Sums that are not finite, by the definition, and init, if it is in them, or NULL."""
+cdef void mend(const Layer* job, real* sums, const real* x, Py_ssize_t g, Py_ssize_t m, const Py_ssize_t* at,
+               Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t width) noexcept nogil:
+    """Sums that are not finite, by the definition."""
     cdef Py_ssize_t i, j
     cdef bint flat = job.kind == FLAT
     for i in range(rows):
@@ -136,8 +136,6 @@ cdef void mend(const Layer* job, real* sums, const real* init, const real* x, Py
                 sums[i*width + j] = exact(
                     job.nest, &job.box, x, job.w + g*job.nest.wg + (m + (j if flat else i))*job.nest.wm, at[1], at[2],
                     at[3] + (i if flat else j), 0, job.packing.cval)
-                if init != NULL:
-                    sums[i*width + j] += init[j if flat else i]
 
 
 cdef void put(const Layer* job, const Tile* t, const real* sums, real* y, Py_ssize_t rows, Py_ssize_t columns,
@@ -182,7 +180,7 @@ cdef void aside(const Layer* job, Tile* t, const real* x, Py_ssize_t g, Py_ssize
     t.to, t.y = sums, t.to
     multiply_bare(t, job.kind, nv)
     if absent:
-        mend(job, sums, NULL, x, g, m, at, rows, columns, nv*V)
+        mend(job, sums, x, g, m, at, rows, columns, nv*V)
     put(job, t, sums, y, rows, columns, nv)
 
 
@@ -214,14 +212,13 @@ cdef void pointwise(const Layer* job, Tile* t, Py_ssize_t pitch, real* sums, con
     if straight and not outputs(job, t, sums, nv, y, job.y_row, init):
         return
     t.next = each
-    if outputs(job, t, sums, nv, done, nv*V, init):
-        for q in range(outs):
-            mend(job, done + q*each, t.init, x, g, m, at, rows, columns, nv*V)
-            at[2] += 1
-        at[2] -= outs
     for i in range(MOST*V):
         init[i] = 0
-    t.init = init  # which is in the outputs
+    if outputs(job, t, sums, nv, done, nv*V, init):
+        for q in range(outs):
+            mend(job, done + q*each, x, g, m, at, rows, columns, nv*V)
+            at[2] += 1
+        at[2] -= outs
     for q in range(outs):
         put(job, t, done + q*each, y + q*job.nest.axis[1].ys, rows, columns, nv)
 

@@ -35,10 +35,10 @@ LINE = {1: 8, 4: 30, 6: 50}  # cost of the transform of a line of vectors with s
 # Products that take as long as a block's reading of a vector of weights again. Least squares give 11.5, with which
 # layers of 14 x 14 pixels take tiles that are 2 to 8 % slower.
 AGAIN = 9
-APART = 31  # 7 x 7 pixels of 64 to 256 channels, weights made before the tiles: they took 2 to 2.3 times the rest
 # Cycles of each of `_work`: one core of an Emerald Rapids server, least squares over all tiles of 52 layers in both
 # dtypes (a spread of 12 %); `python benchmarks/crossover.py --lines` sets predictions beside what was measured.
-COSTS = 0.66, 13, 0.49, 0.05, 0.33
+# The last: 7 x 7 pixels of 64 to 256 channels took 2 to 2.3 times as long where weights were made before the tiles.
+COSTS = 0.66, 13, 0.49, 0.05, 0.33, 31
 
 
 def refuse(nest, kind):
@@ -138,7 +138,7 @@ def _moved(channel_step: int, row_step: int, channels: int, lanes: int, values: 
 
 def _work(nest, kind, points):
     """What a layer consists of, on vectors: products, sums of a slice (and their way back to y), lines of tiles of x,
-    cycles that carry x into strips, lines of weights."""
+    cycles that carry x into strips, lines of weights, weights that are written before the tiles and read by them."""
     kernel = _kernels.load("winograd", kind)
     lanes, axes = kernel.LANES, _plane(nest)
     planes, outer = (nest.windows[0].axis.taps, nest.windows[0].axis.out) if len(nest.windows) > 2 else (1, 1)
@@ -152,16 +152,12 @@ def _work(nest, kind, points):
     return (sums * depth * (1 if u > 1 else 3) * (1 + AGAIN / block), sums * -(-depth // kernel.SLICE),
             tiles * planes * v * _lines((outs[1], p), (p, q)),
             tiles * planes * _moved(nest.x[2], last.xs, nest.c, lanes, (p + outs[0]) / 2 * (q + outs[1]) / 2),
-            depth * u * (1 if 1 in nest.w[1:] or abs(last.ws) == 1 else 1.4) * _lines((axes[1].taps, p), (p, q)))
+            depth * u * (1 if 1 in nest.w[1:] or abs(last.ws) == 1 else 1.4) * _lines((axes[1].taps, p), (p, q)),
+            depth * nest.m if tiles >= nest.m or u <= 9 else 0)
 
 
 def _cycles(nest, kind, points) -> float:
-    """Where weights are not transformed by those who use them, they are written and read: APART cycles each."""
-    work = sum(n * cost for n, cost in zip(_work(nest, kind, points), COSTS, strict=True))
-    planes, outer = (nest.windows[0].axis.taps, nest.windows[0].axis.out) if len(nest.windows) > 2 else (1, 1)
-    if nest.n * outer * _tiles(_plane(nest), points) >= nest.m or nest.m <= 9 * _kernels.load("winograd", kind).LANES:
-        work += APART * nest.c * planes * nest.m
-    return nest.g * work
+    return nest.g * sum(n * cost for n, cost in zip(_work(nest, kind, points), COSTS, strict=True))
 
 
 def _choice(nest, kind):

@@ -1,7 +1,8 @@
 """Values combined by sum or by the larger one: rows of a window into one, then its taps along that row."""
 
 from _real cimport real, vreal, V, v_load, v_store, v_set
-from _order cimport v_max, v_part, v_put, v_second, v_every, v_mix
+from _masks cimport v_part, v_put
+from _order cimport v_max, v_second, v_every, v_mix
 from _cells cimport Walk, Pool, PoolPhase
 
 cdef enum:

@@ -1,6 +1,5 @@
 # The names of _order.h. `place` and `vplace` are declared as long so that Cython lets them be added.
 from _real cimport real, vreal
-from _masks cimport vmask, m_between, v_where, v_some, v_at, v_part, v_put
 
 cdef extern from "_order.h" nogil:
     ctypedef long place

@@ -5,9 +5,9 @@ values, at no place.
 """
 
 from _real cimport real, vreal, V, v_load, v_store
+from _masks cimport v_part, v_put
 from _order cimport (
-    place, vplace, p_load, p_store, p_set, p_second, p_every, p_line, p_part, p_put, v_part, v_put, v_take,
-    v_take_first,
+    place, vplace, p_load, p_store, p_set, p_second, p_every, p_line, p_part, p_put, v_take, v_take_first,
 )
 from _cells cimport Walk, Pool, PoolAxis, PoolPhase, Run, phases_of, Part, Group, begin, more
 from _combine cimport every

@@ -1,9 +1,8 @@
 """Windows of few cells, read straight from the rows of an array: no padded row, a vector of outputs at a time."""
 
 from _real cimport real, vreal, V, v_load, v_store, v_set
-from _order cimport (
-    LOWEST, vmask, m_between, v_where, v_some, v_at, v_put, v_evens, v_odds, v_next, v_after, v_low, v_high,
-)
+from _masks cimport vmask, m_between, v_where, v_some, v_at, v_put
+from _order cimport LOWEST, v_evens, v_odds, v_next, v_after, v_low, v_high
 from _cells cimport CHUNK, Walk, Pool, PoolPhase, phases_of, Part, Group
 from _combine cimport SUM, better, divided
 

@@ -15,7 +15,8 @@ from libc.string cimport memset
 from cython.parallel cimport prange, threadid
 from _real cimport real, vreal, V, v_load, v_store, v_set
 from _nest cimport address, PyBytes_AS_STRING
-from _order cimport place, vplace, p_load, p_set, v_part, v_put, v_give, v_give_same
+from _masks cimport v_part, v_put
+from _order cimport place, vplace, p_load, p_set, v_give, v_give_same
 from _cells cimport (
     MOST, Pool, PoolAxis, Run, Walk, begin, more, make_tables, output_row, rows_of, blocks_of, bands_of, Part,
     begin_block, begin_rows, Group, group_size, groups_of, begin_group,

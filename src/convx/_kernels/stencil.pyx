@@ -71,7 +71,7 @@ ctypedef struct Job:
     bint unsafe                         # there are some
     Py_ssize_t* at                      # of taps in planes; and in place
     Py_ssize_t loads                    # of a vector of outputs and a tap
-    vmask* mask                         # of each of them, tap by tap
+    vmask* mask                         # of each of them, tap by tap: made in the tile, as for EDGE, they cost 5 to 9 %
     const real* none                    # zeros, as many as a row of x
     bint even                           # the columns of the next job lie between those of this one
     bint ends                           # the ends of long rows are read in place too

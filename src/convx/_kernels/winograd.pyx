@@ -285,9 +285,10 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
                              p + (panel - p0)*job.q*sizes.plane, sizes.plane, s > 0, NULL, NULL)
             else:
                 u = job.u + u_start(job, g, p0) + s*job.q*u_plane(job, NV*V)
-                y.tile, y.count, y.g, y.m0, y.m1 = tile, count, g, panel_start(job.nest.m, p0), panel_start(
-                    job.nest.m, p0 + number)
-                next_run(job, &y)
+                if own:
+                    y.tile, y.count, y.g = tile, count, g
+                    y.m0, y.m1 = panel_start(job.nest.m, p0), panel_start(job.nest.m, p0 + number)
+                    next_run(job, &y)
                 multiply(job, kc, v + s*job.q*job.plane, count, u, p0, number, u_start(job, g, 1) - u_start(job, g, 0),
                          p, sizes.plane, s > 0, &x if own else NULL, &y)
         for panel in range(number):

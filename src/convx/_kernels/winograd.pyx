@@ -115,8 +115,9 @@ cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t coun
     """The products of a block with some panels in a slice, point by point: a plane of V stays in L1 for all panels.
 
     u_step: from a panel's U to the next one's; the products of a panel follow those of the one before. x, y: what the
-    next block reads and these panels write, or NULL.
+    next block reads and these panels write. NULL: V is all there, and its next plane is asked for.
     """
+    cdef Py_ssize_t parts = (count + MR - 1) // MR, share = count*job.row // (parts*number)
     cdef Py_ssize_t q, i, t, width, plane, ahead
     cdef Want wants[WANTS]
     for q in range(job.q):
@@ -126,11 +127,13 @@ cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t coun
             ahead = u_step + q*(u_plane(job, panel_width(job, panel + i + 1)) - plane)
             if i == number - 1:
                 ahead = (q + 1)*u_plane(job, panel_width(job, panel)) - i*u_step - q*plane
-            for t in range((count + MR - 1)//MR if x != NULL else 0):
-                if not ask_next(job, y, kc, &wants[t]) and not ask_next(job, x, kc, &wants[t]):
+            for t in range(parts):
+                if x == NULL:
+                    wants[t].p, wants[t].step = v + (q + 1)*job.plane + (i*parts + t)*share, share // kc
+                elif not ask_next(job, y, kc, &wants[t]) and not ask_next(job, x, kc, &wants[t]):
                     wants[t].p, wants[t].step = u, 0
             products(kc, v + q*job.plane, job.row, count, u + i*u_step + q*plane, 0, width,
-                     p + (i*job.q + q)*p_plane, add, ahead if job.u != NULL else 0, wants if x != NULL else NULL, False)
+                     p + (i*job.q + q)*p_plane, add, ahead if job.u != NULL else 0, wants, False)
 
 
 # ---- output

@@ -25,7 +25,7 @@ from _pack cimport NV, panels
 from _ahead cimport Ahead, ask_next, next_run
 from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines, finish_lines
 from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
-                        transform_tiles, order_taps, ask, gather, products, aligned, Want)
+                        transform_tiles, order_taps, ask_taps, gather, products, aligned, Want)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
@@ -73,38 +73,52 @@ cdef inline Py_ssize_t u_start(const Job* job, Py_ssize_t g, Py_ssize_t panel) n
     return (g*panel_count(job.nest.m) + panel)*each
 
 
+ctypedef struct Taps:
+    # What is gathered together: some channels of V output channels, and where their first taps lie.
+    Py_ssize_t v, channels
+    const real* w
+
+
+cdef inline void taps_at(const Job* job, Py_ssize_t g, Py_ssize_t m0, const Slice* part, Py_ssize_t number,
+                         Taps* to) noexcept nogil:
+    """Of a slice and the output channels from m0 on: channels first, then k0, then lanes."""
+    cdef const Nest* nest = job.nest
+    cdef Py_ssize_t each = (part.c1 - part.c0 + job.chunk - 1) // job.chunk, c = part.c0 + number % each*job.chunk
+    cdef Py_ssize_t k0 = part.k0 + number // each % (part.k1 - part.k0)
+    to.v, to.channels = number // each // (part.k1 - part.k0), min(job.chunk, part.c1 - c)
+    to.w = job.w + g*nest.wg + (m0 + to.v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
+
+
 cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_ssize_t number, real* taps,
                             real* to) noexcept nogil:
-    """U of a panel in a slice: (point, product, lane)."""
+    """U of a panel in a slice: (point, product, lane). What comes next is asked for on the way."""
     cdef const Nest* nest = job.nest
     cdef Py_ssize_t width = panel_width(job, panel), plane = u_plane(job, width), m0 = panel_start(nest.m, panel)
     cdef const Line* down = &job.line[0]
     cdef const Line* across = &job.line[1]
-    cdef Py_ssize_t v, k0, c, j, channels
+    cdef Py_ssize_t t = 0, j
     cdef real middle[MOST_Q*V]
-    cdef const real* w
-    cdef real* line
+    cdef real* line = to
     cdef Slice part
     cdef Order order
+    cdef Taps here, next
     order_taps(nest, &order)
     slice_at(job, number, &part)
-    for v in range(width // V):
-        line = to + v*V
-        for k0 in range(part.k0, part.k1):
-            c = part.c0
-            while c < part.c1:
-                channels = min(job.chunk, part.c1 - c)
-                w = job.w + g*nest.wg + (m0 + v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
-                gather(nest, &order, w, min(<Py_ssize_t>V, nest.m - m0 - v*V), channels, taps)
-                for j in range(channels):
-                    if order.adjoin and nest.wc != order.taps:
-                        ask(w - order.first + (job.chunk + j)*nest.wc, order.taps*V)
-                    transform_lines(EVALUATE, down.points, down.taps, taps + (order.taps*j + order.first)*V,
-                                    order.s1*V, order.s2*V, middle, across.taps*V, V, across.taps, True)
-                    transform_lines(EVALUATE, across.points, across.taps, middle, V, across.taps*V, line, plane,
-                                    across.points*plane, down.points, True)
-                    line += width
-                c += channels
+    taps_at(job, g, m0, &part, 0, &here)
+    while here.v*V < width:
+        t += 1
+        taps_at(job, g, m0, &part, t, &next)
+        gather(nest, &order, here.w, min(<Py_ssize_t>V, nest.m - m0 - here.v*V), here.channels, taps)
+        for j in range(here.channels):
+            ask_taps(nest, &order, next.w, here.channels, j)
+            transform_lines(EVALUATE, down.points, down.taps, taps + (order.taps*j + order.first)*V,
+                            order.s1*V, order.s2*V, middle, across.taps*V, V, across.taps, True)
+            transform_lines(EVALUATE, across.points, across.taps, middle, V, across.taps*V, line, plane,
+                            across.points*plane, down.points, True)
+            line += width
+        if next.v > here.v:
+            line = to + next.v*V
+        here = next
 
 
 # ---- products

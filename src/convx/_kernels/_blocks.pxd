@@ -71,6 +71,8 @@ cdef inline void strip_blocks(const Job* job, const Cut* cuts, int threads, Bloc
     rows = STRIP*strip.high // (planes*strip.plane) - strip.high + 1
     rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
     to.rows = (b.out + rows - 1) // rows
+    if nest.g*to.images*to.line*to.rows < threads and by_pixels(job, b.out, threads):
+        to.rows = min(b.out, (threads + nest.g*to.images*to.line - 1) // (nest.g*to.images*to.line))
     to.rows = even_parts(to.rows, nest.g*to.images*to.line, b.out, threads)
     rows = (b.out + to.rows - 1) // to.rows
     shape(job, cuts, rows, strip.columns, &strip)

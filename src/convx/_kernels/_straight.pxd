@@ -164,17 +164,17 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
     """Outputs of a group of rows, straight from the listed rows: windows of few cells in one phase, or in two with
     stride 1. A place in a row is followed from plane to plane; down: through some rows of a plane, all in the order of
     memory, and what comes next is asked for."""
-    cdef Py_ssize_t j = 0, k, p, s, v, count, i, n
+    cdef Py_ssize_t j = 0, k, p, s, v, count, i, n, outs = part.outs
     cdef Segment segments[SEGMENTS]
     cdef vreal by = v_set(1)
-    cdef bint shared = op == SUM and many != NULL
+    cdef bint shared = op == SUM and many != NULL, inverse = pool.inverse
     cdef Steps outer = Steps(group.rows, group.xs, group.ys), inner = Steps(group.count, group.xp, group.yp)
     cdef Py_ssize_t most = inner.count
     if down:
         outer, inner, most = inner, outer, NEXT // group.xs
     x += group.x
     y += group.y
-    while j < part.outs:
+    while j < outs:
         count = begin_segments(pool, part, segments, &j, step, stride)
         for p in range(outer.count):
             k = 0
@@ -186,8 +186,8 @@ cdef inline void straight(const Pool* pool, const Group* group, const real* x, r
                         if shared:  # with two phases: the gradient of an average by one number
                             by = (v_load(many + i) if step == 1 else v_set(many[0])) * v_set(times)
                         straight_vector(n, inner.xs, inner.ys, x + p*outer.xs + k*inner.xs + v*stride*V,
-                                        y + p*outer.ys + k*inner.ys + i, walk, &segments[s], shared, by, pool.inverse,
-                                        part.outs - i < V, op, step, stride, rows, square, down)
+                                        y + p*outer.ys + k*inner.ys + i, walk, &segments[s], shared, by, inverse,
+                                        outs - i < V, op, step, stride, rows, square, down)
                 k += n
 
 

@@ -780,6 +780,29 @@ def test_rows_of_several_vectors(k, s, p):
     assert np.array_equal(grad, dx[:, :, p:p + 9, p:p + 150])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("h, w", [(38, 24), (39, 24), (8, 21), (6, 16), (75, 33), (76, 56), (34, 128),
+                                  (36, 1050), (40, 2)])
+def test_planes_row_after_row(h, w, dtype):
+    """Windows of 2 x 2, of planes that adjoin as their windows do and of others, in the midst of nan; sums are of rows
+    first, to the bit."""
+    room = np.full(2 * 19 * h * w + 16, np.nan if dtype != np.int64 else 10**9).astype(dtype)
+    x = room[8:-8].reshape(2, 19, h, w)
+    x[...] = np.random.default_rng(h).standard_normal(x.shape) * (1 if dtype != np.int64 else 1000)
+    for p in (0, 1):
+        padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+        a, b, c, d = (padded[:, :, i:i + h // 2 * 2 + 2 * p - 1:2, j:j + w // 2 * 2 + 2 * p - 1:2]
+                      for i in range(2) for j in range(2))
+        to = np.full(a.size + 16, 77, dtype if dtype != np.int64 else np.float64)
+        y = convx.avg_pool(x, 2, padding=p, count_include_pad=True, out=to[8:-8].reshape(a.shape))
+        assert np.array_equal(y, ((a + c) + (b + d)) / y.dtype.type(4))
+        assert (to[:8] == 77).all() and (to[-8:] == 77).all()
+        lowest = -np.inf if dtype != np.int64 else np.iinfo(dtype).min
+        padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=lowest)
+        highest = sliding_window_view(padded, (2, 2), (2, 3))[:, :, ::2, ::2].max((-2, -1))
+        assert np.array_equal(convx.max_pool(x, 2, padding=p), highest)
+
+
 def test_equal_values_of_another_type_are_checked_again():
     convx.max_pool(X, 2, stride=2)
     with pytest.raises(TypeError, match="stride"):

@@ -1,15 +1,16 @@
 """Windows of few cells, read straight from the rows of an array: no padded row, a vector of outputs at a time."""
 
-from _real cimport real, vreal, V, v_load, v_store, v_set
+from _real cimport real, vreal, V, v_load, v_store, v_set, v_prefetch_read
 from _masks cimport vmask, m_between, v_where, v_some, v_at, v_put
 from _order cimport LOWEST, v_evens, v_odds, v_next, v_after, v_low, v_high
-from _cells cimport CHUNK, Walk, Pool, PoolPhase, phases_of, Part, Group
+from _cells cimport CHUNK, GROUP, Walk, Pool, PoolPhase, phases_of, Part, Group
 from _combine cimport SUM, better, divided
 
 cdef enum:
     VECTORS = 2048 // V  # of a block of a row at most (BLOCK in _windows.py)
     FEW = 12  # cells of a window that is read straight
     SEGMENTS = 4  # of a row at a time: few have more
+    NEXT = 8192 // sizeof(real)  # values: how far ahead lines are asked for (8 x 64 x 56 x 56 and 256 x 28 x 28 floats)
     PADDED, STRAIGHT, BESIDE  # ways to combine the rows of a window
 
 ctypedef struct Reads:
@@ -27,6 +28,11 @@ ctypedef struct Segment:
     Py_ssize_t j, count
     Reads reads[2]
     vmask mask[2]
+
+
+ctypedef struct Steps:
+    # A loop over rows, xs and ys apart.
+    Py_ssize_t count, xs, ys
 
 
 cdef inline void survey(Reads* reads, const PoolPhase* f, Py_ssize_t i, Py_ssize_t size) noexcept nogil:
@@ -49,9 +55,11 @@ cdef inline vreal some(const real* p, vmask m, const int op) noexcept nogil:
 
 
 cdef inline vreal straight_at(const real* x, const Py_ssize_t* at, Py_ssize_t rows, const Reads* reads, const int op,
-                              const int stride, const int known, const bint square, bint part) noexcept nogil:
+                              const int stride, const int known, const bint square, bint part,
+                              const bint ahead) noexcept nogil:
     """The combination of a window's rows and taps, for a vector of outputs. known: the rows, where they are known when
-    this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted."""
+    this is compiled; square: there are as many taps, one beside the other; part: the last output is not wanted; ahead:
+    ask for what lies NEXT behind."""
     cdef vreal acc = v_set(0), a, b = v_set(0), c
     cdef Py_ssize_t t, r, count = reads.count
     cdef const real* p
@@ -65,6 +73,11 @@ cdef inline vreal straight_at(const real* x, const Py_ssize_t* at, Py_ssize_t ro
     for t in range(count):
         p = x + reads.i[t]
         both = 2*t + 1 < known if square else reads.both[t]
+        if ahead:
+            for r in range(rows):
+                v_prefetch_read(p + at[r] + NEXT)
+                if stride == 2:
+                    v_prefetch_read(p + at[r] + V + NEXT)
         a = some(p + at[0], reads.here[t], op)
         if stride == 2:
             b = some(p + at[0] + V, reads.there[t], op)
@@ -111,11 +124,12 @@ cdef inline Py_ssize_t begin_segments(const Pool* pool, const Part* part, Segmen
     return s
 
 
-cdef inline void straight_vector(const Group* group, const real* x, real* y, const Walk* walk, const Segment* s,
-                                 bint shared, vreal by, bint inverse, bint part, const int op, const int step,
-                                 const int stride, const int rows, const bint square) noexcept nogil:
-    """A vector of outputs of one row in every plane, or two; divided by `by` if that is shared."""
-    cdef Py_ssize_t p, r, xp = group.xp, yp = group.yp
+cdef inline void straight_vector(Py_ssize_t n, Py_ssize_t xs, Py_ssize_t ys, const real* x, real* y, const Walk* walk,
+                                 const Segment* s, bint shared, vreal by, bint inverse, bint part, const int op,
+                                 const int step, const int stride, const int rows, const bint square,
+                                 const bint ahead) noexcept nogil:
+    """A vector of outputs, or two, in each of n rows, xs and ys apart; divided by `by` if that is shared."""
+    cdef Py_ssize_t k, r
     cdef Py_ssize_t near[3]
     cdef const Py_ssize_t* at = &walk.at[0]
     cdef Reads own
@@ -128,42 +142,53 @@ cdef inline void straight_vector(const Group* group, const real* x, real* y, con
     if square:
         own = s.reads[0]
         reads = &own
-    for p in range(group.count):
-        a = straight_at(x, at, walk.count, reads, op, stride, rows, square, part)
+    for k in range(n):
+        a = straight_at(x, at, walk.count, reads, op, stride, rows, square, part, ahead)
         if shared:
             a = divided(a, by, inverse)
         if step == 1:
             v_at(y, a, first)
         else:
-            b = straight_at(x, at, walk.count, &s.reads[1], op, stride, rows, square, False)
+            b = straight_at(x, at, walk.count, &s.reads[1], op, stride, rows, square, False, ahead)
             if shared:
                 b = divided(b, by, inverse)
             v_at(y, v_low(a, b), first)
             v_at(y + V, v_high(a, b), s.mask[1])
-        x += xp
-        y += yp
+        x += xs
+        y += ys
 
 
 cdef inline void straight(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
                           const Walk* walk, const Part* part, const int op, const int step, const int stride,
-                          const int rows, const bint square) noexcept nogil:
+                          const int rows, const bint square, const bint down) noexcept nogil:
     """Outputs of a group of rows, straight from the listed rows: windows of few cells in one phase, or in two with
-    stride 1."""
-    cdef Py_ssize_t j = 0, k, s, v, count, i
+    stride 1. A place in a row is followed from plane to plane; down: through some rows of a plane, all in the order of
+    memory, and what comes next is asked for."""
+    cdef Py_ssize_t j = 0, k, p, s, v, count, i, n, outs = part.outs
     cdef Segment segments[SEGMENTS]
     cdef vreal by = v_set(1)
-    cdef bint shared = op == SUM and many != NULL
-    while j < part.outs:
+    cdef bint shared = op == SUM and many != NULL, inverse = pool.inverse
+    cdef Steps outer = Steps(group.rows, group.xs, group.ys), inner = Steps(group.count, group.xp, group.yp)
+    cdef Py_ssize_t most = inner.count
+    if down:
+        outer, inner, most = inner, outer, NEXT // group.xs
+    x += group.x
+    y += group.y
+    while j < outs:
         count = begin_segments(pool, part, segments, &j, step, stride)
-        for k in range(group.rows):
-            for s in range(count):
-                for v in range(segments[s].count):
-                    i = segments[s].j + v*step*V
-                    if shared:  # with two phases: the gradient of an average by one number
-                        by = (v_load(many + i) if step == 1 else v_set(many[0])) * v_set(times)
-                    straight_vector(group, x + group.x + k*group.xs + v*stride*V, y + group.y + k*group.ys + i, walk,
-                                    &segments[s], shared, by, pool.inverse, part.outs - i < V, op, step, stride, rows,
-                                    square)
+        for p in range(outer.count):
+            k = 0
+            while k < inner.count:
+                n = min(most, inner.count - k)
+                for s in range(count):
+                    for v in range(segments[s].count):
+                        i = segments[s].j + v*step*V
+                        if shared:  # with two phases: the gradient of an average by one number
+                            by = (v_load(many + i) if step == 1 else v_set(many[0])) * v_set(times)
+                        straight_vector(n, inner.xs, inner.ys, x + p*outer.xs + k*inner.xs + v*stride*V,
+                                        y + p*outer.ys + k*inner.ys + i, walk, &segments[s], shared, by, inverse,
+                                        outs - i < V, op, step, stride, rows, square, down)
+                k += n
 
 
 cdef inline void straight_by(const Pool* pool, const Group* group, const real* x, real* y, const real* many, real times,
@@ -171,16 +196,21 @@ cdef inline void straight_by(const Pool* pool, const Group* group, const real* x
                              const int stride) noexcept nogil:
     cdef const PoolPhase* f = phases_of(pool)
     cdef bint square = step == 1 and f.taps == walk.count and f.dilation == 1
-    if square and walk.count == 2:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, True)
+    cdef Group one = group[0]
+    if group.xp == group.rows*group.xs and group.yp == group.rows*group.ys:  # the next plane's rows follow
+        one.rows, one.count = group.count*group.rows, 1
+    if square and walk.count == 2 and one.rows >= GROUP and 0 < GROUP*group.xs <= NEXT:
+        straight(pool, &one, x, y, many, times, walk, part, op, step, stride, 2, True, True)
+    elif square and walk.count == 2:
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, True, False)
     elif square and walk.count == 3:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3, True)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 3, True, False)
     elif walk.count == 1:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1, False)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 1, False, False)
     elif walk.count == 2:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, False)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 2, False, False)
     else:
-        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False)
+        straight(pool, group, x, y, many, times, walk, part, op, step, stride, 0, False, False)
 
 
 # Two or three taps, one beside the other, in steps of one -------------------------------------------------------------

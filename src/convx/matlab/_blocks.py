@@ -222,6 +222,7 @@ def im2col(A: ArrayLike, *arguments: Any) -> Array:
     m, n = _pair(arguments[0], "[M N]", "im2col")
     kind = _kind(arguments[1], "im2col") if len(arguments) == 2 else "sliding"
     rows, columns = image.shape
+    sized((m * n, 1 if kind == "sliding" else -(-rows // m) * -(-columns // n)), image.dtype)
     if kind == "sliding":
         if m > rows or n > columns:
             return np.zeros((m * n, 0), image.dtype, order="F")

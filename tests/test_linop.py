@@ -244,6 +244,19 @@ def test_ranks_and_workers():
         as_linear_operator(w, (3, 6, 7), operator="conv1d")
 
 
+def test_what_an_operator_refuses():
+    with pytest.raises(ValueError, match="workers=0"):
+        as_linear_operator([[[1.0]]], (1, 5), workers=0)
+    hidden = np.ma.masked_array(np.ones((5, 5)), np.eye(5))
+    operator = as_linear_operator([[[1.0]]], (1, 5))
+    for product in (operator.matvec, operator.rmatvec):
+        with pytest.raises(TypeError, match="the vector has masked elements"):
+            product(hidden[0])
+    for product in (operator.matmat, operator.rmatmat):
+        with pytest.raises(TypeError, match="the matrix has masked elements"):
+            product(hidden)
+
+
 @pytest.mark.parametrize("made", [as_linear_operator, as_sparse])
 @pytest.mark.parametrize("arguments, options, error, words", [
     (([[[1.0]]], (1, 5)), {"operator": "pool"}, ValueError, "operator='pool' is none of conv, "),
@@ -259,6 +272,9 @@ def test_ranks_and_workers():
     (([[["a"]]], (1, 5)), {}, TypeError, "w has dtype"),
     (([[[1.0]]], 5), {}, TypeError, "x_shape=5"),
     (([[[1.0]]], (1, 5)), {"strid": 2}, TypeError, "strid"),
+    (([[[1j]]], (1, 5)), {"dtype": float}, TypeError, "dtype=float64 cannot hold weights of complex128"),
+    (([[[0.5]]], (1, 5)), {"dtype": int}, TypeError, "dtype=int64 cannot hold weights of float64"),
+    ((np.ma.masked_array([[[1.0]]], True), (1, 5)), {}, TypeError, "w has masked elements"),
 ])
 def test_errors(made, arguments, options, error, words):
     if error is None:  # no tap meets the padding: linear

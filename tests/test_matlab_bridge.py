@@ -59,6 +59,15 @@ def test_a_call_and_an_error():
     assert failed and "".join(identifier[0]) == "MATLAB:conv:AorBNotVector" and "vectors" in "".join(text[0])
 
 
+def test_text_is_a_row_of_characters():
+    failed, (y,) = answer(bridge.respond(request("padarray", "abc", [[0.0, 1.0]], "replicate")))
+    assert not failed and y.shape == (1, 5) and "".join(y[0]) == "aabcc"
+    failed, (identifier, _) = answer(bridge.respond(request("padarray", "abc", [[0.0, 1.0]])))
+    assert failed and "".join(identifier[0]) == "images:padarray:badTypeForConstantPadding"
+    with pytest.raises(CallError, match="array of words"):
+        bridge._packed(np.array([["ab", "c"]]))
+
+
 @pytest.mark.parametrize("name", ["system", "__import__", "MatlabError", "_values", ""])
 def test_only_functions_of_the_room_are_called(name):
     with pytest.raises(CallError, match="no function"):

@@ -468,6 +468,16 @@ def test_laplacian_and_unsharp():
         assert np.allclose(fspecial("unsharp", a), [[0, 0, 0], [0, 1, 0], [0, 0, 0]] - expected, rtol=1e-15)
 
 
+@pytest.mark.filterwarnings("error")
+def test_parameters_of_fspecial_whose_powers_no_double_holds():
+    point = np.zeros((3, 3))
+    point[1, 1] = 1
+    assert np.array_equal(fspecial("gaussian", 3, 1e-200), point) and not fspecial("gaussian", 2, 1e-200).any()
+    assert np.array_equal(fspecial("gaussian", 3, 1e200), fspecial("average"))
+    assert np.array_equal(imgaussfilt(point, 1e-200), point)
+    assert fspecial("disk", 1e-200) == 1 and np.isnan(fspecial("log", 3, 1e-200)).all()
+
+
 def test_errors_of_fspecial():
     for short, name in (("LAPL", "laplacian"), ("a", "average")):
         assert np.array_equal(fspecial(short), fspecial(name))
@@ -600,6 +610,8 @@ def test_errors_of_blocks():
     assert identifier(im2col, a, [0, 2]) == "MATLAB:im2col:expectedPositive"
     assert identifier(im2col, a, [1.5, 2]) == "MATLAB:im2col:expectedInteger"
     assert identifier(im2col, a, [1, 2, 3]) == "MATLAB:im2col:incorrectNumel"
+    for kind in ("sliding", "distinct"):
+        assert identifier(im2col, a, [2**40, 2**40], kind) == "MATLAB:array:SizeLimitExceeded"
     for kind, size in (("sliding", 8), ("distinct", (3, 4)), ("distinct", (4, 3))):
         assert identifier(col2im, np.ones(size), [2, 2], [4, 4], kind) == "images:col2im:wrongSizeOfB"
     assert identifier(col2im, a, [2, 2], [4, 4], "full") == "MATLAB:col2im:unrecognizedStringChoice"

@@ -294,6 +294,8 @@ def test_deconv_takes_its_options_in_pairs_as_in_matlab():
         want = deconv(u, v, shape=shape, Method="least-squares", RegularizationFactor=0.5)
         assert np.array_equal(deconv(u, v, shape, "method", "Least-Squares", "regular", 0.5), want)
     assert np.array_equal(deconv(u, v, "Method", "long-division"), deconv(u, v))
+    for bad in (np.nan, np.inf):
+        assert all(np.isnan(a).all() for a in deconv([1, bad, 3, 4], v, Method="least-squares", nargout=2))
 
 
 @given(vectors(least=1, count=1), st.integers(1, 6))
@@ -377,6 +379,9 @@ PLANE, CUBE, ROW = np.ones((3, 3)), np.ones((2, 2, 2)), np.ones((1, 3))
     (lambda: convmtx2(PLANE, 2, 1.5), "images:convmtx2:invalidSize", "N must be a whole number"),
     (lambda: xcorr(np.ma.masked_array([1, 2], [0, 1])), "signal:xcorr:UnknInput", "A has masked elements"),
     (lambda: xcorr("abc"), "signal:xcorr:UnknInput", "not char"),
+    *((call, "MATLAB:array:SizeLimitExceeded", "exceeds the maximum") for call in (
+        lambda: cconv(ROW, ROW, 2**62), lambda: xcorr(ROW, ROW, 2**60), lambda: convmtx(ROW, 2**40))),
+    (lambda: convmtx2(PLANE, 2**31, 2**31), "images:convmtx2:invalidSize", "more bytes than an address can name"),
     (lambda: xcorr2(sparse.eye_array(3)), "signal:xcorr2:inputType", "not sparse"),
 ])
 def test_errors(call, identifier, message):

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
@@ -94,8 +95,12 @@ def test_the_environment_sets_the_default():
     assert python(code, CONVX_NUM_THREADS="1") == "1 1"
     assert python(code, OMP_NUM_THREADS="1") == "1 1"
     assert python(code, OMP_NUM_THREADS="1,4") == "1 1"
-    for junk in ("", "many", "0", "-3", "1.5"):
-        assert python(code, CONVX_NUM_THREADS=junk) == f"{free} {free}", junk
+    for name, junk in product(("CONVX_NUM_THREADS", "OMP_NUM_THREADS"), ("", "many", "0", "-3")):
+        assert python(code, **{name: junk}) == f"{free} {free}", junk
+    code = ("import warnings\nwith warnings.catch_warnings(record=True) as told:\n import convx\n"
+            "print([str(w.message) for w in told])")
+    assert python(code, CONVX_NUM_THREADS="") == python(code, OMP_NUM_THREADS="many") == "[]"
+    assert python(code, CONVX_NUM_THREADS="1.5").startswith('["CONVX_NUM_THREADS=\'1.5\' is no number of threads')
     code = "import convx; convx.set_num_threads(3); print(convx.get_num_threads())"
     assert python(code, CONVX_NUM_THREADS="1") == "3"
 

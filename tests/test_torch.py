@@ -286,6 +286,15 @@ class Layer(torch.nn.Module):
         return bridge.conv2d(x, self.w, self.bias, **self.options)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # PyTorch's own, on its first forward mode
+def test_what_torch_has_beside_gradients_is_refused():
+    x, w = torch.ones(4, 1, 2, 5), torch.ones(3, 2, 2)
+    with pytest.raises(NotImplementedError, match="the batch axis of x"):
+        torch.func.vmap(lambda one: convx.torch.conv1d(one, w))(x)
+    with pytest.raises(NotImplementedError, match="no forward-mode derivatives"):
+        torch.func.jvp(lambda w: convx.torch.conv1d(x[0], w), (w,), (w,))
+
+
 def test_a_network_of_two_layers_learns():
     # Horizontal against vertical stripes, at random phases and with noise.
     generator = torch.Generator().manual_seed(0)

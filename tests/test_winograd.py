@@ -134,6 +134,14 @@ def test_a_dilated_layer_and_its_gradients(layout, size, dilation):
                           np.full(w.shape, gradient_bound(x, dy)))
 
 
+def test_lattices_beside_outputs_that_no_product_reaches():
+    x, w, _ = layer(2, 8, 8, (1, 8, 8), np.float64, taps=(1, 3, 3))
+    options = {"padding": ((0, 1), (2, 2), (2, 2)), "dilation": (1, 2, 2)}
+    y = np.full((2, 8, 2, 8, 8), np.nan)
+    convx.conv(x, w, out=y, algorithm="winograd", **options)
+    assert np.allclose(y, convx.conv(x, w, algorithm="reference", **options), rtol=0, atol=1e-11)
+
+
 def test_integers_are_never_given_to_it():
     x, w = np.ones((1, 16, 12, 12), np.int32), np.ones((16, 16, 3, 3), np.int32)
     with pytest.raises(ValueError, match="sums of integers must be exact"):

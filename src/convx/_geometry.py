@@ -183,25 +183,23 @@ def forward_axis(size, taps, stride, dilation, padding, boundary="constant", fli
                  ceil=False) -> Axis:
     """The axis of a forward convolution; padding is a name of `NAMED_PADDINGS` or (before, after).
 
-    ceil: one more output where the last stride leaves cells over; a last one that starts in the padding after the
-    input is dropped.
+    ceil: one more output where the last stride leaves cells over, also where the kernel spans less than a stride more
+    than the input; a last one that starts in the padding after the input is dropped.
     """
     span = dilation * (taps - 1) + 1
     before, after = margins(size, taps, stride, dilation, padding)
     if padding in ("same", "same_lower") and size == 0:
         return Axis(0, taps, 0, 1, stride, -dilation if flip else dilation, 0, boundary)
     room = size + before + after - span
-    if room < 0:
+    out = (room + (stride - 1 if ceil else 0)) // stride + 1
+    if out < 1:
         raise ValueError(
             f"{name}: a kernel of {taps} taps with dilation {dilation} spans {span}, more than the padded "
             f"input ({before} + {size} + {after} = {size + before + after})"
         )
     if size == 0 and boundary != "constant":
         raise ValueError(f"{name}: boundary={boundary!r} cannot extend an axis of size 0")
-    out = room // stride + 1
-    if ceil:
-        out += room % stride > 0
-        out -= (out - 1) * stride >= size + before
+    out -= ceil and (out - 1) * stride >= size + before
     return _tied(size, taps, out, stride, dilation, before, boundary, flip)
 
 

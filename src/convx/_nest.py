@@ -260,7 +260,8 @@ def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:
 def undilated(nest: Nest) -> list[Nest]:
     """Nests without dilation along the last two windows that together are this one (see `Axis.lattices`).
 
-    Lattices of one form are a loop of one nest: a batch where there is none, else a window. For shared weights.
+    Lattices of one form are a loop of one nest: a batch where there is none, else a window where kernels have one left,
+    else nests. (To peel another window would leave out what it has no products for.) For shared weights.
     """
     found, outer = [], nest.windows[:-2]
     for forms in product(*map(_lattices, nest.windows[-2:])):
@@ -271,7 +272,13 @@ def undilated(nest: Nest) -> list[Nest]:
                 part = replace(part, n=loop.axis.out, x=(loop.xs, *part.x[1:]), y=(loop.ys, *part.y[1:]))
             elif loop.axis.out > 1:
                 loops.append(loop)
-        found.append(replace(part, windows=(*outer, *loops, *(form[0] for form in forms))))
+        room = max(KERNEL_RANK - len(outer) - len(forms), 0)
+        part = replace(part, windows=(*outer, *loops[:room], *(form[0] for form in forms)))
+        for at in product(*(range(loop.axis.out) for loop in loops[room:])):
+            moved = part
+            for o, loop in zip(at, loops[room:], strict=True):
+                moved = moved.shifted(o * loop.xs, 0, o * loop.ys, nest.first)
+            found.append(moved)
     return found
 
 

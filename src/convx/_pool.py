@@ -51,8 +51,9 @@ def max_pool(x, window, *, stride=None, padding="valid", dilation=1, ceil_mode=F
     dilation : int or tuple of int, optional
         Step between taps.
     ceil_mode : bool, optional
-        One more window where the last stride leaves cells over; a last window that would start in the padding behind
-        x is dropped. For padding="valid" or numbers.
+        One more window where the last stride leaves cells over, as where a window spans less than a stride more than
+        there is; a last one that would start in the padding behind x is dropped: the rule of PyTorch and ONNX. For
+        padding="valid" or numbers.
     layout : str, optional
         As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
     return_indices : bool, optional
@@ -132,8 +133,9 @@ def avg_pool(x: ArrayLike, window: Window, *, stride: Counts | None = None, padd
     dilation : int or tuple of int, optional
         Step between taps.
     ceil_mode : bool, optional
-        One more window where the last stride leaves cells over; a last window that would start in the padding behind
-        x is dropped. For padding="valid" or numbers.
+        One more window where the last stride leaves cells over, as where a window spans less than a stride more than
+        there is; a last one that would start in the padding behind x is dropped: the rule of PyTorch and ONNX. For
+        padding="valid" or numbers.
     layout : str, optional
         As in `conv`: "NCHW" (default), "NHWC", "HWCN", with the letters of the rank.
     count_include_pad : bool, optional

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from functools import cache
 from operator import index
 from typing import TYPE_CHECKING
+from warnings import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,8 @@ def _default() -> int:
         word = os.environ.get(name, "").split(",")[0].strip()
         if word.isdecimal() and int(word) > 0:
             limits.append(int(word))
+        elif word and name == "CONVX_NUM_THREADS":  # of the other one OpenMP speaks
+            warn(f"{name}={word!r} is no number of threads, which are 1 or more: it has no effect", stacklevel=2)
     return min(*limits, MOST)
 
 

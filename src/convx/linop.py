@@ -15,7 +15,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from . import plan, x_axes
+from . import _threads, plan, x_axes
+from ._accept import array_of
 from ._arguments import numeric, result_dtype, shape_of
 from ._geometry import Axis, Geometry
 from ._plan import Plan
@@ -48,8 +49,13 @@ def _checked(w, x_shape, operator, dtype, options):
     for name in ("bias", "out", "overflow", "sums", "divisor", "offset"):
         if name in options:
             raise TypeError(f"{name}= does not belong to a linear operator")
-    w = np.array(w, dtype=dtype)
+    w = array_of(w, "w")
     numeric(w.dtype, "w")
+    if dtype is not None:
+        dtype = numeric(dtype, "dtype=")
+        if not np.can_cast(w.dtype, dtype, "same_kind"):
+            raise TypeError(f"dtype={dtype} cannot hold weights of {w.dtype}")
+    w = np.array(w, dtype=dtype)
     x_shape = shape_of(x_shape, "x_shape")
     problem = plan(operator, _Like(x_shape, w.dtype), w, **options).problem
     if problem.cval and problem.geometry.is_padded():
@@ -112,6 +118,7 @@ class ConvolutionOperator(LinearOperator):
     def __init__(self, w, x_shape, operator, dtype, workers, options):
         self.w, self.x_shape, self.y_shape = _checked(w, x_shape, operator, dtype, options)
         self.operator, self.options, self.workers = operator, options, workers
+        _threads.team(workers)  # raises what is wrong
         self._bound = {}
         super().__init__(result_dtype(self.w.dtype, self.w.dtype, None, None), (prod(self.y_shape), prod(self.x_shape)))
 
@@ -137,7 +144,7 @@ class ConvolutionOperator(LinearOperator):
 
     def _apply(self, forward: bool, vector):
         shape = self.x_shape if forward else self.y_shape
-        array = np.ascontiguousarray(vector).reshape(shape)
+        array = np.ascontiguousarray(array_of(vector, "the vector")).reshape(shape)
         return self._plan(forward, (self.x_shape, self.y_shape), array.dtype)(array, workers=self.workers).reshape(-1)
 
     def _batch(self) -> tuple[int, bool]:
@@ -149,7 +156,7 @@ class ConvolutionOperator(LinearOperator):
 
     def _apply_to_columns(self, forward: bool, columns):
         """One call: the columns make the batch larger."""
-        columns = np.asarray(columns)
+        columns = array_of(columns, "the matrix")
         at, batched = self._batch()
         count = columns.shape[1]
         alone = [s if batched else (*s[:at], 1, *s[at:]) for s in (self.x_shape, self.y_shape)]
@@ -189,7 +196,8 @@ def as_linear_operator(w: ArrayLike, x_shape: Shape, *, operator: str = "conv", 
     operator : str, optional
         "conv" (default), "conv_transpose", both also with 1d, 2d, 3d, "locally_connected", "convolve" or "correlate".
     dtype : dtype, optional
-        The weights are converted to it first. Default: they stay as they are.
+        The weights are converted to it first: to another precision, or from integers to floats to complex. Default:
+        they stay as they are.
     workers : int, optional
         Threads of every product; default `get_num_threads()`.
     **options

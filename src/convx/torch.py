@@ -94,7 +94,21 @@ def _as(gradient, dtype):
     return gradient.to(dtype)
 
 
-class _Output(torch.autograd.Function):
+class _Function(torch.autograd.Function):
+    """What a Layer has no rule for is refused in one sentence."""
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        raise NotImplementedError("functions of convx.torch cannot be mapped by torch.func.vmap, jacrev or hessian: "
+                                  "let the batch axis of x do it")
+
+    @staticmethod
+    def jvp(ctx, *tangents):
+        raise NotImplementedError("functions of convx.torch have no forward-mode derivatives (torch.func.jvp, jacfwd, "
+                                  "hessian): a layer is linear in x and in w, so call it with the tangents")
+
+
+class _Output(_Function):
     """Y(x, w) and a bias."""
 
     @staticmethod
@@ -126,7 +140,7 @@ class _Output(torch.autograd.Function):
         return dx, dw, db, None
 
 
-class _Input(torch.autograd.Function):
+class _Input(_Function):
     """X(dy, w): the gradient of a layer with respect to its input."""
 
     @staticmethod
@@ -152,7 +166,7 @@ class _Input(torch.autograd.Function):
         return ddy, dw, None
 
 
-class _Weight(torch.autograd.Function):
+class _Weight(_Function):
     """W(x, dy): the gradient of a layer with respect to its weights."""
 
     @staticmethod
@@ -228,7 +242,8 @@ _DOC = """`convx.{name}` of tensors: differentiable with respect to x, w and bia
     Notes
     -----
     Gradients follow PyTorch's convention for complex numbers; those of operands that require none are not computed.
-    Threads are those of convx (`convx.set_num_threads`, workers=), not those of PyTorch.
+    Threads are those of convx (`convx.set_num_threads`, workers=), not those of PyTorch. Forward-mode derivatives and
+    torch.func.vmap are refused (NotImplementedError).
 
     Examples
     --------

@@ -70,6 +70,8 @@ def _packed(value) -> bytes:
         raise CallError(f"MATLAB has no class for {name}", "convx:bridge:class")
     elements = value.ravel(order="F")
     if name == "char":
+        if value.dtype.itemsize != np.dtype("U1").itemsize:
+            raise CallError("an array of words is no char array of MATLAB", "convx:bridge:class")
         parts = ["".join(elements).encode("latin-1", "replace")]
     else:
         parts = [elements.real, elements.imag] if elements.dtype.kind == "c" else [elements]

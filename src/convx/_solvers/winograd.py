@@ -13,7 +13,7 @@ from math import inf, prod
 from .. import _kernels
 from .._geometry import Axis
 from .._kernels.ready import empty
-from .._nest import peel, undilated
+from .._nest import undilated
 from ._base import not_dense
 
 name = "winograd"
@@ -103,9 +103,9 @@ def _split(nest):
     """
     nest = _arranged(nest)
     if not _unfit(_plane(nest)):
-        return False, peel(undilated(nest))[0]
+        return False, undilated(nest)
     parts = [part.swap_wy() for part in undilated(nest.swap_wy())]
-    return True, peel([replace(part, first=nest.first and not number) for number, part in enumerate(parts)])[0]
+    return True, [replace(part, first=nest.first and not number) for number, part in enumerate(parts)]
 
 
 def _variants(axes):

@@ -55,7 +55,7 @@ def padarray(A: ArrayLike, padsize: ArrayLike, *options: Any) -> Array:
     Parameters
     ----------
     A : array_like
-        Of any rank; a 1-D array is a row.
+        Of any rank; a 1-D array is a row, and so are the characters of a text.
     padsize : array_like of int
         Cells of the rim along each axis, 0 where it says nothing. More entries than A has axes give it new ones.
     padval : scalar or str, optional
@@ -95,7 +95,7 @@ def padarray(A: ArrayLike, padsize: ArrayLike, *options: Any) -> Array:
     array([2, 3, 3, 2, 1, 1, 2, 3, 3, 2, 1, 1, 2])
     """
     with refusals("MATLAB:padarray:invalidType"):  # a list of unequal rows
-        A = np.asarray(A)
+        A = np.array(list(A), "U1") if is_text(A) else np.asarray(A)
     image, flat = stripped(A), A.ndim < 2
     amounts = _counts(padsize, "PADSIZE", "padarray", 0)
     padval, direction, rest = 0, "both", list(options)
@@ -222,6 +222,7 @@ def im2col(A: ArrayLike, *arguments: Any) -> Array:
     m, n = _pair(arguments[0], "[M N]", "im2col")
     kind = _kind(arguments[1], "im2col") if len(arguments) == 2 else "sliding"
     rows, columns = image.shape
+    sized((m * n, 1 if kind == "sliding" else -(-rows // m) * -(-columns // n)), image.dtype)
     if kind == "sliding":
         if m > rows or n > columns:
             return np.zeros((m * n, 0), image.dtype, order="F")

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import avg_pool, conv1d
 from ._conv import convolved, turned
-from ._values import MatlabError, float_class, is_text, is_vector, outputs, returned, values, whole, word
+from ._values import MatlabError, float_class, is_text, is_vector, outputs, returned, sized, values, whole, word
 
 if TYPE_CHECKING:
     from typing import Any
@@ -111,6 +111,7 @@ def xcorr(x: ArrayLike, y: ArrayLike | None = None, *options: Any, nargout: int 
     count = max(x.shape[1], y.shape[1])
     asked = count - 1 if maxlag is None else maxlag
     lag = min(asked, count - 1)
+    sized((2 * asked + 1, x.shape[0] * y.shape[0]), dtype)
     r = _cross(x, y, lag, dtype)
     _scale(r, x, y, count, lag, scaleopt, alone)
     r = r.reshape(-1, 2 * lag + 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._values import MatlabError, float_class, is_vector, values, whole
+from ._values import MatlabError, float_class, is_vector, refusals, sized, values, whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -61,6 +61,7 @@ def convmtx(h: ArrayLike, n: ArrayLike) -> Array:
     if not is_vector(h) or not h.size:
         raise MatlabError("H must be a vector that is not empty.", "signal:convmtx:inputType")
     n = whole(n, "N", identifier="signal:convmtx:invalidLength", least=1)
+    sized((n, h.size + n), h.dtype)
     rows = band(h.reshape(-1), n)
     return rows if h.shape[0] == 1 else rows.T
 
@@ -113,6 +114,7 @@ def convmtx2(H: ArrayLike, m: ArrayLike, n: ArrayLike | None = None) -> Array:
     m, n = (whole(size, name, identifier="images:convmtx2:invalidSize", least=1)
             for size, name in zip(sizes, "MN", strict=True))
     dtype = np.result_type(float_class(h), np.float64)
-    matrix = as_sparse(h.T, (n, m), operator="convolve", format="csc", dtype=dtype)  # the transposes, in C order
+    with refusals("images:convmtx2:invalidSize"):
+        matrix = as_sparse(h.T, (n, m), operator="convolve", format="csc", dtype=dtype)  # the transposes, in C order
     matrix.eliminate_zeros()
     return matrix

@@ -18,6 +18,7 @@ from ._values import (
     numeric,
     outputs,
     returned,
+    sized,
     values,
     whole,
     word,
@@ -95,6 +96,7 @@ def cconv(a: ArrayLike, b: ArrayLike, n: ArrayLike | None = None) -> Array:
     size = a.size + b.size - 1
     n = size if n is None else whole(n, "N", identifier="signal:cconv:invalidLength", least=1)
     row, dtype = a.shape[0] == 1 == b.shape[0], float_class(a, b)
+    sized((n,), dtype)
     a, b = (_folded(x.reshape(-1), n, x.dtype if x.dtype.kind in "fc" else np.float64) for x in (a, b))
     if a.size + b.size - 1 > n:
         c = _round(*sorted((a, b), key=np.size, reverse=True), n, dtype)
@@ -206,7 +208,7 @@ def _divided(u, v):
 
 
 def _least_squares(u, v, shape, factor):
-    """The q whose convolution with v comes closest to u; of several the smallest one."""
+    """The q whose convolution with v comes closest to u; of several the smallest one. NaN where there is none."""
     from scipy.linalg import lstsq
 
     count = u.size + {"full": 1 - v.size, "same": 0, "valid": v.size - 1}[shape]
@@ -215,4 +217,6 @@ def _least_squares(u, v, shape, factor):
     if factor:
         system = np.concatenate([system, np.eye(count, dtype=u.dtype) * u.dtype.type(factor)])
         u = np.concatenate([u, np.zeros(count, u.dtype)])
+    if not (np.isfinite(system).all() and np.isfinite(u).all()):
+        return np.full(count, np.nan, u.dtype)
     return lstsq(system, u)[0]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .._typing import Array
 
-EPS = np.finfo(np.float64).eps
+EPS, TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 INVALID = "MATLAB:fspecial:invalidType"
 
 
@@ -57,7 +57,9 @@ def _grid(rows: int, columns: int):
 def gaussian(rows: int, columns: int, vertical: float, horizontal: float) -> np.ndarray:
     """The kernel 'gaussian' with a sigma for each axis."""
     x, y = _grid(rows, columns)
-    e = np.exp(-(x**2 / (2 * horizontal**2) + y**2 / (2 * vertical**2)))
+    with np.errstate(over="ignore"):
+        across, down = (max(2 * np.float64(sigma)**2, TINY) for sigma in (horizontal, vertical))
+        e = np.exp(-(x**2 / across + y**2 / down))
     e[e < EPS * e.max()] = 0
     total = e.sum()
     return e / total if total else e
@@ -83,6 +85,8 @@ def _quadrant(x, y, r: float):
 def _disk(radius=5):
     r = _scalar(radius, "RADIUS", above=0)
     half = int(np.ceil(r - 0.5))
+    if not half:
+        return np.ones((1, 1))
     sized((2 * half + 2,) * 2, np.float64)
     edges = np.arange(2 * half + 2) - (half + 0.5)
     areas = np.diff(np.diff(_quadrant(edges, edges[:, None], r), axis=0), axis=1)
@@ -106,10 +110,11 @@ def _laplacian(alpha=0.2):
 
 def _log(hsize=(5, 5), sigma=0.5):
     rows, columns = _size(hsize)
-    sigma = _scalar(sigma, "SIGMA", above=0)
+    sigma = np.float64(_scalar(sigma, "SIGMA", above=0))
     x, y = _grid(rows, columns)
-    t = gaussian(rows, columns, sigma, sigma) * (x**2 + y**2 - 2 * sigma**2) / sigma**4
-    return t - t.mean()
+    with np.errstate(all="ignore"):  # a sigma whose powers no double holds
+        t = gaussian(rows, columns, sigma, sigma) * (x**2 + y**2 - 2 * sigma**2) / sigma**4
+        return t - t.mean()
 
 
 def _motion(length=9, theta=0):

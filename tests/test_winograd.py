@@ -92,7 +92,8 @@ STRIDED = ["i9x9 k5x5 o3x3 s2", "i13x12 k13x12 o3x3 s2 p2", "i11x25 k11x25 o3x3 
 
 # steps of outputs: phases of one tap or more, alike or not
 PHASED = ["i19x19 k3x3 o9x9 s2", "i19x18 k3x3 o10x9 s2 p1", "i20x21 k4x4 o10x10 s2 p1", "i40x70 k4x4 o19x34 s2",
-          "i23x81 k5x5 o12x41 s2 p2", "i31x30 k7x4 o11x27 s3x1 p2x0", "i19x40 k3x5 o9x19 s2 d-1 p-2x-3", "i40 k9 o17 s2 p1", "i9x19 k2x3 o4x9 s2",
+          "i23x81 k5x5 o12x41 s2 p2", "i31x30 k7x4 o11x27 s3x1 p2x0", "i19x40 k3x5 o9x19 s2 d-1 p-2x-3",
+          "i40 k9 o17 s2 p1", "i9x19 k2x3 o4x9 s2",
           "i90x3 k4x1 o45x3 s2x1 p1x0", "i5x20x20 k3x4x4 o2x10x10 s2 p0x1x1", "i1x2 k3x3 o1x1 s2 p1",
           "i3x30 k3x5 o2x8 s2x4 p1x2", "i33x33 k8x8 o8x8 s4 p2", "i8x9 k4x4 o9x9 s2 p7"]
 

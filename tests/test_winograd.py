@@ -50,9 +50,11 @@ def bound(x, w):
 
 # ---- what it takes
 
-@pytest.mark.parametrize("line", ["i19 k1 o19", "i19x19 k3x6 o17x14", "i19x19 k7x3 o13x17", "i19x19 k3x3 o9x9 s2",
-                                  "i19x19 k3x3 o7x7 s2 d3", "i19x19 k3x3 o19x19 d2 p2 edge", "i19x19 k1x1 o19x19",
-                                  "i19x9x9 k3x6x1 o17x4x9"])
+@pytest.mark.parametrize("line", ["i19 k1 o19", "i19x19 k3x6 o17x14", "i19x19 k7x3 o13x17", "i19x19 k2x2 o9x9 s2",
+                                  "i39x19 k11x3 o15x9 s2", "i19x19 k3x3 o19x19 d2 p2 edge", "i19x19 k1x1 o19x19",
+                                  "i19x9x9 k3x6x1 o17x4x9", "i19x19 k3x3 o10x10 s2 p1 edge", "i79x79 k9x9 o15x15 s5",
+                                  "i19x19 k3x3 o7x7 s2 d3", "i19x19 k3x3 o9x15 s2x1 d1x2",
+                                  "i19x19 k9x9 o3x3 s1 d2"])
 def test_refused(line):
     geometry = parse("n2 g1 c2 m2 " + line)
     x, w, _ = problems.arrays(geometry, "f4")
@@ -88,8 +90,15 @@ STRIDED = ["i9x9 k5x5 o3x3 s2", "i13x12 k13x12 o3x3 s2 p2", "i11x25 k11x25 o3x3 
            "i14x20 k9x5 o3x3 s4 d2 p5", "i5x9 k9x1 o3x3 s7x4 p9x0", "i4x9x8 k4x9x8 o3x3x3 s2 p2",
            "i1x2 k1x2 o3x3 s2 p2"]
 
+# steps of outputs: phases of one tap or more, alike or not
+PHASED = ["i19x19 k3x3 o9x9 s2", "i19x18 k3x3 o10x9 s2 p1", "i20x21 k4x4 o10x10 s2 p1", "i40x70 k4x4 o19x34 s2",
+          "i23x81 k5x5 o12x41 s2 p2", "i31x30 k7x4 o11x27 s3x1 p2x0", "i19x40 k3x5 o9x19 s2 d-1 p-2x-3",
+          "i40 k9 o17 s2 p1", "i9x19 k2x3 o4x9 s2",
+          "i90x3 k4x1 o45x3 s2x1 p1x0", "i5x20x20 k3x4x4 o2x10x10 s2 p0x1x1", "i1x2 k3x3 o1x1 s2 p1",
+          "i3x30 k3x5 o2x8 s2x4 p1x2", "i33x33 k8x8 o8x8 s4 p2", "i8x9 k4x4 o9x9 s2 p7"]
 
-@pytest.mark.parametrize("line", DILATED + STRIDED)
+
+@pytest.mark.parametrize("line", DILATED + STRIDED + PHASED)
 def test_lattices(line):
     """Steps of more than one: threads, batches and layouts change no bit."""
     test_accepted(line)
@@ -140,6 +149,33 @@ def test_lattices_beside_outputs_that_no_product_reaches():
     y = np.full((2, 8, 2, 8, 8), np.nan)
     convx.conv(x, w, out=y, algorithm="winograd", **options)
     assert np.allclose(y, convx.conv(x, w, algorithm="reference", **options), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("taps,stride", [(3, 2), (4, 2), ((5, 3), (2, 1)), ((3, 5), (1, 3))])
+def test_a_strided_layer(layout, taps, stride):
+    """Every stride-th output of the dense layer; bound weights and a remembered call change no bit, and an infinity
+    reaches what it reaches in a sum."""
+    x, w, bias = layer(2, 35, 50, (37, 72), "f4", taps=np.broadcast_to(taps, 2))
+    s, t = np.broadcast_to(stride, 2)
+    options = {"padding": 1, "stride": stride, "algorithm": "winograd", "layout": layout}
+
+    def turned(array, back=False):
+        return np.moveaxis(array, *(layout.index("C"), 1)[::1 if back else -1]).copy()
+
+    a, b = turned(x), turned(w)
+    y = convx.conv(a, b, bias, **options)
+    assert np.array_equal(convx.conv(a, b, bias, **options), y)
+    assert np.array_equal(convx.plan("conv", a, b, **options).bind(b, bias)(a), y)
+    aim = convx.conv(*(v.astype(float) for v in (x, w, bias)), padding=1, algorithm="gemm")[:, :, ::s, ::t]
+    allowed = bound(x, w) + np.finfo("f4").eps * np.abs(aim).max()
+    problems.assert_close(turned(y, back=True), aim, np.full(aim.shape, allowed))
+    x[0, 3, 7, 8], x[1, 4, 36, 0], w[5, 2, 0, 1] = np.inf, -np.inf, np.inf
+    spoilt = turned(convx.conv(turned(x), turned(w), bias, **options), back=True)
+    aim = convx.conv(x, w, bias, padding=1, algorithm="direct")[:, :, ::s, ::t]
+    finite = np.isfinite(aim)
+    assert np.array_equal(spoilt[~finite], aim[~finite], equal_nan=True)
+    problems.assert_close(spoilt[finite], aim[finite].astype(float), np.full(finite.sum(), 2 * allowed))
 
 
 def test_integers_are_never_given_to_it():

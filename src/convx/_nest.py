@@ -257,14 +257,15 @@ def peel(nests: list[Nest]) -> tuple[list[Nest], bool]:
     return done[::-1], bare
 
 
-def undilated(nest: Nest) -> list[Nest]:
+def undilated(nest: Nest, apart: bool = False) -> list[Nest]:
     """Nests without dilation along the last two windows that together are this one (see `Axis.lattices`).
 
-    Lattices of one form are a loop of one nest: a batch where there is none, else a window where kernels have one left,
-    else nests. (To peel another window would leave out what it has no products for.) For shared weights.
+    Lattices of one form are a loop of one nest, unless they are to stay apart: a batch where there is none, else a
+    window where kernels have one left, else nests. (To peel another window would leave out what it has no products
+    for.) For shared weights.
     """
     found, outer = [], nest.windows[:-2]
-    for forms in product(*map(_lattices, nest.windows[-2:])):
+    for forms in product(*(_lattices(v, apart) for v in nest.windows[-2:])):
         part = nest.shifted(sum(form[2] for form in forms), 0, sum(form[3] for form in forms), nest.first)
         loops = []
         for loop in sorted((form[1] for form in reversed(forms)), key=lambda v: -v.axis.out):
@@ -282,11 +283,12 @@ def undilated(nest: Nest) -> list[Nest]:
     return found
 
 
-def _lattices(v: Window):
+def _lattices(v: Window, apart: bool):
     """(window without dilation, window over those that are alike, origins in x and y) of each form of lattice."""
     a, forms = v.axis, []
     for axis, i0, o0 in a.lattices():
-        if forms and axis == forms[-1][0] and i0 - a.stride * o0 == forms[-1][1] - a.stride * forms[-1][2]:
+        alike = forms and not apart and axis == forms[-1][0]
+        if alike and i0 - a.stride * o0 == forms[-1][1] - a.stride * forms[-1][2]:
             forms[-1][3] += 1
         else:
             forms.append([axis, i0, o0, 1])

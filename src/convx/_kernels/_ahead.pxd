@@ -37,7 +37,7 @@ cdef inline void next_run(const Job* job, Ahead* a) noexcept nogil:
     else:  # of the planes under a volume the last one: the others were read before
         i0 = nest.axis[0].stride*run.o0 + nest.axis[0].dilation*(nest.axis[0].taps - 1) - nest.axis[0].offset
         i1, i2 = max(run.o1 - b.offset, <Py_ssize_t>0), max(run.o2 - d.offset, <Py_ssize_t>0)
-        a.p = job.x + run.n*nest.xn + a.g*nest.xg + i0*nest.axis[0].xs + i1*b.xs + i2*d.xs
+        a.p = job.x + nest.x0 + run.n*nest.xn + a.g*nest.xg + i0*nest.axis[0].xs + i1*b.xs + i2*d.xs
         a.rows = min(run.rows + b.taps - 1, b.size - i1) if 0 <= i0 < nest.axis[0].size else 0
         columns, channels, lane = min(run.columns + d.taps - 1, d.size - i2), nest.c, nest.xc
         a.row_step, a.step = b.xs, d.xs

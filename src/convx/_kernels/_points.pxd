@@ -61,7 +61,9 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
     cdef double nb = 1 if not weighted else 1/(2*bb*(bb - aa)), n0 = 1/(aa*bb) if weighted and points == 6 else 1
     cdef real a1 = a*na, a2 = aa*na, a3 = a*aa*na, a4 = aa*aa*na, a0 = na
     cdef real b1 = b*nb, b2 = bb*nb, b3 = b*bb*nb, b4 = bb*bb*nb, b0 = nb, one = n0
-    cdef vreal z0 = v_load(p), z1 = v_load(p + step), z2 = z0, z3 = z0, z4 = z0, even, odd
+    cdef vreal z0 = v_load(p), z1 = z0, z2 = z0, z3 = z0, z4 = z0, even, odd
+    if terms > 1:
+        z1 = v_load(p + step)
     if terms > 2:
         z2 = v_load(p + 2*step)
     if terms > 3:
@@ -69,7 +71,9 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
     if terms > 4:
         z4 = v_load(p + 4*step)
     even = z0*a0
-    odd = z1*a1
+    odd = v_set(0)
+    if terms > 1:
+        odd = z1*a1
     if terms > 2:
         even = even + z2*a2
     if terms > 3:
@@ -81,7 +85,9 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
     v_store(to + 2*to_step, even - odd)
     if points == 6:
         even = z0*b0
-        odd = z1*b1
+        odd = v_set(0)
+        if terms > 1:
+            odd = z1*b1
         if terms > 2:
             even = even + z2*b2
         if terms > 3:
@@ -90,7 +96,7 @@ cdef inline void evaluate(const real* p, Py_ssize_t step, real* to, Py_ssize_t t
             even = even + z4*b4
         v_store(to + 3*to_step, even + odd)
         v_store(to + 4*to_step, even - odd)
-    if terms == 2:
+    if terms <= 2:
         v_store(to + (points - 1)*to_step, z1)
     elif terms == 3:
         v_store(to + (points - 1)*to_step, z2)
@@ -189,6 +195,8 @@ cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t t
     elif points == 4:
         if terms == 3:
             each(what, p, step, next, to, to_step, to_next, count, 4, 3, weighted)
+        elif terms == 1:
+            each(what, p, step, next, to, to_step, to_next, count, 4, 1, weighted)
         else:
             each(what, p, step, next, to, to_step, to_next, count, 4, 2, weighted)
     elif terms == 3:
@@ -197,6 +205,8 @@ cdef inline void transform_lines(const int what, Py_ssize_t points, Py_ssize_t t
         each(what, p, step, next, to, to_step, to_next, count, 6, 4, weighted)
     elif terms == 5:
         each(what, p, step, next, to, to_step, to_next, count, 6, 5, weighted)
+    elif terms == 1:
+        each(what, p, step, next, to, to_step, to_next, count, 6, 1, weighted)
     else:
         each(what, p, step, next, to, to_step, to_next, count, 6, 2, weighted)
 

@@ -3,7 +3,9 @@
 The sum:       y[n, m, o0, o1, o2] = init + sum over c and k0, k1, k2 of x[n, c, i(o, k)] * w[m, c, k], where the last
                two windows have 1 to 5 taps, stride 1 and dilation 1. A tile has some outputs along both (`_points.pxd` has
                the table), the caller says how many points: one along a window of a single tap, which is not
-               transformed. The taps k0 of a third window are summed as input channels are.
+               transformed. The taps k0 of a third window are summed as input channels are, and so are the phases of
+               a layer with a stride: nests of some taps each, on the pixels that they read. Where a phase has one tap
+               less, the product at the point infinity vanishes.
                y = AT ((G w GT) * (BT x B)) A, the inner product summed over (k0, c).
 The schedule:  for a block of tiles V = BT x B (vectors along c), then for each panel of output channels a matrix
                product of V with U = G w GT for each point (MR tiles x up to three vectors of m in registers) and the way back
@@ -24,8 +26,9 @@ from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
 from _ahead cimport Ahead, ask_next, next_run
 from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines, finish_lines
-from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at, odd_lines,
-                        transform_tiles, order_taps, ask_taps, gather, products, aligned, Want)
+from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, with_rows, run_at,
+                        odd_lines, transform_tiles, order_taps, ask_taps, gather, products, aligned,
+                        Want)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block
@@ -41,7 +44,7 @@ LANES, ROWS, SLICE, BYTES, BLOCK = V, MR, KC, ROOM, (LEAST, MOST)
 
 cdef void transform_input(const Job* job, Py_ssize_t g, Py_ssize_t tile, Py_ssize_t count, Py_ssize_t number,
                           real* strip, real* to) noexcept nogil:
-    """V of `count` tiles in a slice."""
+    """V of `count` tiles in a slice, and those beside it."""
     transform_tiles(job, g, tile, count, number, strip, to, True)
 
 
@@ -82,18 +85,17 @@ ctypedef struct Taps:
 cdef inline void taps_at(const Job* job, Py_ssize_t g, Py_ssize_t m0, const Slice* part, Py_ssize_t number,
                          Taps* to) noexcept nogil:
     """Of a slice and the output channels from m0 on: channels first, then k0, then lanes."""
-    cdef const Nest* nest = job.nest
+    cdef const Nest* nest = part.nest
     cdef Py_ssize_t each = (part.c1 - part.c0 + job.chunk - 1) // job.chunk, c = part.c0 + number % each*job.chunk
     cdef Py_ssize_t k0 = part.k0 + number // each % (part.k1 - part.k0)
     to.v, to.channels = number // each // (part.k1 - part.k0), min(job.chunk, part.c1 - c)
-    to.w = job.w + g*nest.wg + (m0 + to.v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
+    to.w = job.w + nest.w0 + g*nest.wg + (m0 + to.v*V)*nest.wm + c*nest.wc + k0*nest.axis[0].ws
 
 
 cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_ssize_t number, real* taps,
                             real* to) noexcept nogil:
     """U of a panel in a slice: (point, product, lane). What comes next is asked for on the way."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t width = panel_width(job, panel), plane = u_plane(job, width), m0 = panel_start(nest.m, panel)
+    cdef Py_ssize_t width = panel_width(job, panel), plane = u_plane(job, width), m0 = panel_start(job.nest.m, panel)
     cdef const Line* down = &job.line[0]
     cdef const Line* across = &job.line[1]
     cdef Py_ssize_t t = 0, j
@@ -102,8 +104,9 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
     cdef Slice part
     cdef Order order
     cdef Taps here, next
-    order_taps(nest, &order)
     slice_at(job, number, &part)
+    cdef const Nest* nest = part.nest
+    order_taps(nest, job.nest, job.phases, &order)
     taps_at(job, g, m0, &part, 0, &here)
     while here.v*V < width:
         t += 1
@@ -111,9 +114,9 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
         gather(nest, &order, here.w, min(<Py_ssize_t>V, nest.m - m0 - here.v*V), here.channels, taps)
         for j in range(here.channels):
             ask_taps(nest, &order, next.w, here.channels, j)
-            transform_lines(EVALUATE, down.points, down.taps, taps + (order.taps*j + order.first)*V,
-                            order.s1*V, order.s2*V, middle, across.taps*V, V, across.taps, True)
-            transform_lines(EVALUATE, across.points, across.taps, middle, V, across.taps*V, line, plane,
+            transform_lines(EVALUATE, down.points, order.t1, taps + (order.taps*j + order.first)*V,
+                            order.s1*V, order.s2*V, middle, order.t2*V, V, order.t2, True)
+            transform_lines(EVALUATE, across.points, order.t2, middle, V, order.t2*V, line, plane,
                             across.points*plane, down.points, True)
             line += width
         if next.v > here.v:
@@ -123,9 +126,16 @@ cdef void transform_weights(const Job* job, Py_ssize_t g, Py_ssize_t panel, Py_s
 
 # ---- products
 
-cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u, Py_ssize_t panel,
-                   Py_ssize_t number, Py_ssize_t u_step, real* p, Py_ssize_t p_plane, bint add, Ahead* x,
-                   Ahead* y) noexcept nogil:
+cdef inline bint vanishes(const Job* job, const Nest* nest, Py_ssize_t q) noexcept nogil:
+    """Whether a product of a tile is that of the leading tap of a line which has a tap less in this phase."""
+    cdef Py_ssize_t down = q // job.line[1].points, across = q % job.line[1].points
+    return ((nest.axis[1].taps < job.line[0].taps and down == job.line[0].points - 1)
+            or (nest.axis[2].taps < job.line[1].taps and across == job.line[1].points - 1))
+
+
+cdef void multiply(const Job* job, const Nest* nest, Py_ssize_t kc, const real* v, Py_ssize_t count, const real* u,
+                   Py_ssize_t panel, Py_ssize_t number, Py_ssize_t u_step, real* p, Py_ssize_t p_plane, bint add,
+                   Ahead* x, Ahead* y) noexcept nogil:
     """The products of a block with some panels in a slice, point by point: a plane of V stays in L1 for all panels.
 
     u_step: from a panel's U to the next one's; the products of a panel follow those of the one before. x, y: what the
@@ -135,6 +145,8 @@ cdef void multiply(const Job* job, Py_ssize_t kc, const real* v, Py_ssize_t coun
     cdef Py_ssize_t q, i, t, width, plane, ahead
     cdef Want wants[WANTS]
     for q in range(job.q):
+        if vanishes(job, nest, q):
+            continue
         for i in range(number):
             width = panel_width(job, panel + i)
             plane = u_plane(job, width)
@@ -166,11 +178,11 @@ cdef inline vreal back(const Job* job, const real* p, Py_ssize_t plane, const re
 cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ssize_t m, Py_ssize_t lanes,
                const real* init, real* tile) noexcept nogil:
     """The channels of a tile that have sums which are not finite, by the definition."""
-    cdef const Nest* nest = job.nest
-    cdef Py_ssize_t rows = job.line[0].outs, columns = job.line[1].outs, i, j, lane
+    cdef const Nest* nest
+    cdef Py_ssize_t rows = job.line[0].outs, columns = job.line[1].outs, i, j, lane, phase
     cdef bint bad
+    cdef real total
     cdef Box box
-    whole(nest, &box)
     for lane in range(lanes):
         bad = False
         for i in range(rows):
@@ -179,9 +191,14 @@ cdef void mend(const Job* job, Py_ssize_t g, const Run* run, Py_ssize_t t, Py_ss
         if bad:
             for i in range(run.rows):
                 for j in range(min(columns, run.columns - columns*t)):
-                    tile[(i*WIDE + j)*V + lane] = init[lane] + exact(
-                        nest, &box, job.x + run.n*nest.xn + g*nest.xg, job.w + g*nest.wg + (m + lane)*nest.wm, run.o0,
-                        run.o1 + i, run.o2 + columns*t + j, 0, job.cval)
+                    total = 0
+                    for phase in range(job.phases):
+                        nest = job.nest + phase
+                        whole(nest, &box)
+                        total = exact(nest, &box, job.x + nest.x0 + run.n*nest.xn + g*nest.xg,
+                                      job.w + nest.w0 + g*nest.wg + (m + lane)*nest.wm, run.o0, run.o1 + i,
+                                      run.o2 + columns*t + j, total, job.cval)
+                    tile[(i*WIDE + j)*V + lane] = init[lane] + total
 
 
 cdef void put_row(const Job* job, const real* strip, Py_ssize_t columns, Py_ssize_t lanes, real* y) noexcept nogil:
@@ -288,7 +305,8 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
     if own:
         x.tile, x.count, x.g, x.m0, x.m1 = tile + count, min(count, job.tiles - tile - count), g, 0, 0
         next_run(job, &x)
-        for s in range(job.slices):
+        for panel in range(job.slices // job.beside):
+            s = with_rows(job, panel)
             transform_input(job, g, tile, count, s, strip, scratch + s*job.q*job.plane)
         v = scratch
     while p0 < p1:
@@ -298,7 +316,7 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
             if job.u == NULL:
                 for panel in range(p0, p0 + number):
                     transform_weights(job, g, panel, s, strip, scratch + sizes.v)
-                    multiply(job, kc, v + s*job.q*job.plane, count, scratch + sizes.v, panel, 1, 0,
+                    multiply(job, part.nest, kc, v + s*job.q*job.plane, count, scratch + sizes.v, panel, 1, 0,
                              p + (panel - p0)*job.q*sizes.plane, sizes.plane, s > 0, NULL, NULL)
             else:
                 u = job.u + u_start(job, g, p0) + s*job.q*u_plane(job, NV*V)
@@ -306,8 +324,8 @@ cdef void task(const Job* job, const Sizes* sizes, Py_ssize_t g, Py_ssize_t tile
                     y.tile, y.count, y.g = tile, count, g
                     y.m0, y.m1 = panel_start(job.nest.m, p0), panel_start(job.nest.m, p0 + number)
                     next_run(job, &y)
-                multiply(job, kc, v + s*job.q*job.plane, count, u, p0, number, u_start(job, g, 1) - u_start(job, g, 0),
-                         p, sizes.plane, s > 0, &x if own else NULL, &y)
+                multiply(job, part.nest, kc, v + s*job.q*job.plane, count, u, p0, number,
+                         u_start(job, g, 1) - u_start(job, g, 0), p, sizes.plane, s > 0, &x if own else NULL, &y)
         for panel in range(number):
             transform_output(job, g, tile, count, p0 + panel, p + panel*job.q*sizes.plane, sizes.plane, strip)
         p0 += number
@@ -398,13 +416,13 @@ cdef int few(Job* job, int threads) noexcept nogil:
     """All tiles meet a panel before the next: V is made before, U (unless given) by the panel's task."""
     cdef Py_ssize_t each = job.q*job.row*job.slices*<Py_ssize_t>sizeof(real), channels = panel_count(job.nest.m)
     cdef Py_ssize_t row = max(job.across, <Py_ssize_t>1), unit = max(MR // row, <Py_ssize_t>1)*row
-    cdef Py_ssize_t t, g, b, t0, count, blocks, parts, tasks
+    cdef Py_ssize_t t, g, b, s, t0, count, blocks, parts, tasks
     cdef Sizes sizes
     blocks = max((job.tiles*each + LIMIT - 1) // LIMIT, (job.tiles + MOST - 1) // MOST)
     job.grain = ((job.tiles + blocks - 1) // blocks + MR - 1) // MR*MR
     job.plane = odd_lines(job.grain*job.row)
     measure(job, False, job.u == NULL, job.grain, (channels + threads - 1) // threads, &sizes)
-    tasks = min(channels, (channels + sizes.panels*threads - 1) // (sizes.panels*threads)*threads)
+    tasks = min(channels, <Py_ssize_t>threads)
     cdef char* memory = <char*>malloc((sizes.each*threads + job.slices*job.q*job.plane)*sizeof(real) + 64)
     if memory == NULL:
         return 1
@@ -415,10 +433,11 @@ cdef int few(Job* job, int threads) noexcept nogil:
         while t0 < job.tiles:
             count = min(job.grain, job.tiles - t0)
             parts = (count + unit - 1) // unit
-            for t in prange(parts*job.slices, num_threads=threads, schedule='static'):
+            for t in prange(parts*(job.slices // job.beside), num_threads=threads, schedule='static'):
                 b = t % parts*unit
-                transform_input(job, g, t0 + b, min(unit, count - b), t // parts,
-                                scratch + threadid()*sizes.each, v + t // parts*job.q*job.plane + b*job.row)
+                s = with_rows(job, t // parts)
+                transform_input(job, g, t0 + b, min(unit, count - b), s, scratch + threadid()*sizes.each,
+                                v + s*job.q*job.plane + b*job.row)
             for t in prange(tasks, num_threads=threads, schedule='dynamic'):
                 task(job, &sizes, g, t0, count, t*channels // tasks, (t + 1)*channels // tasks, v,
                      scratch + threadid()*sizes.each)
@@ -434,7 +453,7 @@ cdef void begin(Job* job, nest_bytes, Py_ssize_t down, Py_ssize_t across):
     cdef Line line[2]
     line_of(&line[0], down, nest.axis[1].taps)
     line_of(&line[1], across, nest.axis[2].taps)
-    survey(job, nest, line, KC)
+    survey(job, nest, len(nest_bytes) // <Py_ssize_t>sizeof(Nest), line, KC)
 
 
 def packed_size(nest_bytes, Py_ssize_t down, Py_ssize_t across):
@@ -445,18 +464,19 @@ def packed_size(nest_bytes, Py_ssize_t down, Py_ssize_t across):
 
 
 def pack(w_array, to_array, nest_bytes, Py_ssize_t down, Py_ssize_t across, int threads):
-    """The transformed weights of a nest."""
+    """The transformed weights of a nest, or of phases."""
     cdef Part part
     part.made = address(to_array)
     begin(&part.job, nest_bytes, down, across)
-    part.job.w = address(w_array) + part.job.nest.w0
+    part.job.w = address(w_array)
     with nogil:
         transform_all(&part, 1, threads)
 
 
 cdef bint by_panels(const Job* job, int threads) noexcept nogil:
     """Whether the tiles are the fewer ones, or U would be too large."""
-    return ((job.tiles < job.nest.m and panel_count(job.nest.m) >= 2*threads)
+    cdef Py_ssize_t channels = panel_count(job.nest.m)
+    return ((job.tiles < job.nest.m and (channels >= 2*threads or channels % threads == 0))
             or (job.u == NULL and u_start(job, job.nest.g, 0)*<Py_ssize_t>sizeof(real) > LIMIT))
 
 
@@ -484,7 +504,7 @@ cdef int together(Part* parts, Py_ssize_t count, int threads) noexcept nogil:
 
 
 def run(x_array, w_array, y_array, bias_array, nests, cval_array, packed_arrays, int threads):
-    """y of some nests, each (nest, first, points down, across); packed_arrays: what `pack` wrote for each, or None."""
+    """y of some nests, each (its phases, first, points down, across); packed_arrays: what `pack` wrote for each, or None."""
     cdef Part parts[PARTS]
     cdef Job* job
     cdef Py_ssize_t i = 0, count, size, each
@@ -495,7 +515,7 @@ def run(x_array, w_array, y_array, bias_array, nests, cval_array, packed_arrays,
             job = &parts[count].job
             nest_bytes, first, down, across = nests[i + count]
             begin(job, nest_bytes, down, across)
-            job.x, job.w = address(x_array) + job.nest.x0, address(w_array) + job.nest.w0
+            job.x, job.w = address(x_array), address(w_array)
             job.y = address(y_array) + job.nest.y0
             job.bias = NULL if bias_array is None else address(bias_array)
             job.cval, job.first = address(cval_array)[0], first

@@ -81,11 +81,12 @@ cdef void survey_layer(Gradient* job, const Nest* nest, Py_ssize_t down, Py_ssiz
         dy.axis[a].offset, dy.axis[a].boundary, dy.axis[a].xs = 0, 0, nest.axis[a].ws
     dy.n, dy.g, dy.c = nest.c, nest.g, nest.m
     dy.xn, dy.xg, dy.xc = nest.wc, nest.wg, nest.wm
-    order_taps(to, &job.order)
+    to.x0, dy.x0 = 0, 0  # of the arrays that they are given
+    order_taps(to, to, 1, &job.order)
     line_of(&job.line[0], down, to.axis[1].taps)
     line_of(&job.line[1], across, to.axis[2].taps)
     job.q = down*across
-    survey(&job.dy, dy, job.line, dy.c)
+    survey(&job.dy, dy, 1, job.line, dy.c)
     job.rows, job.vectors = to.axis[0].taps*to.c, (to.m + V - 1) // V
 
 
@@ -230,7 +231,7 @@ cdef int own(Gradient* job, Py_ssize_t parts, Py_ssize_t block, int threads) noe
     most = LIMIT // (job.q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors)*threads)
     if groups*parts < threads:
         most = min(most, job.rows*groups*parts // threads)
-    survey(&job.x, &job.layer, job.line, max(most, <Py_ssize_t>MR))
+    survey(&job.x, &job.layer, 1, job.line, max(most, <Py_ssize_t>MR))
     block = min(block, (job.x.tiles + parts - 1) // parts)
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
     size = odd_lines(job.q*(job.x.plane + job.dy.plane + channels*p_plane(job.x.depth)) + TALL*WIDE*V + 2*CHUNK*V)
@@ -299,7 +300,7 @@ cdef int shared(Gradient* job, bint keep, Py_ssize_t block, int threads) noexcep
     cdef Shared to
     block = (job.dy.tiles + blocks - 1) // blocks
     most = LIMIT // (job.q*<Py_ssize_t>sizeof(real)*max(block, V*job.vectors if keep else <Py_ssize_t>1))
-    survey(&job.x, &job.layer, job.line, max(most, <Py_ssize_t>MR))
+    survey(&job.x, &job.layer, 1, job.line, max(most, <Py_ssize_t>MR))
     job.x.plane, job.dy.plane = odd_lines(block*job.x.row), odd_lines(block*job.dy.row)
     if keep:
         tall, wide = (job.x.depth + MR - 1) // MR*MR, channels

@@ -475,8 +475,7 @@ def pack(w_array, to_array, nest_bytes, Py_ssize_t down, Py_ssize_t across, int 
 
 cdef bint by_panels(const Job* job, int threads) noexcept nogil:
     """Whether the tiles are the fewer ones, or U would be too large."""
-    cdef Py_ssize_t channels = panel_count(job.nest.m)
-    return ((job.tiles < job.nest.m and (channels >= 2*threads or channels % threads == 0))
+    return ((job.tiles < job.nest.m and panel_count(job.nest.m) >= 2*threads)
             or (job.u == NULL and u_start(job, job.nest.g, 0)*<Py_ssize_t>sizeof(real) > LIMIT))
 
 

@@ -422,7 +422,9 @@ cdef int few(Job* job, int threads) noexcept nogil:
     job.grain = ((job.tiles + blocks - 1) // blocks + MR - 1) // MR*MR
     job.plane = odd_lines(job.grain*job.row)
     measure(job, False, job.u == NULL, job.grain, (channels + threads - 1) // threads, &sizes)
-    tasks = min(channels, <Py_ssize_t>threads)
+    tasks = min(channels, (channels + sizes.panels*threads - 1) // (sizes.panels*threads)*threads)
+    if channels % tasks:  # 6 panels in 4 tasks would be 4 for one of two threads
+        tasks = min(channels, <Py_ssize_t>threads)
     cdef char* memory = <char*>malloc((sizes.each*threads + job.slices*job.q*job.plane)*sizeof(real) + 64)
     if memory == NULL:
         return 1

@@ -43,9 +43,10 @@ def convolved(a: np.ndarray, b: np.ndarray, shape: str, dtype: np.dtype, algorit
     if 0 in a.shape or 0 in b.shape or (shape == "valid" and any(m < n for m, n in zip(a.shape, b.shape, strict=True))):
         return np.zeros([{"full": max(m + n - 1, m, n), "same": m, "valid": max(m - max(n - 1, 0), 0)}[shape]
                          for m, n in zip(a.shape, b.shape, strict=True)], dtype)
-    with np.errstate(over="ignore"):  # a double that no single holds is Inf
-        b = b.astype(dtype, copy=False) if dtype.kind == "f" else b  # calls that convert nothing are remembered
-        return convolve(a, b, shape, alignment="matlab", dtype=dtype, algorithm=algorithm)
+    if dtype.kind == "f" and b.dtype != dtype:  # calls that convert nothing are remembered
+        with np.errstate(over="ignore"):  # a double that no single holds is Inf
+            b = b.astype(dtype)
+    return convolve(a, b, shape, alignment="matlab", dtype=dtype, algorithm=algorithm)
 
 
 def turned(array: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@
 For each number of channels the largest |y - exact| over (L + 2) * eps * max|x| * (largest sum of |w| over one output
 channel), L = 9 channels, and beside it that of a direct sum, and both over the largest |exact|; exact is a sum in long
 double. Numbers of several kinds: normal, of one sign, of very different sizes, a large alternating field,
-signs only, and weights with a single tap. Then the same of one channel and other taps than 3 x 3, and of the weight
-gradient, where dy has the place of w, for several sizes of a square dy of one image, L = its pixels. Then few channels
-and other taps of `thin_winograd`.
+signs only, and weights with a single tap. Then the same of one channel and other taps than 3 x 3, of one channel in
+steps of two, and of the weight gradient, where dy has the place of w, for several sizes of a square dy of one image,
+L = its pixels. Then few channels and other taps of `thin_winograd`.
 """
 
 from math import prod
@@ -20,6 +20,7 @@ KINDS = ("normal", "positive", "uneven", "alternating", "signs", "one tap")
 CHANNELS = (1, 2, 4, 16, 64, 128, 256, 512)
 PIXELS = (2, 3, 4, 5, 8, 16, 32, 64)
 TAPS = ((2, 2), (4, 4), (5, 5), (1, 3), (1, 5), (2, 5), (3, 4))
+STEPS = ((3, 3), (4, 4), (5, 5), (4, 8), (9, 10))
 TALL = ((2, 2), (3, 2), (4, 2), (5, 5))
 
 
@@ -50,6 +51,12 @@ def other(kind, taps, rng, dtype):
     """The same of a layer with one channel and other taps."""
     x, w = (a.astype(dtype) for a in inputs(kind, 1, rng, taps=taps))
     return lambda name: convx.conv2d(x, w, algorithm=name), exact(x, w), bound(x, w)
+
+
+def strided(kind, taps, rng, dtype):
+    """The same in steps of two."""
+    x, w = (a.astype(dtype) for a in inputs(kind, 1, rng, taps=taps))
+    return (lambda name: convx.conv2d(x, w, stride=2, algorithm=name)), exact(x, w)[:, :, ::2, ::2], bound(x, w)
 
 
 def gradient(kind, size, rng, dtype):
@@ -97,6 +104,7 @@ def measure(title, make, counts, solver="winograd"):
 def main():
     measure("layers, by channels", layer, CHANNELS)
     measure("one channel, by taps", other, TAPS)
+    measure("one channel in steps of two, by taps", strided, STEPS)
     measure("weight gradients, by the size of dy", gradient, PIXELS)
     measure("layers of few channels, by channels", layer, CHANNELS[:4], "thin_winograd")
     measure("one channel, by taps", other, TALL, "thin_winograd")

@@ -17,8 +17,8 @@ from .._nest import undilated
 from ._base import not_dense
 
 name = "winograd"
-# benchmarks/winograd_error.py: 4.6 for one channel of 3x3 taps, 0.05 for 16 and more; other taps up to 2.7, weight
-# gradients up to 1.6 where dy has 4x4 pixels, 0.05 for 16x16.
+# benchmarks/winograd_error.py: 4.6 for one channel of 3x3 taps, 0.05 for 16 and more; other taps up to 2.7, steps
+# of two up to 1.2, weight gradients up to 1.6 where dy has 4x4 pixels, 0.05 for 16x16.
 error_factor = 8.0
 normwise = True
 

@@ -6,7 +6,8 @@ of 64 channels waited for them a fifth of its time (float32, 224 x 224 and 8 x 5
 
 from _real cimport real
 from _nest cimport Nest, Window
-from _winograd cimport Job, Run, Want, run_at
+from _products cimport Want
+from _winograd cimport Job, Run, run_at
 
 
 ctypedef struct Ahead:

@@ -1,16 +1,15 @@
-"""What Winograd's layers and weight gradients share: tiles, strips, the transforms of tiles, weights, the products.
+"""What Winograd's layers and weight gradients share: tiles, strips, the transforms of tiles. (`_taps.pxd` has the weights,
+`_products.pxd` the products.)
 
 A tile has outs x outs outputs along the last two windows, and points x points products a channel; `_points.pxd` has the
 table of both and the transforms of a line.
 """
 
-from _real cimport real, vreal, V, MR, v_load, v_store, v_set, v_copy, v_transpose, v_prefetch_far
+from _real cimport real, V, MR, v_copy, v_transpose
 from _nest cimport Nest, Window, locate
-from _pack cimport NV, copy, turn
+from _pack cimport copy, turn
+from _taps cimport all_taps, fill
 from _points cimport EVALUATE, Line, line_of, interpolate_lines, transform_lines
-
-cdef extern from "Python.h":
-    Py_ssize_t PY_SSIZE_T_MIN, PY_SSIZE_T_MAX
 
 cdef enum:
     MOST_Q = 36     # products of a tile and channel
@@ -55,12 +54,8 @@ cdef inline Py_ssize_t odd_lines(Py_ssize_t count) noexcept nogil:
     return ((count + line - 1) // line | 1)*line
 
 
-cdef inline Py_ssize_t all_taps(const Nest* nest, Py_ssize_t phases) noexcept nogil:
-    """Taps along the last two windows."""
-    cdef Py_ssize_t i, count = 0
-    for i in range(phases):
-        count += nest[i].axis[1].taps*nest[i].axis[2].taps
-    return count
+cdef inline real* aligned(char* memory) noexcept nogil:
+    return <real*>(memory + (64 - <Py_ssize_t>(<size_t>memory % 64)))
 
 
 cdef inline Py_ssize_t begins(const Nest* nest) noexcept nogil:
@@ -164,12 +159,6 @@ cdef inline void run_at(const Job* job, Py_ssize_t tile, Py_ssize_t most, Run* t
 
 
 # ---- input
-
-cdef inline void fill(real* to, real value, Py_ssize_t columns) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(columns):
-        v_store(to + j*V, v_set(value))
-
 
 cdef inline void turn_row(real* to, const real* p, Py_ssize_t step, Py_ssize_t apart, Py_ssize_t columns) noexcept nogil:
     """V rows of `columns` values, which lie `apart`, become lanes; the last square overlaps the one before."""
@@ -304,219 +293,3 @@ cdef inline void transform_tiles(const Job* job, Py_ssize_t g, Py_ssize_t tile, 
                         line += job.row
                 c += V
         done += run.length
-
-
-# ---- weights
-
-ctypedef struct Order:
-    # How the taps of a channel are kept: tap (k1, k2) is number first + k1*s1 + k2*s2.
-    Py_ssize_t t1, t2, taps, first, s1, s2
-    bint adjoin   # as in memory, where they are neighbours
-
-
-cdef inline bint steps(Py_ssize_t taps, Py_ssize_t step, Py_ssize_t wanted) noexcept nogil:
-    return taps == 1 or step == wanted or step == -wanted
-
-
-cdef inline void order_taps(const Nest* nest, const Nest* phase, Py_ssize_t phases, Order* to) noexcept nogil:
-    """Of a nest, one of some phases whose taps may be neighbours together: then they are kept together."""
-    cdef Py_ssize_t r = nest.axis[1].ws, s = nest.axis[2].ws, t1 = nest.axis[1].taps, t2 = nest.axis[2].taps
-    cdef Py_ssize_t low = PY_SSIZE_T_MAX, high = PY_SSIZE_T_MIN, down, across, i
-    to.t1, to.t2, to.taps = t1, t2, t1*t2
-    to.first, to.s1, to.s2 = 0, t2, 1
-    to.adjoin = nest.wm != 1 and ((steps(t1, r, t2) and steps(t2, s, 1)) or (steps(t1, r, 1) and steps(t2, s, t1)))
-    if to.adjoin:
-        to.first, to.s1, to.s2 = -min((t1 - 1)*r, <Py_ssize_t>0) - min((t2 - 1)*s, <Py_ssize_t>0), r, s
-    if phases == 1:
-        return
-    for i in range(phases):
-        down, across = (phase[i].axis[1].taps - 1)*phase[i].axis[1].ws, (phase[i].axis[2].taps - 1)*phase[i].axis[2].ws
-        low = min(low, phase[i].w0 + min(down, <Py_ssize_t>0) + min(across, <Py_ssize_t>0))
-        high = max(high, phase[i].w0 + max(down, <Py_ssize_t>0) + max(across, <Py_ssize_t>0))
-    if nest.wm != 1 and high - low + 1 == all_taps(phase, phases):
-        to.adjoin, to.taps, to.first, to.s1, to.s2 = True, high - low + 1, nest.w0 - low, r, s
-
-
-cdef inline void turn_whole(real* to, const real* p, Py_ssize_t taps) noexcept nogil:
-    """V rows of fewer taps than V, one after another, as squares: from a copy, since those of the last rows end late."""
-    cdef real rows[V*V + V]
-    cdef real square[V*V]
-    cdef Py_ssize_t k
-    for k in range(taps):
-        v_store(rows + k*V, v_load(p + k*V))
-    v_transpose(square, V, rows, taps)
-    for k in range(taps):
-        v_store(to + k*V, v_load(square + k*V))
-
-
-cdef inline void gather(const Nest* nest, const Order* order, const real* w, Py_ssize_t lanes, Py_ssize_t channels,
-                        real* to) noexcept nogil:
-    """The taps of some channels as (channel, tap, lane of m)."""
-    cdef Py_ssize_t c, k, lane
-    cdef const real* p
-    if lanes < V:
-        fill(to, 0, order.taps*channels)
-    if order.adjoin:
-        if nest.wc == order.taps:
-            turn(to, V, w - order.first, nest.wm, lanes, order.taps*channels)
-        else:
-            for c in range(channels):
-                p = w - order.first + c*nest.wc
-                if nest.wm == order.taps and order.taps < V == lanes:
-                    turn_whole(to + order.taps*c*V, p, order.taps)
-                else:
-                    turn(to + order.taps*c*V, V, p, nest.wm, lanes, order.taps)
-        return
-    for k in range(order.taps):
-        p = w + k // order.t2*nest.axis[1].ws + k % order.t2*nest.axis[2].ws
-        if nest.wm == 1:
-            for c in range(channels):
-                v_copy(to + (order.taps*c + k)*V, p + c*nest.wc, lanes)
-        elif nest.wc == 1:
-            turn(to + k*V, order.taps*V, p, nest.wm, lanes, channels)
-        else:
-            for c in range(channels):
-                for lane in range(lanes):
-                    to[(order.taps*c + k)*V + lane] = p[c*nest.wc + lane*nest.wm]
-
-
-cdef inline void ask(const real* p, Py_ssize_t count) noexcept nogil:
-    """For the lines of some neighbours."""
-    cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real), j
-    for j in range((count + line - 1) // line):
-        v_prefetch_far(p + j*line)
-
-
-cdef inline void ask_taps(const Nest* nest, const Order* order, const real* w, Py_ssize_t channels,
-                          Py_ssize_t number) noexcept nogil:
-    """A share, one of `channels`, of what `gather` will read. Rows of one tap the hardware finds by itself."""
-    cdef Py_ssize_t rows = V, step = nest.wm, length = channels*order.taps, each
-    if not order.adjoin:
-        return
-    if nest.wc != order.taps:
-        rows, step, length = channels, nest.wc, V*order.taps
-    each = max(channels // rows, <Py_ssize_t>1)
-    if number < rows*each:
-        ask(w - order.first + number // each*step + number % each*length // each, length // each)
-
-
-cdef inline void scatter(const Nest* nest, const Order* order, const real* taps, Py_ssize_t lanes, Py_ssize_t channels,
-                         real* w) noexcept nogil:
-    """What `gather` would have read."""
-    cdef Py_ssize_t c, k, lane
-    cdef real* p
-    if order.adjoin:
-        if nest.wc == order.taps:
-            turn(w - order.first, nest.wm, taps, V, order.taps*channels, lanes)
-        else:
-            for c in range(channels):
-                turn(w - order.first + c*nest.wc, nest.wm, taps + order.taps*c*V, V, order.taps, lanes)
-        return
-    for k in range(order.taps):
-        p = w + k // order.t2*nest.axis[1].ws + k % order.t2*nest.axis[2].ws
-        if nest.wm == 1:
-            for c in range(channels):
-                v_copy(p + c*nest.wc, taps + (order.taps*c + k)*V, lanes)
-        elif nest.wc == 1:
-            turn(p, nest.wm, taps + k*V, order.taps*V, channels, lanes)
-        else:
-            for c in range(channels):
-                for lane in range(lanes):
-                    p[c*nest.wc + lane*nest.wm] = taps[(order.taps*c + k)*V + lane]
-
-
-# ---- products
-
-ctypedef struct Want:
-    # Lines to ask for: a product passes by for each of them.
-    const real* p
-    Py_ssize_t step
-
-
-cdef inline void tile(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u, Py_ssize_t step,
-                      real* p, bint add, Want ahead, Want also, const int rows, const int nv, const bint turned
-                      ) noexcept nogil:
-    """`rows` rows of `product`, of which `count` exist: the last one is repeated, or what lies behind it is read."""
-    cdef vreal acc[MR][NV]
-    cdef vreal uv[NV]
-    cdef const real* a[MR]
-    cdef Py_ssize_t k
-    cdef int i, j
-    for i in range(rows):
-        a[i] = v + min(<Py_ssize_t>i, count - 1)*row
-        for j in range(nv):
-            acc[i][j] = v_set(0)
-    for k in range(kc):
-        for j in range(nv):
-            uv[j] = v_load(u + j*V)
-        v_prefetch_far(ahead.p)
-        v_prefetch_far(also.p)
-        for i in range(rows):
-            for j in range(nv):
-                acc[i][j] += uv[j] * (v[i] if turned else a[i][k])
-        u += step
-        ahead.p += ahead.step
-        also.p += also.step
-        if turned:
-            v += row
-    if add:
-        for i in range(rows):
-            for j in range(nv):
-                acc[i][j] += v_load(p + (i*nv + j)*V)
-    for i in range(rows):
-        for j in range(nv):
-            v_store(p + (i*nv + j)*V, acc[i][j])
-
-
-cdef inline void product(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
-                         Py_ssize_t step, real* p, bint add, Py_ssize_t ahead, const Want* wants, const int nv,
-                         const bint turned) noexcept nogil:
-    """p (count rows x nv vectors) = or += v times u (kc x nv vectors, `step` apart).
-
-    v has `count` rows of kc products, `row` apart; or, turned, kc rows of `count`. At most MR rows at a time, in parts
-    as even as can be: 49 rows are seven times seven. p has room for MR/2. ahead: from u, where what is read next begins:
-    all parts ask for an equal share of it (where the first ones asked for all, a line each product, loads waited for
-    line fill buffers: 512 channels of 14 x 14 took 1.1 times as long on an Emerald Rapids server). wants: one for each
-    part, or NULL.
-    """
-    cdef Py_ssize_t parts = (count + MR - 1) // MR, t, start, here
-    cdef Want own, also
-    cdef const real* from_
-    cdef real* to
-    own.p, own.step = u, 0
-    also = own
-    for t in range(parts):
-        start = t*count // parts
-        here = (t + 1)*count // parts - start
-        if ahead:
-            own.p, own.step = u + ahead + t*kc*step//parts, step//parts
-        if wants != NULL:
-            also = wants[t]
-        from_ = v + start*(1 if turned else row)
-        to = p + start*nv*V
-        if here == MR:
-            tile(kc, from_, row, here, u, step, to, add, own, also, MR, nv, turned)
-        elif here == MR - 1:
-            tile(kc, from_, row, here, u, step, to, add, own, also, MR - 1, nv, turned)
-        elif MR == 4 or here <= 4:
-            tile(kc, from_, row, here, u, step, to, add, own, also, MR // 2, nv, turned)
-        elif here == 6:
-            tile(kc, from_, row, here, u, step, to, add, own, also, MR*3 // 4, nv, turned)
-        else:
-            tile(kc, from_, row, here, u, step, to, add, own, also, MR*5 // 8, nv, turned)
-
-
-cdef inline void products(Py_ssize_t kc, const real* v, Py_ssize_t row, Py_ssize_t count, const real* u,
-                          Py_ssize_t step, Py_ssize_t width, real* p, bint add, Py_ssize_t ahead, const Want* wants,
-                          const bint turned) noexcept nogil:
-    """`product` with a panel of any width; step: of u, or 0 for panels of their own."""
-    if width == 3*V:
-        product(kc, v, row, count, u, step or 3*V, p, add, ahead, wants, 3, turned)
-    elif width == 2*V:
-        product(kc, v, row, count, u, step or 2*V, p, add, ahead, wants, 2, turned)
-    else:
-        product(kc, v, row, count, u, step or V, p, add, ahead, wants, 1, turned)
-
-
-cdef inline real* aligned(char* memory) noexcept nogil:
-    return <real*>(memory + (64 - <Py_ssize_t>(<size_t>memory % 64)))

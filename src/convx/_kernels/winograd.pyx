@@ -26,9 +26,10 @@ from _nest cimport Nest, Box, address, exact, whole, PyBytes_AS_STRING
 from _pack cimport NV, panels
 from _ahead cimport Ahead, ask_next, next_run
 from _points cimport COMBINE, EVALUATE, Line, line_of, transform_lines, finish_lines
-from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, with_rows, run_at,
-                        odd_lines, transform_tiles, order_taps, ask_taps, gather, products, aligned,
-                        Want)
+from _taps cimport Order, order_taps, ask_taps, gather
+from _products cimport Want, products
+from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, survey, slice_at, with_rows, run_at, odd_lines,
+                        aligned, transform_tiles)
 
 cdef enum:
     KC = 128        # products of a slice: a panel of U of them (24 KB on AVX2) stays in L1 for all tiles of the block

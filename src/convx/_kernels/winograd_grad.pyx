@@ -20,8 +20,10 @@ from _real cimport real, vreal, V, MR, v_load, v_store, v_set, spoiled, v_spoile
 from _nest cimport Nest, Box, address, exact, PyBytes_AS_STRING
 from _pack cimport NV, panels, panel_start
 from _points cimport COMBINE, Line, line_of, transform_lines
-from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, Order, survey, slice_at, run_at,
-                        odd_lines, transform_tiles, order_taps, gather, scatter, products, aligned)
+from _taps cimport Order, order_taps, gather, scatter
+from _products cimport products
+from _winograd cimport (MOST_Q, TALL, WIDE, CHUNK, LIMIT, Job, Slice, Run, survey, slice_at, run_at, odd_lines, aligned,
+                        transform_tiles)
 
 cdef enum:
     ROWS_AT_ONCE = 64   # rows and

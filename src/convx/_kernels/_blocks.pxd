@@ -40,6 +40,15 @@ cdef inline bint by_pixels(const Job* job, Py_ssize_t units, int threads) noexce
     return pixel_share <= channel_share
 
 
+cdef inline Py_ssize_t shares(const Job* job, Py_ssize_t parts, Py_ssize_t others, Py_ssize_t most,
+                              int threads) noexcept nogil:
+    """`parts`, or as many, of at most `most`, as give all threads the same; where there are fewer than threads, only if
+    these do not share the output channels better."""
+    if others*parts < threads and by_pixels(job, most, threads):
+        parts = min(most, (threads + others - 1) // others)
+    return even_parts(parts, others, most, threads)
+
+
 cdef inline void line_blocks(const Job* job, const Cut* cuts, int threads, Blocks* to) noexcept nogil:
     """Blocks of a line of all pixels."""
     cdef Py_ssize_t unit = MR if job.flat else V, kc = 1, block, units
@@ -48,10 +57,7 @@ cdef inline void line_blocks(const Job* job, const Cut* cuts, int threads, Block
         kc *= cuts.size[j]
     units = (job.pixels + unit - 1) // unit
     block = min(<Py_ssize_t>LONGEST, max(<Py_ssize_t>BLOCK, BLOCK*KC // kc))
-    to.line = (job.pixels + block - 1) // block
-    if job.nest.g*to.line < threads and by_pixels(job, units, threads):
-        to.line = min(units, (threads + job.nest.g - 1) // job.nest.g)
-    to.line = even_parts(to.line, job.nest.g, units, threads)
+    to.line = shares(job, (job.pixels + block - 1) // block, job.nest.g, units, threads)
     to.images, to.rows, to.unit, to.units = 1, 1, unit, units
     to.count = (units + to.line - 1) // to.line*unit
     to.values = (to.count + MR)*kc + V
@@ -70,10 +76,7 @@ cdef inline void strip_blocks(const Job* job, const Cut* cuts, int threads, Bloc
     shape(job, cuts, 1, min(d.out, (to.units + to.line - 1) // to.line*V), &strip)
     rows = STRIP*strip.high // (planes*strip.plane) - strip.high + 1
     rows = max(<Py_ssize_t>1, min(min(rows, LONGEST // strip.columns), b.out))
-    to.rows = (b.out + rows - 1) // rows
-    if nest.g*to.images*to.line*to.rows < threads and by_pixels(job, b.out, threads):
-        to.rows = min(b.out, (threads + nest.g*to.images*to.line - 1) // (nest.g*to.images*to.line))
-    to.rows = even_parts(to.rows, nest.g*to.images*to.line, b.out, threads)
+    to.rows = shares(job, (b.out + rows - 1) // rows, nest.g*to.images*to.line, b.out, threads)
     rows = (b.out + to.rows - 1) // to.rows
     shape(job, cuts, rows, strip.columns, &strip)
     to.count, to.values = rows*strip.pitch, planes*strip.plane + V

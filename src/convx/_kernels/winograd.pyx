@@ -506,7 +506,7 @@ cdef int together(Part* parts, Py_ssize_t count, int threads) noexcept nogil:
 
 
 def run(x_array, w_array, y_array, bias_array, nests, cval_array, packed_arrays, int threads):
-    """y of some nests, each (its phases, first, points down, across); packed_arrays: what `pack` wrote for each, or None."""
+    """y of some nests, each (its phases, first, points down, across); packed_arrays: what `pack` wrote, or None."""
     cdef Part parts[PARTS]
     cdef Job* job
     cdef Py_ssize_t i = 0, count, size, each

@@ -203,7 +203,7 @@ def _choice(phases, kind):
     return min(_variants(_plane(phases[0])), key=lambda points: _cycles(phases, kind, points))
 
 
-# ---- weight gradients
+# ---- weight gradients: each nest alone, a group of one
 
 def _layer_of(nest, points):
     """(rows, columns, tiles) of the products: taps k0 and channels of x, channels of dy, pieces of dy."""
@@ -230,12 +230,12 @@ def _cut(nest, kind, points):
     return parts, max(1, -(-tiles // max(-(-tiles * each // room), 1)))
 
 
-def _gradient_cycles(parts, kind, points) -> float:
+def _gradient_cycles(alone, kind, points) -> float:
     """Cost in the units of gemm: a product of a vector 1 (1.2 where a panel has one vector only), LINE to transform a
     line of vectors (0.6 of it for x, where columns serve two tiles; 1.5 for taps that do not adjoin), 0.8 for a sum
     that is kept between blocks. One core of an AVX-512 server (`python benchmarks/crossover.py --lines`).
     """
-    (nest,), kernel = parts, _kernels.load("winograd_grad", kind)
+    (nest,), kernel = alone, _kernels.load("winograd_grad", kind)
     lanes, mr, axes = kernel.LANES, kernel.ROWS, [a.swap_wy() for a in _plane(nest)]
     rows, m, tiles = _layer_of(nest, points)
     (p, q), outs = points, [n + 1 - a.taps for n, a in zip(points, axes, strict=True)]
@@ -253,16 +253,16 @@ def _gradient_cycles(parts, kind, points) -> float:
     return (work + x_cost + dy_cost + y_cost) * nest.g
 
 
-def _gradient_choice(parts, kind):
-    return min(_variants([a.swap_wy() for a in _plane(parts[0])]),
-               key=lambda points: _gradient_cycles(parts, kind, points))
+def _gradient_choice(alone, kind):
+    return min(_variants([a.swap_wy() for a in _plane(alone[0])]),
+               key=lambda points: _gradient_cycles(alone, kind, points))
 
 
-def _gradient_scratch(parts, kind, threads):
+def _gradient_scratch(alone, kind, threads):
     """V and D of a block, the products of a task, and the taps of the parts."""
-    (nest,) = parts
+    (nest,) = alone
     lanes, size = _kernels.load("winograd_grad", kind).LANES, 8 if kind == "f64" else 4
-    points = _gradient_choice(parts, kind)
+    points = _gradient_choice(alone, kind)
     rows, m, _ = _layer_of(nest, points)
     columns, q, taps = -(-m // lanes) * lanes, prod(points), prod(a.out for a in _plane(nest))
     parts, block = _cut(nest, kind, points)

@@ -7,7 +7,7 @@ channel), L = 9 channels, and beside it that of a direct sum, and both over the 
 double. Numbers of several kinds: normal, of one sign, of very different sizes, a large alternating field,
 signs only, and weights with a single tap. Then the same of one channel and other taps than 3 x 3, of one channel in
 steps of two, and of the weight gradient, where dy has the place of w, for several sizes of a square dy of one image,
-L = its pixels. Then few channels and other taps of `thin_winograd`.
+L = its pixels. Then few channels and other taps of `thin_winograd`, and large kernels of `stencil_winograd`.
 """
 
 from math import prod
@@ -22,6 +22,7 @@ PIXELS = (2, 3, 4, 5, 8, 16, 32, 64)
 TAPS = ((2, 2), (4, 4), (5, 5), (1, 3), (1, 5), (2, 5), (3, 4))
 STEPS = ((3, 3), (4, 4), (5, 5), (4, 8), (9, 10))
 TALL = ((2, 2), (3, 2), (4, 2), (5, 5))
+LARGE = ((2, 2), (4, 4), (5, 5), (9, 9), (15, 15), (31, 31))
 
 
 def inputs(kind, c, rng, size=16, taps=(3, 3)):
@@ -108,6 +109,7 @@ def main():
     measure("weight gradients, by the size of dy", gradient, PIXELS)
     measure("layers of few channels, by channels", layer, CHANNELS[:4], "thin_winograd")
     measure("one channel, by taps", other, TALL, "thin_winograd")
+    measure("one channel, by taps", other, LARGE, "stencil_winograd")
 
 
 if __name__ == "__main__":

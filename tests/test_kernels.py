@@ -15,7 +15,7 @@ import convx
 from convx import _kernels, _plan
 from convx._geometry import parse
 from convx._select import SOLVERS
-from convx._solvers import gemm, thin_winograd
+from convx._solvers import gemm, stencil_winograd, thin_winograd
 
 pytestmark = pytest.mark.once  # no matter which kernel row or build
 
@@ -71,7 +71,8 @@ def check_row(row):
     check_weight_gradients()
     check_lanes()
     check_thin()
-    check_points()
+    check_points(thin_winograd, THIN)
+    check_points(stencil_winograd, LARGE)
     check_points_of_views()
     for line, geometry, x, w, _ in problems_of("f8"):
         x, w = (np.round(a * 2**60).astype(np.int64) for a in (x, w))
@@ -80,7 +81,7 @@ def check_row(row):
         assert np.array_equal(y.astype(object), wrapped), (row, line)
     for solver in SOLVERS:
         if solver.name not in problems.NO_KERNEL:
-            kernel = {"thin_winograd": "thin"}.get(solver.name, solver.name)
+            kernel = {"thin_winograd": "thin", "stencil_winograd": "stencil"}.get(solver.name, solver.name)
             assert _kernels.load(kernel, "f32").__name__.endswith(f"{kernel}_f32_{row}")
     assert all(done.values()), done
 
@@ -154,15 +155,23 @@ def check_thin():
             check_whole("thin", whole(shape, 1), whole(w_shape, 2), options, spoiled)
 
 
-def check_points():
-    """thin_winograd with tiles of all sizes, whole and cut, in all layouts, and with phases of rows; what an infinity
-    does not reach stays as it was."""
-    for shape, w_shape, options in (((1, 3, 9, 130), (70, 3, 3, 3), {"padding": 1, "bias": np.arange(70.0)}),
-                                    ((2, 3, 37, 66), (9, 3, 7, 5), {"padding": 2, "stride": 2}),
-                                    ((1, 4, 31, 70), (34, 2, 5, 2), {"stride": (1, 2), "groups": 2}),
-                                    ((1, 1, 20, 40), (20, 1, 2, 3), {"dilation": (1, 2), "padding": 1,
-                                                                      "boundary": "wrap"}),
-                                    ((1, 2, 3, 11, 33), (5, 2, 2, 4, 2), {"padding": 1, "stride": (2, 1, 1)})):
+THIN = (((1, 3, 9, 130), (70, 3, 3, 3), {"padding": 1, "bias": np.arange(70.0)}),
+        ((2, 3, 37, 66), (9, 3, 7, 5), {"padding": 2, "stride": 2}),
+        ((1, 4, 31, 70), (34, 2, 5, 2), {"stride": (1, 2), "groups": 2}),
+        ((1, 1, 20, 40), (20, 1, 2, 3), {"dilation": (1, 2), "padding": 1, "boundary": "wrap"}),
+        ((1, 2, 3, 11, 33), (5, 2, 2, 4, 2), {"padding": 1, "stride": (2, 1, 1)}))
+# More rows than a piece has, and strips of a piece that are whole, a half, and one vector wide.
+LARGE = (((1, 1, 150, 210), (1, 1, 11, 9), {"padding": "same", "bias": np.arange(1.0)}),
+         ((2, 3, 70, 38), (4, 3, 6, 2), {"padding": 2, "boundary": "reflect"}),
+         ((1, 8, 30, 70), (16, 1, 9, 5), {"stride": (1, 2), "groups": 8, "padding": "full"}),
+         ((1, 6, 9, 12), (6, 1, 13, 3), {"dilation": (1, 3), "groups": 6, "padding": 6, "cval": 2}),
+         ((1, 1, 7, 21, 90), (1, 1, 3, 5, 4), {"padding": 2}))
+
+
+def check_points(solver, cases):
+    """Winograd's points down the columns, with tiles of all sizes, whole and cut, in all layouts, and with phases of
+    rows; what an infinity does not reach stays as it was."""
+    for shape, w_shape, options in cases:
         for spoiled in (False, True):
             x, w = whole(shape, 1), whole(w_shape, 2)
             size = abs(x).max() * abs(w).reshape(len(w), -1).sum(1).max()
@@ -172,12 +181,12 @@ def check_points():
             for (layout, order), (kind, _) in product(ORDER.items(), KINDS.items()):
                 a, b = (np.ascontiguousarray(np.moveaxis(z, (0, 1), order)) for z in (x.astype(kind), w.astype(kind)))
                 name = layout if x.ndim == 4 else layout.replace("H", "DH")
-                found = np.moveaxis(convx.conv(a, b, layout=name, algorithm="thin_winograd", workers=2, **options),
+                found = np.moveaxis(convx.conv(a, b, layout=name, algorithm=solver.name, workers=2, **options),
                                     order, (0, 1))
                 finite = np.isfinite(want)
                 assert np.array_equal(found[~finite], want[~finite], equal_nan=True), (layout, kind, shape, options)
                 off = abs(found[finite] - want[finite]).max()
-                bound = thin_winograd.error_factor * (w[0].size + 3) * np.finfo(kind).eps * (size + 70)
+                bound = solver.error_factor * (w[0].size + 3) * np.finfo(kind).eps * (size + 70)
                 assert off <= bound, (layout, kind, shape, options, off / bound)
 
 

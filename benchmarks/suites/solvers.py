@@ -4,7 +4,8 @@ from problems_file import Case, operands, problems
 
 import convx
 
-SOLVERS = ("auto", "stencil", "winograd", "thin_winograd", "thin", "gemm", "depthwise", "direct", "fft")
+SOLVERS = ("auto", "stencil", "stencil_winograd", "winograd", "thin_winograd", "thin", "gemm",
+           "depthwise", "direct", "fft")
 SOME = ("filter-1024-k3", "filter-1024-k9", "filter-1024-k31", "filter-1024-k63")
 TAGS = tuple(tag for tag in problems() if tag in SOME or not tag.startswith(("pool", "filter")))
 

@@ -71,7 +71,8 @@ _CONV_DOC = """{first}
     algorithm : str, optional
         "auto" (default), "sums" (auto without transforms: each output is the sum of its own products), "measure" (the
         first call tries what auto may take and the process remembers the fastest, whose bits may differ), "depthwise",
-        "stencil", "thin", "thin_winograd", "winograd", "gemm", "fft", "direct" or "reference". See `explain`.
+        "stencil", "stencil_winograd", "thin", "thin_winograd", "winograd", "gemm", "fft", "direct" or "reference". See
+        `explain`.
     workers : int, optional
         Threads of this call; default `get_num_threads()`, -1 for what `set_num_threads` says outside `threads`. The
         result does not depend on it.
@@ -98,9 +99,10 @@ _CONV_DOC = """{first}
     stride, as in stems of 7 x 7) if it is faster, at most 8 (L + 2) eps max|x| S with S the largest sum of |w| over
     one output channel (measured: a twentieth of that from 16 channels on). The gradient of such weights holds it with
     dy in the place of w.
-    "fft", which "auto" takes for large kernels of floats, holds twice the first bound with max|x| * sum|w| in the
+    "stencil_winograd", which "auto" takes for kernels of 11 x 11 taps and more on few channels, holds the latter, too.
+    "fft", which "auto" takes for larger ones, holds twice the first bound with max|x| * sum|w| in the
     place of (|x| conv |w|): outputs that are small beside what the largest inputs near them would give lose relative
-    accuracy. algorithm="sums" avoids both.
+    accuracy. algorithm="sums" avoids all of them.
 
     Examples
     --------

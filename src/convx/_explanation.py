@@ -24,10 +24,10 @@ class Explanation:
         lines = [self.problem]
         for name, reason, time in self.rows:
             if reason:
-                lines.append(f"  {name:<13} refused: {reason}")
+                lines.append(f"  {name:<16} refused: {reason}")
             else:
                 chosen = "   chosen" if name == self.chosen else ""
-                lines.append(f"  {name:<13} {time * 1e3:9.3f} ms{chosen}")
+                lines.append(f"  {name:<16} {time * 1e3:9.3f} ms{chosen}")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -29,7 +29,7 @@ from ._geometry import Geometry, forward_axis, transposed_axis
 from ._problem import Problem
 from ._signal import signal_problem
 
-NORMWISE = ("winograd", "thin_winograd", "fft")  # what auto may take for layers
+NORMWISE = ("winograd", "thin_winograd", "stencil_winograd", "fft")  # what auto may take for layers
 
 
 def _rank_of(x_shape, w_shape, rank, local: bool, name: str) -> int:

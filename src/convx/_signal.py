@@ -70,8 +70,9 @@ _DOC = """{first}
 
     Notes
     -----
-    Floats with many taps are transformed (algorithm="fft", see `conv`), as by scipy.signal.fftconvolve: outputs that
-    are small beside what the largest inputs near them would give lose relative accuracy. algorithm="sums" avoids it.
+    Floats with many taps are transformed (algorithm="stencil_winograd" and "fft", see `conv`), as by
+    scipy.signal.fftconvolve: outputs that are small beside what the largest inputs near them would give lose relative
+    accuracy. algorithm="sums" avoids it.
 
     Examples
     --------
@@ -170,7 +171,7 @@ def signal_problem(a_shape, a_dtype, v_shape, v_dtype, out_dtype, *, correlates,
         x_dtype=a_dtype, w_dtype=v_dtype, y_dtype=y_dtype,
         cval=constant(cval, tuple(edges.values()), *((y_dtype,) if sums is None else (sums, "sums are"))),
         overflow=overflow,
-        algorithm=algorithm, normwise=("fft",), names=("a", "v"), sums=sums, finish=finish,
+        algorithm=algorithm, normwise=("fft", "stencil_winograd"), names=("a", "v"), sums=sums, finish=finish,
         w_out_map=tuple(v_out) if any(at is not None for at, _ in v_out) else (),
         conjugate=("x" if swapped else "w") if correlates else "", swap=swapped,
     )

@@ -20,8 +20,8 @@ Boundary: TypeAlias = Literal["constant", "edge", "reflect", "symmetric", "wrap"
 NamedPadding: TypeAlias = Literal["valid", "same", "same_lower", "full"]
 Padding: TypeAlias = NamedPadding | SupportsIndex | Iterable[SupportsIndex | Iterable[SupportsIndex]]
 Overflow: TypeAlias = Literal["raise", "saturate", "wrap"]
-Algorithm: TypeAlias = Literal["auto", "sums", "measure", "depthwise", "stencil", "winograd", "thin_winograd", "thin",
-                               "gemm", "fft", "direct", "reference"]
+Algorithm: TypeAlias = Literal["auto", "sums", "measure", "depthwise", "stencil", "stencil_winograd", "winograd",
+                               "thin_winograd", "thin", "gemm", "fft", "direct", "reference"]
 
 
 class LinearOptions(TypedDict, total=False):

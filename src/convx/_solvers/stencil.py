@@ -39,9 +39,11 @@ def _moved(nest, lanes: int, channels: int, channel_step: int, column: int, stri
     return 8.0 if column == 2 and lanes > 4 else 0.6 * lanes
 
 
-def seconds(nest, kind, threads):
-    """Vectors of whole tiles at 5 ns and 0.22 a product (0.38 and 0.5 in tiles of two and of one vector, twice that
-    where kernel rows share no rows of x), those of a single row at 6 and 0.5; copies of x by phases of a stride 5, what
+def predicted(nest, kind, threads, depth, around, rows=1) -> float:
+    """Seconds for `depth` products an output and `around` ns more a vector; tiles have `rows` times as many rows.
+
+    Vectors of whole tiles at 0.22 ns a product (0.38 and 0.5 in tiles of two and of one vector, twice that
+    where kernel rows share no rows of x), those of a single row at 0.5; copies of x by phases of a stride 5, what
     is turned 7 (35 with a stride), every second value 8; 15 a row that is copied, 60 a channel of y, and 2 us. Twice
     the channels take a tenth longer each, as more of x is in flight; with a stride, where fewer kernel rows share a
     row, 1.4 times. Every output channel reads x again, at least 5 ns a line of it where an image does not stay in L2
@@ -53,21 +55,21 @@ def seconds(nest, kind, threads):
     lanes = _kernels.load("stencil", kind).LANES
     a, b = (nest.windows[-2].axis if len(nest.windows) > 1 else None), nest.windows[-1]
     planes = nest.outputs // max(b.axis.out, 1)
-    columns, around = -(-b.axis.out // lanes), 5.0
+    columns = -(-b.axis.out // lanes)
     product = {1: 0.5, 2: 0.38}.get(columns, 0.22)
     x_size = nest.n * nest.g * nest.c
     for v in nest.windows:
         x_size *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
     if a is None or a.out == 1:
-        columns, product, around = -(-columns // 4) * 4, 0.5, 6.0
+        columns, product = -(-columns // 4) * 4, 0.5
     else:
-        high = 8 if columns == 1 else 4
+        high = rows * (8 if columns == 1 else 4)
         planes = planes // max(a.out, 1) * -(-a.out // high) * high
         if a.dilation > 1 and a.stride % a.dilation:
             product *= 2
     if nest.c > 1:
         product *= (1 + 0.09 * log2(nest.c)) * (1.4 if b.axis.stride > 1 else 1)
-    time = planes * columns * (around + product * nest.depth)
+    time = planes * columns * (around + product * depth)
     x_cost = _moved(nest, lanes, nest.c, nest.x[2], b.xs, b.axis.stride)
     if nest.c > 1 or b.xs != 1:
         time += 15.0 * x_size / max(b.axis.out * b.axis.stride + (b.axis.taps - 1) * b.axis.dilation, 1)
@@ -80,8 +82,14 @@ def seconds(nest, kind, threads):
     return 2e-6 + time * 1e-9 / threads
 
 
+def seconds(nest, kind, threads):
+    """A vector takes 5 ns beside its products, one of a single row 6."""
+    rows = nest.windows[-2].axis.out if len(nest.windows) > 1 else 1
+    return predicted(nest, kind, threads, nest.depth, 5.0 if rows > 1 else 6.0)
+
+
 def scratch(nest, kind, threads):
-    return threads * (8 if kind == "f64" else 4) * _kernels.load("stencil", kind).scratch_size(nest.pack())
+    return threads * (8 if kind == "f64" else 4) * _kernels.load("stencil", kind).scratch_size(nest.pack(), False)
 
 
 def _type(dtype, real: int) -> int:
@@ -117,7 +125,7 @@ def joined(call, other):
 
 
 def ready(nest, call):
-    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored)]
+    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored, False)]
 
 
 def run(nest, call, x, w, y):

@@ -90,8 +90,8 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
         `padarray`. The size: "same" (default), that of A, or "full", size(A) + size(h) - 1, which pads by k - 1 on
         both sides with what A is outside. The operation: "corr" (default) or "conv".
     algorithm : str, optional
-        Not MATLAB's: that of `convx.convolve`. Default: "sums", as MATLAB does, for floating A and wherever sums are
-        exact; "auto", which may take transforms, where the result is rounded anyhow.
+        Not MATLAB's: that of `convx.convolve`. Default: "sums", as MATLAB does, for double A and wherever sums of whole
+        numbers are exact; "auto", which may take transforms, where the double sums are rounded to A's class anyhow.
 
     Returns
     -------
@@ -150,8 +150,8 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
         kernel = turned(kernel)
     kernels = _factors(image, kernel)
     constant = np.asarray(stored if len(kernels) == 1 else constant).item()
-    exact = None
-    if (integer or len(kernels) > 1) and float(np.real(constant)).is_integer():
+    exact, rounded = None, integer or dtype == np.float32
+    if (rounded or len(kernels) > 1) and float(np.real(constant)).is_integer():
         exact = exact_in(kernel, max(_largest(dtype), abs(constant)) if integer else 2.0**24)
     if exact is not None:
         kernels = [kernel]
@@ -160,7 +160,7 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
     if image.dtype.kind == "c" or isinstance(constant, complex):
         work = np.dtype(np.complex128)
     if algorithm is None:
-        algorithm = "auto" if integer and exact is None else "sums"
+        algorithm = "auto" if rounded and exact is None else "sums"
     return returned(filtered(image, kernels, output, boundary, constant, dtype, work, algorithm), flat)
 
 

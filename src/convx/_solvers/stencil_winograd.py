@@ -1,0 +1,70 @@
+"""Large kernels on few channels by Winograd's lines down the columns: the tiles of `stencil`, fewer products (floor 3).
+
+The heads of the kernel, `stencil.pyx`, and of `_down.pxd` describe the points.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from .. import _kernels
+from . import stencil
+
+name = "stencil_winograd"
+error_factor = 4.0  # benchmarks/winograd_error.py: 2.0 for one channel of 2x2 taps, 0.2 of 9x9, 0.02 of 31x31
+normwise = True
+
+LINE, POINTS = 4, 7  # rows of outputs, and of taps, of a line, and its products
+
+
+def refuse(nest, kind):
+    reason = stencil.refuse(nest, kind)
+    if reason:
+        return reason
+    if len(nest.windows) < 2:
+        return "no axis beside the one along rows"
+    down = nest.windows[-2].axis
+    if down.stride > 1 or down.dilation > 1:
+        return f"stride {down.stride} and dilation {down.dilation} down the columns (only 1)"
+    if down.taps == 1 or down.out == 1:
+        return f"{down.out} outputs of {down.taps} taps down the columns (several of several are needed)"
+    if scratch(nest, kind, 1) > stencil.SCRATCH:
+        return f"rows at points would take more than {stencil.SCRATCH} bytes of scratch"
+    return None
+
+
+def _kept(taps: int) -> float:
+    """Products of a column of taps for an output."""
+    return POINTS / LINE * -(-taps // LINE)
+
+
+def seconds(nest, kind, threads):
+    """As `stencil` with fewer kernel rows; a vector of outputs takes 16 ns and 0.4 for each tap of a row beside its
+    products, as planes at points are written and read; 2 ns a weight.
+
+    One core of an Emerald Rapids server, images of 512^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes.
+    """
+    if refuse(nest, kind):  # the model of a view that is not refused
+        return inf
+    down, along = nest.windows[-2].axis, nest.windows[-1].axis
+    depth = nest.depth / down.taps * _kept(down.taps)
+    time = stencil.predicted(nest, kind, threads, depth, 16 + 0.4 * along.taps, LINE)
+    return time + 2e-9 * nest.g * nest.m * depth * LINE
+
+
+def scratch(nest, kind, threads):
+    size, kernel = 8 if kind == "f64" else 4, _kernels.load("stencil", kind)
+    weights = nest.g * nest.m * nest.depth / nest.windows[-2].axis.taps * LINE * _kept(nest.windows[-2].axis.taps)
+    return size * (threads * kernel.scratch_size(nest.pack(), True) + int(weights))
+
+
+def ready(nest, call):
+    return [(_kernels.load("stencil", call.kind).run, None, call.packed, nest.first, call.cval, call.stored, True)]
+
+
+def run(nest, call, x, w, y):
+    for kernel, _, *rest in ready(nest, call):
+        kernel(x, w, y, call.bias, *rest, call.threads)
+
+
+stores, way, joined = stencil.stores, stencil.way, stencil.joined

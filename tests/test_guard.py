@@ -88,6 +88,43 @@ def test_stored_types_stay_inside(case, kind):
         assert np.array_equal(y, expected)
 
 
+@pytest.mark.parametrize("shape, taps", [((9, 40), (3, 3)), ((5, 333), (2, 5)), ((40, 17), (4, 1)),
+                                         ((3, 6, 70), (2, 2, 3))])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_singles_of_double_sums_stay_inside(dtype, shape, taps):
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal(shape).astype(dtype), rng.standard_normal(taps)
+    for spoiled in (False, True):
+        if spoiled:
+            w.flat[0] = np.inf
+        options = {"mode": "same", "dtype": "f4", "sums": "f8"}
+        expected = convx.correlate(x, w, algorithm="reference", **options)
+        for at_end in (True, False):
+            y = guarded(expected, at_end)
+            convx.correlate(guarded(x, at_end), guarded(w, at_end), out=y, algorithm="stencil", **options)
+            assert np.array_equal(np.isfinite(y), np.isfinite(expected))
+            finite = np.isfinite(expected)
+            off = abs(y[finite] - expected[finite])
+            assert (off <= np.finfo("f4").eps * (abs(x).max() * abs(w[np.isfinite(w)]).sum())).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_where_a_result_starts_does_not_matter(dtype):
+    """Tiles begin where they meet cache lines: the bits, and what lies around, stay the same."""
+    rng, width = np.random.default_rng(4), 704
+    x, w = rng.standard_normal((13, width - 1)).astype(dtype), rng.standard_normal((3, 5)).astype(dtype)
+    for padding in (0, (1, 2), (2, 1)):
+        expected = convx.conv2d(x[None, None], w[None, None], padding=padding, algorithm="stencil")
+        rows, columns = expected.shape[2:]
+        for start in range(128 // x.itemsize + 1):
+            room = np.full(rows * width + 200, 77, dtype)
+            y = room[start:start + rows * width].reshape(1, 1, rows, width)[..., :columns]
+            convx.conv2d(x[None, None], w[None, None], padding=padding, algorithm="stencil", out=y)
+            assert np.array_equal(y, expected), (padding, start)
+            y[...] = 77
+            assert (room == 77).all(), (padding, start)
+
+
 @pytest.mark.parametrize("width, taps, padding", [
     (330, (3, 3), (1, 1)), (321, (5, 4), (2, 2)), (300, (1, 7), (0, 3)), (224, (3, 3), (0, 1)), (210, (3, 41), (1, 40)),
     (260, (7, 9), (6, 0))])

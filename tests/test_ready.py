@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import platform
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -429,6 +430,30 @@ def test_results_start_on_a_cache_line_and_own_their_memory(order):
         size = y.size
         y.resize(3 * size, refcheck=False)
         assert not y[size:].any()
+
+
+@pytest.mark.once
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where malloc is glibc's")
+def test_memory_of_large_results_serves_the_next_ones():
+    x = np.arange(3000 * 3000.0).reshape(3000, 3000)
+
+    def add(number):
+        return convx.correlate(x, np.array([[number]]), algorithm="sums")
+
+    first, second = add(1.0), add(2.0)
+    places = {first.ctypes.data, second.ctypes.data}
+    assert len(places) == 2
+    del first
+    third = add(3.0)
+    assert third.ctypes.data in places and np.array_equal(third, 3 * x) and np.array_equal(second, 2 * x)
+    fourth = add(4.0)
+    assert fourth.ctypes.data not in places and np.array_equal(third, 3 * x) and np.array_equal(fourth, 4 * x)
+    del second, third, fourth
+    small = convx.correlate(x[:2000], np.ones((1, 1)), algorithm="sums")  # it would waste a third of a kept one
+    assert np.array_equal(small, x[:2000])
+    with ThreadPoolExecutor(4) as pool:
+        for number, y in enumerate(pool.map(add, map(float, range(8)))):
+            assert np.array_equal(y, number * x)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")

@@ -6,8 +6,8 @@ from _masks cimport MASKS, vmask, m_between
 from _nest cimport Nest, Window, CONSTANT
 from _planes cimport Planes, neighbours, lay, tap_at
 from _family cimport alike, take_in, between
-from _tile cimport ROWS, LONE, TALL, PLAIN, INSIDE, SECOND, Chunk
-from _stored cimport Stored, bytes_of
+from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk
+from _stored cimport Stored, SINGLE, bytes_of
 from _down cimport POINTS, LINE, lines, weights, weights_size
 
 cdef enum:
@@ -34,6 +34,7 @@ ctypedef struct Job:
     bint near, aside                    # rows are long and x is read in place (see `ends`); y is computed in scratch
     int how                             # rows are short and x is read in place with its rims, or PLAIN
     bint finished                       # and there becomes what is stored
+    bint narrow                         # y is float32, sums are float64: they are stored as the tile leaves registers
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
     Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the taps of the outermost window read
@@ -101,6 +102,9 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
     job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
+    job.narrow = job.finished and job.stored.y == SINGLE and sizeof(real) == 8 and b.ys == 1 and not job.down
+    job.narrow = job.narrow and job.stored.divisor == 1 and job.stored.offset == 0
+    job.finished = job.finished and not job.narrow
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
                 and p.taps == 1 and not job.down)
     job.how = PLAIN
@@ -159,7 +163,8 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     job.size = job.tables + p.taps*(2*sizeof(Py_ssize_t) + 2*sizeof(Held)) // <Py_ssize_t>sizeof(real) + 16
 
 
-cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation) noexcept nogil:
+cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation,
+                           Py_ssize_t most) noexcept nogil:
     """The kernel rows as chunks: those of one phase of the stride, if they lie one output row apart, else each alone."""
     cdef Py_ssize_t phase, first, count, left, found = 0, tall
     if dilation != 1:
@@ -168,7 +173,7 @@ cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_
         return taps
     for phase in range(min(stride, taps)):
         count = (taps - phase + stride - 1) // stride
-        left = (count + TALL - 1) // TALL
+        left = (count + most - 1) // most
         first = phase
         while left > 0:
             tall = (count + left - 1) // left
@@ -278,7 +283,8 @@ cdef inline Py_ssize_t furnish(Job* job, const Family* family, char* memory) noe
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t rows = family.nest.axis[1].offset - a.offset, columns = family.nest.axis[2].offset - b.offset, k, at, size
-    cdef Py_ssize_t vectors = masks_of(b), v
+    cdef Py_ssize_t vectors = masks_of(b), v, most = TALLEST if NS > 2 else TALL
+    cdef bint many = nest.axis[0].taps*a.taps*b.taps >= 36  # never in place under masks: the order of sums is the same
     job.loads = 0 if job.how == PLAIN else 2 if job.how == SECOND else 1
     job.mask = <vmask*>memory
     job.at = <Py_ssize_t*>(memory + up(b.taps*vectors*job.loads*<Py_ssize_t>sizeof(vmask), 8))
@@ -299,12 +305,12 @@ cdef inline Py_ssize_t furnish(Job* job, const Family* family, char* memory) noe
         job.unsafe = job.cval == 0 and unsafe(nest, job.w, job.unsafe_of)
         job.ends = (MASKS and family.alone and family.whole.near and family.whole.rows > 1 and job.cval == 0
                     and b.boundary == CONSTANT and not job.unsafe)  # infinite times zero
-        job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation)
+        job.chunks = cut(job.chunk, a.taps, job.stride, job.dilation, most if many else TALL)
     if not job.down:
         return size
     job.turned, job.turned_size = <const real*>(memory + size), weights_size(nest)
     if memory != NULL:
-        job.block_chunks = cut(job.block, job.blocks, 1, 1)
+        job.block_chunks = cut(job.block, job.blocks, 1, 1, most)
         for k in range(nest.g*nest.m):
             weights(nest, job.w + k // nest.m*nest.wg + k % nest.m*nest.wm,
                     <real*>job.turned + k*POINTS*job.turned_size)

@@ -10,6 +10,7 @@
 #endif
 
 #define CONVX_TYPE(kind, size) ((kind) * 16 + (size))
+#define SINGLE CONVX_TYPE('f', 4)
 
 /* As the solver packs it: what x and y are, and what becomes of a sum: sum / divisor + offset. */
 typedef struct { int64_t x, y; double divisor, offset; } Stored;

@@ -7,6 +7,7 @@ cdef extern from "_stored.h" nogil:
         int64_t x, y
         double divisor, offset
     bint STORES_HALF
+    int64_t SINGLE
     real read_one(const char*, int64_t)
     void read_run(real*, const char*, Py_ssize_t, Py_ssize_t, int64_t)
     void write_run(char*, Py_ssize_t, Py_ssize_t, const real*, Py_ssize_t, real, const Stored*)

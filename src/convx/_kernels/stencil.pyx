@@ -2,23 +2,25 @@
 
 The sum:       y[o1, o2] = init + sum over planes (k0, c), k1, k2 of x[plane, s*o1 + d*k1, t*o2 + e*k2] * w[plane, k1, k2]
 The schedule:  a tile of up to 4 rows x NS vectors of y (or 8 x 1, or one row) stays in registers. Kernel rows come in
-               chunks of up to TALL that lie one output row apart: the TALL + 3 rows of x under a chunk are loaded once
-               per k2 and serve TALL x 4 products, 0.4 loads a multiply-add. A stride above 1 splits the kernel rows
-               into phases, which are such chunks each.
+               chunks of up to 5 (of large kernels 9) that lie one output row apart: the 8 (12) rows of x under a chunk
+               are loaded once per k2 and serve 20 (36) products each, 0.4 (0.33) loads a multiply-add. A stride above 1
+               splits the kernel rows into phases, which are such chunks each.
 In place:      where zeros surround x, short rows of depthwise layers, with a stride of one or two, are read where they
                lie: what is outside is masked (_tile.pxd, a table of masks for a call), absent rows are a row of zeros.
                What a tile reads next, and writes next, is asked for ahead.
 Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by the boundary rule, columns by phases of
                the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are, and not
                even they where zeros surround x: tiles at the ends read what is inside, under masks. Tiles that would
-               reach beyond the last column begin earlier, and do outputs again. The planes that the taps of
+               reach beyond the last column begin earlier, and do outputs again; so do all but the first of a row
+               where stores would else lie across cache lines. The planes that the taps of
                the outermost window read are kept for the next outputs along it. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
 Phases:        nests that read the same rows of x (_family.pxd) share the copy, piece by piece; of two whose columns
                lie in turn in y both are computed in scratch and written together, as whole vectors.
 Types:         x may be stored in another type than `real`: it becomes real on its way into planes. y may be, too, or may
-               be sums / divisor + offset: then it is written from planes in scratch (_stored.h).
+               be sums / divisor + offset: then it is written from planes in scratch (_stored.h). Singles of double sums
+               need no planes: tiles store them.
 Points:        or four rows of outputs at a time are combined from sums at seven points (_down.pxd), strip by strip, one
                tile wide. Rows at points come from copies. Outputs that are not finite are summed once more without.
 Assumes:       weights shared by all outputs; with points, steps of one down the columns.
@@ -27,11 +29,11 @@ Assumes:       weights shared by all outputs; with points, steps of one down the
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
+from _real cimport real, vreal, narrow, V, NS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
-from _tile cimport ROWS, LONE, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile
+from _tile cimport ROWS, LONE, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile, moved
 from _stored cimport Stored, STORES_HALF, bytes_of
 from _down cimport POINTS, LINE, lines, to_points, from_points
 from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
@@ -113,7 +115,10 @@ cdef void by_definition(const Job* job, const Target* to, const char* x, const r
     for i in range(rows):
         for j in range(columns):
             total = exact_of(job.nest, &box, x, job.stored.x, w, o0, o1 + i, o2 + j, 0, job.cval)
-            to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
+            if to.narrow:
+                (<narrow*>to.y)[i*to.row + j] = <narrow>(total + to.init)
+            else:
+                to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
 
 cdef inline void ahead(const real* p, Py_ssize_t count, bint write) noexcept nogil:
@@ -127,12 +132,22 @@ cdef inline void ahead(const real* p, Py_ssize_t count, bint write) noexcept nog
         j += line
 
 
+cdef inline Py_ssize_t to_line(const Target* to) noexcept nogil:
+    """How far tiles begin behind the first one, so that stores of all rows meet whole cache lines: across two lines a
+    3x3 filter of 1024^2 takes half as long again. 0 where they cannot, or do anyhow."""
+    cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real), off = <Py_ssize_t>(<uintptr_t>to.y % 64)
+    if to.narrow or to.row % line or off % <Py_ssize_t>sizeof(real):
+        return 0
+    return (64 - off) % 64 // <Py_ssize_t>sizeof(real)
+
+
 cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows, Py_ssize_t o2,
                 Py_ssize_t columns, bint near) noexcept nogil:
     """Tile by tile over `rows` x `columns` outputs of one channel, x and to.y at their corner. near: in place, where
     x holds what whole tiles read, and no more."""
     cdef const Window* b = &job.nest.axis[2]
     cdef Py_ssize_t i, j = 0, left, high, wide, step = 2 if job.how == SECOND else 1, top = s.top
+    cdef Py_ssize_t shift = to_line(to) if near and columns > 2*NS*V else 0  # then outputs may be done again
     cdef Py_ssize_t first = b.offset - o2, last = first + b.size - b.dilation*(b.taps - 1) - NS*V  # of tiles inside
     cdef real* y = to.y
     cdef const vmask* mask = s.mask
@@ -156,7 +171,8 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             add_up = chosen(job.how, high, wide)
         elif first <= j <= last:
             add_up = chosen(PLAIN, high, wide)
-            to.times = max(<Py_ssize_t>1, (min(last + NS*V, columns) - j) // (NS*V))
+            if j > 0 or shift == 0:
+                to.times = max(<Py_ssize_t>1, (min(last + NS*V, columns) - j) // (NS*V))
         else:
             add_up = chosen(EDGE if job.ends else PLAIN, high, wide)
             s.column, s.width = o2 + j - b.offset, b.size
@@ -164,15 +180,15 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
         i = 0
         while i < rows:
             to.rows = high if job.aside else rows - i
-            to.y = y + i*to.row + j
+            to.y = moved(y, i*to.row + j, to.narrow)
             s.top = top + i*s.down
             if job.how != PLAIN and s.row <= 8*NS*V:  # rows that nearly adjoin
                 ahead(x + (i + high)*s.row, high*s.row, False)
-                if not job.aside and to.row <= 4*NS*V:
+                if not job.aside and not to.narrow and to.row <= 4*NS*V:
                     ahead(to.y + high*to.row, high*to.row, True)
             add_up(s, x + i*s.row + j*step, w, to)
             i += high
-        j += wide*to.times
+        j = shift if j == 0 and shift else j + wide*to.times
     s.top, s.mask, s.none = top, mask, none
 
 
@@ -341,11 +357,11 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
         from_x += s.top*nest.axis[1].xs + s.left
     for j in range(groups):
         for m in range(nest.m):
-            to.init, to.add = 0, False
+            to.init, to.add, to.narrow = 0, False, job.narrow
             if job.aside:
                 to.y, to.row = planes + (j*nest.m + m)*job.y_plane, job.y_row
             else:
-                to.y, to.row, to.add = y + j*nest.yg + m*nest.ym, nest.axis[1].ys, not job.first
+                to.y, to.row, to.add = moved(y, j*nest.yg + m*nest.ym, job.narrow), nest.axis[1].ys, not job.first
                 if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
@@ -368,7 +384,7 @@ cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t 
     s.c, s.dilation, s.taps, s.at = nest.c, 1, nest.axis[2].taps, job.at
     s.pitch, s.row, s.xc = job.planes.row, job.planes.row, POINTS*job.plane
     s.chunk, s.chunks, s.w1, s.w2, s.wc = job.block, job.block_chunks, s.taps, 1, job.blocks*s.taps
-    to.init, to.add, to.row = 0, False, job.y_row
+    to.init, to.add, to.narrow, to.row = 0, False, False, job.y_row
     for c in range(groups*nest.m):
         x, w = from_x + c // nest.m*nest.c*s.xc, job.turned + (g*nest.m + c)*POINTS*job.turned_size
         i = 0

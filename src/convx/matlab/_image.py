@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._typing import Algorithm, Array
 
 EPS = np.finfo(np.float64).eps
+LARGE = 100  # taps from which transforms may be faster than sums
 
 
 def _factors(image: np.ndarray, kernel: np.ndarray) -> list[np.ndarray]:
@@ -91,7 +92,8 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
         both sides with what A is outside. The operation: "corr" (default) or "conv".
     algorithm : str, optional
         Not MATLAB's: that of `convx.convolve`. Default: "sums", as MATLAB does, for double A and wherever sums of whole
-        numbers are exact; "auto", which may take transforms, where the double sums are rounded to A's class anyhow.
+        numbers are exact; "auto", which may take transforms, where double sums are rounded to A's class anyhow (for
+        single A from 100 taps on).
 
     Returns
     -------
@@ -150,7 +152,7 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
         kernel = turned(kernel)
     kernels = _factors(image, kernel)
     constant = np.asarray(stored if len(kernels) == 1 else constant).item()
-    exact, rounded = None, integer or dtype == np.float32
+    exact, rounded = None, integer or (dtype == np.float32 and kernel.size >= LARGE)
     if (rounded or len(kernels) > 1) and float(np.real(constant)).is_integer():
         exact = exact_in(kernel, max(_largest(dtype), abs(constant)) if integer else 2.0**24)
     if exact is not None:

@@ -1,8 +1,9 @@
 """Winograd's lines down the columns of planes: 7 products for 4 rows of outputs of 4 kernel rows.
 
 Kernel rows come in blocks of four, and rows of a plane too: rows 4j to 4j + 6 become row j of seven planes, one a
-point. There a block of kernel rows is one kernel row, and a stencil of a quarter of the rows sums them: outputs i of the
-seven become rows 4i to 4i + 3 of y. A kernel of k rows takes 7/4 ceil(k/4) products a tap of its rows and output, not k.
+point. There a block of kernel rows is one kernel row, and a stencil of a quarter of the rows sums them: outputs i of
+the seven become rows 4i to 4i + 3 of y. A kernel of k rows takes 7/4 ceil(k/4) products an output, not k, for each tap
+of a row.
 """
 
 from _real cimport real, vreal, V, v_set, v_copy

@@ -93,18 +93,6 @@ typedef int64_t vindex __attribute__((vector_size(CONVX_VBYTES)));
 #else
 #define CONVX_MIX(a, b, ...) __builtin_shuffle(a, b, (vindex){__VA_ARGS__})
 #endif
-/* float32 in the place of float64. */
-#if defined(CONVX_F64)
-typedef float narrow;
-typedef float vnarrow __attribute__((vector_size(CONVX_VBYTES / 2)));
-static inline void v_store_narrow(narrow *p, vreal v) {
-    const vnarrow t = __builtin_convertvector(v, vnarrow);
-    __builtin_memcpy(p, &t, sizeof t);
-}
-#else
-typedef real narrow;
-static inline void v_store_narrow(narrow *p, vreal v) { v_store(p, v); }
-#endif
 static inline vreal v_even(vreal a, vreal b) { return CONVX_MIX(a, b, CONVX_EVEN); }
 /* The rows of a become columns: log2(V) rounds of halves in turn. */
 static inline void v_turn(real *to, ptrdiff_t to_step, vreal *a) {

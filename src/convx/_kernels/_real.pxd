@@ -10,8 +10,6 @@ cdef extern from "_real.h" nogil:
         TR, TV, LR, LV
     vreal v_load(const real*)
     void v_store(real*, vreal)
-    ctypedef float narrow
-    void v_store_narrow(narrow*, vreal)
     void v_store_even(real*, vreal)
     vreal v_set(real)
     vreal v_keep(vreal)

@@ -7,7 +7,7 @@ from _nest cimport Nest, Window, CONSTANT
 from _planes cimport Planes, neighbours, lay, tap_at
 from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk
-from _stored cimport Stored, SINGLE, bytes_of
+from _stored cimport Stored, SINGLE, BYTE, WORD, SHORT, bytes_of
 from _down cimport POINTS, LINE, lines, weights, weights_size
 
 cdef enum:
@@ -34,7 +34,7 @@ ctypedef struct Job:
     bint near, aside                    # rows are long and x is read in place (see `ends`); y is computed in scratch
     int how                             # rows are short and x is read in place with its rims, or PLAIN
     bint finished                       # and there becomes what is stored
-    bint narrow                         # y is float32, sums are float64: they are stored as the tile leaves registers
+    bint by_tile                        # y is of a picture's type, and stored tile by tile
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
     Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the taps of the outermost window read
@@ -101,10 +101,7 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     while again:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
-    job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
-    job.narrow = job.finished and job.stored.y == SINGLE and sizeof(real) == 8 and b.ys == 1 and not job.down
-    job.narrow = job.narrow and job.stored.divisor == 1 and job.stored.offset == 0
-    job.finished = job.finished and not job.narrow
+    job.finished, job.by_tile = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0, False
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
                 and p.taps == 1 and not job.down)
     job.how = PLAIN
@@ -117,6 +114,9 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
             job.how = INSIDE
         elif b.stride == 2 and b.dilation == 1 and p.taps*a.taps*b.taps < 36:
             job.how = SECOND
+    if (job.stored.y == SINGLE or job.stored.y == BYTE or job.stored.y == WORD or job.stored.y == SHORT) \
+            and job.stored.divisor == 1 and job.stored.offset == 0 and b.ys == 1 and job.how == PLAIN and not job.down:
+        job.finished, job.by_tile = False, True
     job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished or job.down
     job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
@@ -132,7 +132,7 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     job.y_row = up(job.columns, NS*V)
     held = p.taps*job.groups*nest.c*planes.row if job.how == PLAIN else 0
     each = held*job.stride + (job.groups*nest.m*job.y_row if job.aside else 0)
-    room = HOLD
+    room = HOLD*5 // 4 if job.stored.x else HOLD  # 15 x 15 of 1024^2 take a tenth less; with 3/2, 3 x 3 a tenth more
     if planes.turned or (job.aside and not job.finished):
         room = TURNED
     elif job.finished or job.deep > 1:  # of x and y: 2048^2, uint8, 3x3 and 5x5 take a tenth less than with TURNED;
@@ -282,7 +282,8 @@ cdef inline Py_ssize_t furnish(Job* job, const Family* family, char* memory) noe
     cdef const Nest* nest = job.nest
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t rows = family.nest.axis[1].offset - a.offset, columns = family.nest.axis[2].offset - b.offset, k, at, size
+    cdef Py_ssize_t rows = family.nest.axis[1].offset - a.offset, columns = family.nest.axis[2].offset - b.offset
+    cdef Py_ssize_t k, at, size
     cdef Py_ssize_t vectors = masks_of(b), v, most = TALLEST if NS > 2 else TALL
     cdef bint many = nest.axis[0].taps*a.taps*b.taps >= 36  # never in place under masks: the order of sums is the same
     job.loads = 0 if job.how == PLAIN else 2 if job.how == SECOND else 1

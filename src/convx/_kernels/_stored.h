@@ -10,7 +10,6 @@
 #endif
 
 #define CONVX_TYPE(kind, size) ((kind) * 16 + (size))
-#define SINGLE CONVX_TYPE('f', 4)
 
 /* As the solver packs it: what x and y are, and what becomes of a sum: sum / divisor + offset. */
 typedef struct { int64_t x, y; double divisor, offset; } Stored;
@@ -85,6 +84,42 @@ static void read_run(real *__restrict to, const char *x, ptrdiff_t step, ptrdiff
 #endif
     default: CONVX_READ(real, CONVX_ITSELF)
     }
+}
+
+/* A vector as it is stored, in the types of pictures: as `write_run` does it value by value. */
+enum { SINGLE = CONVX_TYPE('f', 4), BYTE = CONVX_TYPE('u', 1), WORD = CONVX_TYPE('u', 2), SHORT = CONVX_TYPE('i', 2) };
+typedef int32_t vwhole __attribute__((vector_size(V * 4)));
+#define CONVX_VECTOR(T)                                                                       \
+    {                                                                                         \
+        typedef T vstored __attribute__((vector_size(V * sizeof(T))));                        \
+        const vstored t = __builtin_convertvector(n, vstored);                                \
+        __builtin_memcpy(p, &t, sizeof t);                                                    \
+        return;                                                                               \
+    }
+static inline vreal v_select(vindex which, vreal a, vreal b) {
+    return (vreal)(((vindex)a & which) | ((vindex)b & ~which));
+}
+static inline void v_store_as(char *p, vreal v, const int64_t type) {
+    const vreal zero = v_set(0), low = v_set(type == SHORT ? INT16_MIN : 0);
+    const vreal high = v_set(type == BYTE ? UINT8_MAX : type == WORD ? UINT16_MAX : INT16_MAX);
+    vreal half = v_set(CONVX_HALF);
+    vwhole n;
+    if (type == SINGLE) {
+        typedef float vstored __attribute__((vector_size(V * sizeof(float))));
+        const vstored t = __builtin_convertvector(v, vstored);
+        __builtin_memcpy(p, &t, sizeof t);
+        return;
+    }
+    if (type == SHORT) {
+        v = v_select(v == v, v, zero);
+        half = v_select(v < zero, -half, half);
+    }
+    v = v_select(v > low, v, low);
+    v = v_select(v < high, v, high);
+    n = __builtin_convertvector(v + half, vwhole);
+    if (type == BYTE) CONVX_VECTOR(uint8_t)
+    if (type == WORD) CONVX_VECTOR(uint16_t)
+    CONVX_VECTOR(int16_t)
 }
 
 enum { STORED_BLOCK = 256 };

@@ -1,14 +1,14 @@
 """The register tile of the stencil kernel: rows x vectors of y, to which chunks of kernel rows are added.
 
 A tile stays in registers while a chunk of kernel rows passes by: each of the rows of x under them is loaded once per
-tap of the row and serves every output row that it belongs to. Chunks have up to TALL kernel rows, those of large kernels
-up to TALLEST where there are 32 registers (7x7 to 31x31 taps: 1.06 to 1.2 times as fast; AVX-512).
+tap of the row and serves every output row that it belongs to. Chunks have up to TALL kernel rows, of large kernels up
+to TALLEST where there are 32 registers (7x7 to 31x31 taps: 1.06 to 1.2 times as fast; AVX-512).
 
 Rows lie in planes, or in x itself: there places outside x become zeros as they are loaded, under masks, and a stride of
 two takes every second value of two vectors.
 """
 
-from _real cimport real, vreal, narrow, V, NS, v_load, v_store, v_store_narrow, v_set, v_keep, p_keep
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep
 from _order cimport v_evens, v_odds
 from _masks cimport vmask, m_between, v_some, v_part, v_put
 
@@ -53,14 +53,9 @@ ctypedef struct Target:
     # The corner of a tile in y (or in scratch), its rows, columns, and what is added to the sums.
     real* y
     Py_ssize_t row, rows, columns
-    bint add, narrow  # narrow: y holds float32 in the place of float64
+    bint add
     Py_ssize_t times  # tiles side by side
     real init
-
-
-cdef inline real* moved(real* y, Py_ssize_t count, bint to_narrow) noexcept nogil:
-    """y + count, in the values that y holds."""
-    return <real*>(<narrow*>y + count) if to_narrow else y + count
 
 
 cdef inline void find(const Sum* s, const real* x, Py_ssize_t number, const real** from_x, const int h, const int tall,
@@ -208,43 +203,34 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                         chunk(s, xq, wq, wr, number, acc, 2, rows, ns, how)
                     else:
                         chunk(s, xq, wq, wr, number, acc, 1, rows, ns, how)
-        if to.narrow:
-            store(to, moved(to.y, once*ns*V, True), acc, False, True, rows, ns)
-        elif to.add:
-            store(to, to.y + once*ns*V, acc, True, False, rows, ns)
+        if to.add:
+            store(to, to.y + once*ns*V, acc, True, rows, ns)
         else:
-            store(to, to.y + once*ns*V, acc, False, False, rows, ns)
+            store(to, to.y + once*ns*V, acc, False, rows, ns)
         x += ns*V
 
 
-cdef inline void store(const Target* to, real* y, vreal* acc, const bint add, const bint to_narrow, const int rows,
+cdef inline void store(const Target* to, real* y, vreal* acc, const bint add, const int rows,
                        const int ns) noexcept nogil:
     """The part of a tile that belongs to y, column by column (written out as the lines are)."""
-    store_column(to, y, acc, 0, add, to_narrow, rows, ns)
-    store_column(to, y, acc, 1, add, to_narrow, rows, ns)
-    store_column(to, y, acc, 2, add, to_narrow, rows, ns)
-    store_column(to, y, acc, 3, add, to_narrow, rows, ns)
+    store_column(to, y, acc, 0, add, rows, ns)
+    store_column(to, y, acc, 1, add, rows, ns)
+    store_column(to, y, acc, 2, add, rows, ns)
+    store_column(to, y, acc, 3, add, rows, ns)
 
 
-cdef inline void store_column(const Target* to, real* y, vreal* acc, const int v, const bint add,
-                              const bint to_narrow, const int rows, const int ns) noexcept nogil:
+cdef inline void store_column(const Target* to, real* y, vreal* acc, const int v, const bint add, const int rows,
+                              const int ns) noexcept nogil:
     """Column v of vectors: all of them, or the first few values."""
     cdef vreal init = v_set(to.init)
-    cdef Py_ssize_t left = to.columns - v*V, j
+    cdef Py_ssize_t left = to.columns - v*V
     cdef int i
-    cdef real part[V]
-    y = moved(y, v*V, to_narrow)
+    y += v*V
     if v < ns and left >= V:
         for i in range(rows):
-            if i < to.rows and to_narrow:
-                v_store_narrow(<narrow*>y + i*to.row, acc[i*ns + v] + init)
-            elif i < to.rows:
+            if i < to.rows:
                 v_store(y + i*to.row, acc[i*ns + v] + (v_load(y + i*to.row) if add else init))
     elif v < ns and left > 0:
         for i in range(rows):
-            if i < to.rows and to_narrow:
-                v_store(part, acc[i*ns + v] + init)
-                for j in range(left):
-                    (<narrow*>y)[i*to.row + j] = <narrow>part[j]
-            elif i < to.rows:
+            if i < to.rows:
                 v_put(y + i*to.row, acc[i*ns + v] + (v_part(y + i*to.row, left) if add else init), left)

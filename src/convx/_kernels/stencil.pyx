@@ -19,22 +19,23 @@ Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by
 Phases:        nests that read the same rows of x (_family.pxd) share the copy, piece by piece; of two whose columns
                lie in turn in y both are computed in scratch and written together, as whole vectors.
 Types:         x may be stored in another type than `real`: it becomes real on its way into planes. y may be, too, or may
-               be sums / divisor + offset: then it is written from planes in scratch (_stored.h). Singles of double sums
+               be sums / divisor + offset: then it is written from planes in scratch (_stored.h). Types of pictures
                need no planes: tiles store them.
 Points:        or four rows of outputs at a time are combined from sums at seven points (_down.pxd), strip by strip, one
                tile wide. Rows at points come from copies. Outputs that are not finite are summed once more without.
 Assumes:       weights shared by all outputs; with points, steps of one down the columns.
 """
 
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, narrow, V, NS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
+from _real cimport real, vreal, V, NS, v_load, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
-from _tile cimport ROWS, LONE, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile, moved
-from _stored cimport Stored, STORES_HALF, bytes_of
+from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile
+from _stored cimport Stored, STORES_HALF, SINGLE, BYTE, WORD, SHORT, bytes_of, write_run, v_store_as
 from _down cimport POINTS, LINE, lines, to_points, from_points
 from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
 from _put cimport put, put_pair
@@ -108,15 +109,15 @@ cdef inline Tile chosen(int how, Py_ssize_t high, Py_ssize_t wide) noexcept nogi
 cdef void by_definition(const Job* job, const Target* to, const char* x, const real* w, Py_ssize_t o0, Py_ssize_t o1,
                         Py_ssize_t o2, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """What `sweep` does, for weights that must not meet the zeros in the place of absent values."""
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, size = bytes_of(job.stored.y)
     cdef real total
     cdef Box box
     whole(job.nest, &box)
     for i in range(rows):
         for j in range(columns):
             total = exact_of(job.nest, &box, x, job.stored.x, w, o0, o1 + i, o2 + j, 0, job.cval)
-            if to.narrow:
-                (<narrow*>to.y)[i*to.row + j] = <narrow>(total + to.init)
+            if job.by_tile:
+                write_run(<char*>to.y + (i*to.row + j)*size, 1, size, &total, 1, to.init, &job.stored)
             else:
                 to.y[i*to.row + j] = total + (to.y[i*to.row + j] if to.add else to.init)
 
@@ -132,11 +133,40 @@ cdef inline void ahead(const real* p, Py_ssize_t count, bint write) noexcept nog
         j += line
 
 
+cdef inline void rows_as(const real* part, Py_ssize_t part_row, char* y, Py_ssize_t y_row, Py_ssize_t size,
+                         Py_ssize_t rows, Py_ssize_t columns, const int64_t type) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef char last[8*V]
+    for i in range(rows):
+        j = 0
+        while j + V <= columns:
+            v_store_as(y + j*size, v_load(part + j), type)
+            j += V
+        if j < columns:
+            v_store_as(last, v_load(part + j), type)
+            memcpy(y + j*size, last, (columns - j)*size)
+        part += part_row
+        y += y_row
+
+
+cdef void write_tile(const Job* job, const real* part, Py_ssize_t part_row, char* y, Py_ssize_t y_row, Py_ssize_t rows,
+                     Py_ssize_t columns) noexcept nogil:
+    """A tile's sums as the type of y. Not in the tile: with as much around them, sums do not stay in registers."""
+    if job.stored.y == BYTE:
+        rows_as(part, part_row, y, y_row, 1, rows, columns, BYTE)
+    elif job.stored.y == WORD:
+        rows_as(part, part_row, y, y_row, 2, rows, columns, WORD)
+    elif job.stored.y == SHORT:
+        rows_as(part, part_row, y, y_row, 2, rows, columns, SHORT)
+    else:
+        rows_as(part, part_row, y, y_row, 4, rows, columns, SINGLE)
+
+
 cdef inline Py_ssize_t to_line(const Target* to) noexcept nogil:
     """How far tiles begin behind the first one, so that stores of all rows meet whole cache lines: across two lines a
     3x3 filter of 1024^2 takes half as long again. 0 where they cannot, or do anyhow."""
     cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real), off = <Py_ssize_t>(<uintptr_t>to.y % 64)
-    if to.narrow or to.row % line or off % <Py_ssize_t>sizeof(real):
+    if to.row % line or off % <Py_ssize_t>sizeof(real):
         return 0
     return (64 - off) % 64 // <Py_ssize_t>sizeof(real)
 
@@ -152,6 +182,9 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
     cdef real* y = to.y
     cdef const vmask* mask = s.mask
     cdef const real* none = s.none
+    cdef Py_ssize_t size = bytes_of(job.stored.y), row = to.row
+    cdef real room[(MOST_VECTORS + 1)*V]
+    cdef real* part = <real*>((<uintptr_t>room + V*sizeof(real) - 1) // (V*sizeof(real))*(V*sizeof(real)))
     cdef Tile add_up
     while j < columns:
         if near:
@@ -180,16 +213,21 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
         i = 0
         while i < rows:
             to.rows = high if job.aside else rows - i
-            to.y = moved(y, i*to.row + j, to.narrow)
+            to.y = y + i*row + j
             s.top = top + i*s.down
             if job.how != PLAIN and s.row <= 8*NS*V:  # rows that nearly adjoin
                 ahead(x + (i + high)*s.row, high*s.row, False)
-                if not job.aside and not to.narrow and to.row <= 4*NS*V:
+                if not job.aside and to.row <= 4*NS*V:
                     ahead(to.y + high*to.row, high*to.row, True)
+            if job.by_tile:
+                to.y, to.row, to.rows, to.columns = part, wide, high, wide
             add_up(s, x + i*s.row + j*step, w, to)
+            if job.by_tile:
+                write_tile(job, part, wide, <char*>y + (i*row + j)*size, row*size, min(high, rows - i),
+                           min(wide, left))
             i += high
         j = shift if j == 0 and shift else j + wide*to.times
-    s.top, s.mask, s.none = top, mask, none
+    s.top, s.mask, s.none, to.row = top, mask, none, row
 
 
 cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_t o2, Inner* inner) noexcept nogil:
@@ -357,11 +395,12 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
         from_x += s.top*nest.axis[1].xs + s.left
     for j in range(groups):
         for m in range(nest.m):
-            to.init, to.add, to.narrow = 0, False, job.narrow
+            to.init, to.add = 0, False
             if job.aside:
                 to.y, to.row = planes + (j*nest.m + m)*job.y_plane, job.y_row
             else:
-                to.y, to.row, to.add = moved(y, j*nest.yg + m*nest.ym, job.narrow), nest.axis[1].ys, not job.first
+                to.y = <real*>(<char*>y + (j*nest.yg + m*nest.ym)*bytes_of(job.stored.y))
+                to.row, to.add = nest.axis[1].ys, not job.first
                 if job.bias != NULL and job.first:
                     to.init = job.bias[(g + j)*nest.m + m]
             w = job.w + (g + j)*nest.wg + m*nest.wm
@@ -384,7 +423,7 @@ cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t 
     s.c, s.dilation, s.taps, s.at = nest.c, 1, nest.axis[2].taps, job.at
     s.pitch, s.row, s.xc = job.planes.row, job.planes.row, POINTS*job.plane
     s.chunk, s.chunks, s.w1, s.w2, s.wc = job.block, job.block_chunks, s.taps, 1, job.blocks*s.taps
-    to.init, to.add, to.narrow, to.row = 0, False, False, job.y_row
+    to.init, to.add, to.row = 0, False, job.y_row
     for c in range(groups*nest.m):
         x, w = from_x + c // nest.m*nest.c*s.xc, job.turned + (g*nest.m + c)*POINTS*job.turned_size
         i = 0

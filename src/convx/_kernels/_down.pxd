@@ -15,7 +15,7 @@ cdef enum:
     LINE = 4  # outputs, and taps, of a line
 
 
-cdef inline Py_ssize_t lines(Py_ssize_t rows) noexcept nogil:
+cdef inline Py_ssize_t blocks_of(Py_ssize_t rows) noexcept nogil:
     return (rows + LINE - 1) // LINE
 
 
@@ -45,7 +45,7 @@ cdef inline vreal from_points(const real* p, Py_ssize_t plane, Py_ssize_t count,
 
 cdef inline Py_ssize_t weights_size(const Nest* nest) noexcept nogil:
     """Of one output channel and point."""
-    return nest.axis[0].taps*nest.c*lines(nest.axis[1].taps)*nest.axis[2].taps
+    return nest.axis[0].taps*nest.c*blocks_of(nest.axis[1].taps)*nest.axis[2].taps
 
 
 cdef inline void weights(const Nest* nest, const real* w, real* to) noexcept nogil:
@@ -61,7 +61,7 @@ cdef inline void weights(const Nest* nest, const real* w, real* to) noexcept nog
         taps[i] = 0
     for k0 in range(p.taps):
         for c in range(nest.c):
-            for k in range(lines(a.taps)):
+            for k in range(blocks_of(a.taps)):
                 k2 = 0
                 while k2 < b.taps:
                     wide = min(<Py_ssize_t>V, b.taps - k2)

@@ -8,7 +8,7 @@ from _planes cimport Planes, neighbours, lay, tap_at
 from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk
 from _stored cimport Stored, SINGLE, BYTE, WORD, SHORT, bytes_of
-from _down cimport POINTS, LINE, lines, weights, weights_size
+from _down cimport POINTS, LINE, blocks_of, weights, weights_size
 
 cdef enum:
     MOST_NESTS = 16  # of a call
@@ -144,9 +144,9 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
         job.rows = min(job.rows, <Py_ssize_t>8*ROWS)
     again = 1 if job.rows == 1 else up(job.rows, LONE)
     if job.down:
-        job.rows = LINE*min(up(lines(a.out), ROWS), <Py_ssize_t>DOWN)
-        again = up(lines(job.rows), LONE)
-        job.blocks, job.y_row = lines(a.taps), NS*V
+        job.rows = LINE*min(up(blocks_of(a.out), ROWS), <Py_ssize_t>DOWN)
+        again = up(blocks_of(job.rows), LONE)
+        job.blocks, job.y_row = blocks_of(a.taps), NS*V
         job.plane, job.sums = apart((again + job.blocks - 1)*planes.row), apart(LONE*NS*V)
         again *= LINE
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), job.stride*(again - 1)
@@ -209,7 +209,7 @@ cdef inline void cut_tasks(Family* family, int threads) noexcept nogil:
 
 
 cdef inline int gather_families(const Job* given, const Nest* nests, int count, int threads, Job* jobs,
-                         Family* families) noexcept nogil:
+                                Family* families) noexcept nogil:
     """The jobs of all nests, and how many families of neighbours they are."""
     cdef const Nest* nest
     cdef Family* family = families

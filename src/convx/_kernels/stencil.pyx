@@ -12,7 +12,7 @@ Edges:         what a tile cannot read in place is copied (_planes.pxd): rims by
                the stride, channels-last arrays turned, several groups at a time. Along long rows only rims are, and not
                even they where zeros surround x: tiles at the ends read what is inside, under masks. Tiles that would
                reach beyond the last column begin earlier, and do outputs again; so do all but the first of a row
-               where stores would else lie across cache lines. The planes that the taps of
+               where vectors would else lie across cache lines. The planes that the taps of
                the outermost window read are kept for the next outputs along it. Where taps read nothing (zero padding)
                and a result is not finite, the tile is done again by the definition.
                Where y does not run along the row it is turned, or written value by value, from planes in scratch.
@@ -36,7 +36,7 @@ from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole
 from _planes cimport Planes, fill, copy
 from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile
 from _stored cimport Stored, STORES_HALF, SINGLE, BYTE, WORD, SHORT, bytes_of, write_run, v_store_as
-from _down cimport POINTS, LINE, lines, to_points, from_points
+from _down cimport POINTS, LINE, blocks_of, to_points, from_points
 from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
 from _put cimport put, put_pair
 
@@ -162,13 +162,11 @@ cdef void write_tile(const Job* job, const real* part, Py_ssize_t part_row, char
         rows_as(part, part_row, y, y_row, 4, rows, columns, SINGLE)
 
 
-cdef inline Py_ssize_t to_line(const Target* to) noexcept nogil:
-    """How far tiles begin behind the first one, so that stores of all rows meet whole cache lines: across two lines a
-    3x3 filter of 1024^2 takes half as long again. 0 where they cannot, or do anyhow."""
-    cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real), off = <Py_ssize_t>(<uintptr_t>to.y % 64)
-    if to.row % line or off % <Py_ssize_t>sizeof(real):
-        return 0
-    return (64 - off) % 64 // <Py_ssize_t>sizeof(real)
+cdef inline Py_ssize_t misaligned(const Target* to) noexcept nogil:
+    """How far tiles begin behind the first one (less than V), so that vectors of all rows are aligned in y: where they
+    lie across two cache lines a 3x3 filter of 1024^2 takes half as long again. 0 where they cannot be, or are."""
+    cdef Py_ssize_t size = sizeof(real), off = <Py_ssize_t>(<uintptr_t>to.y % (V*sizeof(real)))
+    return 0 if to.row % V or off % size else (V - off // size) % V
 
 
 cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to, Py_ssize_t rows, Py_ssize_t o2,
@@ -177,7 +175,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
     x holds what whole tiles read, and no more."""
     cdef const Window* b = &job.nest.axis[2]
     cdef Py_ssize_t i, j = 0, left, high, wide, step = 2 if job.how == SECOND else 1, top = s.top
-    cdef Py_ssize_t shift = to_line(to) if near and columns > 2*NS*V else 0  # then outputs may be done again
+    cdef Py_ssize_t shift = misaligned(to) if near and columns > 2*NS*V else 0  # then outputs may be done again
     cdef Py_ssize_t first = b.offset - o2, last = first + b.size - b.dilation*(b.taps - 1) - NS*V  # of tiles inside
     cdef real* y = to.y
     cdef const vmask* mask = s.mask
@@ -308,7 +306,7 @@ cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ss
             x0, to = x + i0*p.xs*bytes_of(job.stored.x), scratch + slot*size
             if down:
                 held[slot].absent = spread(job, &planes, x0 if i0 >= 0 else NULL, groups, top,
-                                           lines(rows) + job.blocks - 1, left, scratch + job.rows_at, to)
+                                           blocks_of(rows) + job.blocks - 1, left, scratch + job.rows_at, to)
             elif i0 < 0:
                 fill(to, size, job.cval)
             else:
@@ -414,7 +412,7 @@ cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t 
                          Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* y) noexcept nogil:
     """A strip of outputs, in planes y, and behind them their sums; whether some of them are not finite."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t c, q, i, high, count = lines(rows), vectors = (columns + V - 1) // V
+    cdef Py_ssize_t c, q, i, high, count = blocks_of(rows), vectors = (columns + V - 1) // V
     cdef real* sums = y + job.y_size - POINTS*job.sums
     cdef vreal bad = v_set(0)
     cdef const real* w

@@ -28,7 +28,7 @@ _COMMON = """shape : str, optional
         floor(taps/2) of 'full' (counted from 0). 'valid': what needs no padding, max(size - max(taps-1, 0), 0) long.
     algorithm : str, optional
         Not MATLAB's: "sums" (default) adds the products of each output, as MATLAB does; "auto" may take transforms,
-        which are faster for kernels of some thousand taps; see `convx.convolve`."""
+        which are faster for kernels of more than a hundred taps; see `convx.convolve`."""
 
 _CLASSES = """Single if an operand is single, double otherwise, whatever the integer class; complex if an operand is."""
 

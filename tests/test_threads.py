@@ -14,6 +14,7 @@ from arrays import plain, whole
 
 import convx
 from convx import _threads
+from convx._select import NAMES
 from convx._solvers import winograd
 
 PROBLEMS = {  # x, w, options: one of each kind of work
@@ -138,6 +139,26 @@ def test_the_choice_does_not_depend_on_the_count(name):
         with convx.threads(count):
             chosen.add(convx.explain("conv", x, w, **options).chosen)
     assert len(chosen) == 1
+
+
+@pytest.mark.parametrize("algorithm", [n for n in NAMES if n not in ("fft", "reference")])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_infinite_weights_for_every_count(stride, algorithm):
+    """Where a tap reads nothing its weight does no harm: how the sums beside it are made is no matter of threads."""
+    rng = np.random.default_rng(5)
+    for shape, w_shape, groups in (((1, 1, 11, 23, 120), (1, 1, 3, 8, 5), 1), ((2, 6, 5, 9, 70), (6, 3, 4, 3, 3), 2)):
+        x, w = rng.standard_normal(shape), rng.standard_normal(w_shape)
+        for spot in ((0, 0, 0, 0, 0), (0, 0, -1, -1, -1), (0, 0, 1, 0, -1)):
+            infinite = w.copy()
+            infinite[spot] = np.inf
+            for order in (x, np.asfortranarray(x)):
+                try:
+                    one, *others = [convx.conv3d(order, infinite, padding=2, stride=(1, 1, stride), groups=groups,
+                                                 algorithm=algorithm, workers=n) for n in (1, 2, 3)]
+                except ValueError:  # refused
+                    continue
+                for y in others:
+                    assert np.array_equal(one, y, equal_nan=True), (shape, spot)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])

@@ -298,6 +298,7 @@ cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ss
     for k in range(p.taps):
         i0 = locate(p, p.stride*o0 + p.dilation*k - p.offset)
         if i0 < 0 and job.cval == 0:
+            absent = True  # for all pieces alike: how outputs beside infinite weights are summed is no matter of cuts
             continue
         slot = (p.stride*o0 // p.dilation + k) % p.taps if p.taps > 1 else 0
         s.x_at[s.present], s.w_at[s.present] = slot*size, k*(job.turned_size // p.taps if down else p.ws)

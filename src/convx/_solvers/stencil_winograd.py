@@ -43,8 +43,8 @@ def seconds(nest, kind, threads):
     rows at points (pieces of 64 rows and 16 vectors overlap), a weight 2. 1.4 times all that where several planes are
     summed, whose rows at points leave L1.
 
-    One core of an Emerald Rapids server, images of 512^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes; layers of
-    1 to 16 channels, volumes of 32^3 to 128^3 (`benchmarks/crossover.py`).
+    One core of an Emerald Rapids server, images of 512^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes; layers
+    of 1 to 16 channels, volumes of 32^3 to 128^3 (`benchmarks/crossover.py`).
     """
     if refuse(nest, kind):  # the model of a view that is not refused
         return inf

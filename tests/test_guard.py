@@ -99,9 +99,11 @@ def test_singles_of_double_sums_stay_inside(dtype, shape, taps):
             w.flat[0] = np.inf
         options = {"mode": "same", "dtype": "f4", "sums": "f8"}
         expected = convx.correlate(x, w, algorithm="reference", **options)
-        for at_end in (True, False):
+        for at_end, algorithm in product((True, False), ("stencil", "stencil_winograd")):
+            if algorithm == "stencil_winograd" and taps[-1] == 1:  # one axis is left
+                continue
             y = guarded(expected, at_end)
-            convx.correlate(guarded(x, at_end), guarded(w, at_end), out=y, algorithm="stencil", **options)
+            convx.correlate(guarded(x, at_end), guarded(w, at_end), out=y, algorithm=algorithm, **options)
             assert np.array_equal(np.isfinite(y), np.isfinite(expected))
             finite = np.isfinite(expected)
             off = abs(y[finite] - expected[finite])

@@ -113,6 +113,29 @@ def test_every_memory(dtype, kind):
             assert y is out and np.array_equal(out, want), name
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "f4", "i4"])
+def test_pictures_at_points(kind):
+    """Rows that are combined from points, in every memory, with what lies beyond the ends, nan and infinities."""
+    a, v = drawn((75, 139), "u1", 5).astype("f4"), np.random.default_rng(6).standard_normal((7, 4)) * 3
+    for spoiled in (False, True):
+        if spoiled:
+            a[20, 30], a[40, 100], a[0, 0] = np.nan, np.inf, -np.inf
+        for more in ({}, {"divisor": 2.5, "offset": 3}):
+            exact = correlate(a, v, sums="f8", dtype="f8", algorithm="reference", **more)
+            options = {"sums": "f8", "overflow": "saturate", **more}
+            want = correlate(a, v, dtype=kind, algorithm="reference", **options)
+            part = np.where(np.isfinite(exact), exact, 0) % 1
+            sure = abs(part - 0.5) > 1e-9  # no tie that rounding decides
+            for _, x in zoo(a):
+                for name, out in writable(np.zeros(a.shape, kind)):
+                    for workers in (1, 2):
+                        correlate(x, v, out=out, algorithm="stencil_winograd", workers=workers, **options)
+                        if kind == "f4":
+                            assert np.allclose(out, want, rtol=1e-6, atol=1e-9, equal_nan=True), name
+                        else:
+                            assert np.array_equal(out[sure], want[sure]), name
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "HWCN"])
 @pytest.mark.parametrize("options", [
     {}, {"stride": 2, "padding": 1}, {"dilation": (2, 3), "padding": 4, "boundary": "wrap"},

@@ -21,13 +21,13 @@ class Explanation:
     threads: int
 
     def __str__(self):
-        lines = [self.problem]
+        lines, width = [self.problem], max(len(name) for name, *_ in self.rows)
         for name, reason, time in self.rows:
             if reason:
-                lines.append(f"  {name:<16} refused: {reason}")
+                lines.append(f"  {name:<{width}} refused: {reason}")
             else:
                 chosen = "   chosen" if name == self.chosen else ""
-                lines.append(f"  {name:<16} {time * 1e3:9.3f} ms{chosen}")
+                lines.append(f"  {name:<{width}} {time * 1e3:9.3f} ms{chosen}")
         return "\n".join(lines)
 
     __repr__ = __str__

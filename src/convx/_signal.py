@@ -53,8 +53,9 @@ _DOC = """{first}
     sums : dtype, optional
         float32 or float64: the type in which the products of real arrays are summed, where it shall not be that of the
         result. Without dtype and out, floats give their common type as ever, and integers give the type of the sums.
-        "stencil", which "auto" takes for all but large kernels and short rows, converts arrays of other types piece by
-        piece, on their way into the sums and out of them; other algorithms convert whole arrays first.
+        "stencil" and "stencil_winograd", which "auto" takes for all but the largest kernels and short rows, convert
+        arrays of other types piece by piece, on their way into the sums and out of them; other algorithms convert whole
+        arrays first.
     divisor, offset : float, optional
         The result is sum / divisor + offset, before it is rounded; default 1 and 0. Integers are then summed as floats,
         in float64 if `sums` does not say otherwise. Both must be finite in the type of the sums, and divisor not 0.

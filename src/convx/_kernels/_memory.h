@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #endif
 
-enum { LINE = 64, HUGE_PAGE = 1 << 21, HUGE = 1 << 22, LARGE = 1 << 25, KEPT = 2 };
+enum { LINE = 64, HUGE_PAGE = 1 << 21, ADVISED = 1 << 22, LARGE = 1 << 25, KEPT = 2 };
 
 #if defined(__linux__)
 /* To the system, about the whole pages of a block. */
@@ -65,7 +65,7 @@ static void *lines_malloc(void *ctx, size_t size) {
     memory = aligned_alloc(size < LARGE ? LINE : HUGE_PAGE, (size + LINE) / LINE * LINE);
 #endif
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (memory && size >= HUGE) advise(memory, size, MADV_HUGEPAGE);
+    if (memory && size >= ADVISED) advise(memory, size, MADV_HUGEPAGE);
 #endif
     return memory;
 }

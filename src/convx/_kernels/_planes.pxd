@@ -27,6 +27,11 @@ cdef inline bint neighbours(Py_ssize_t groups, Py_ssize_t channels, Py_ssize_t g
             and (groups == 1 or g_step == channels))
 
 
+cdef inline Py_ssize_t apart(Py_ssize_t size) noexcept nogil:
+    """The distance of planes: a power of two apart they would share one set of the L1 cache."""
+    return size + V if size // V % 2 == 0 else size
+
+
 cdef inline void lay(Planes* p, Py_ssize_t step, Py_ssize_t shift, Py_ssize_t taps, Py_ssize_t lanes,
                      Py_ssize_t height) noexcept nogil:
     """Room for `lanes` columns under each of the taps, and for `height` rows."""
@@ -37,9 +42,7 @@ cdef inline void lay(Planes* p, Py_ssize_t step, Py_ssize_t shift, Py_ssize_t ta
     p.phases = max(<Py_ssize_t>1, min(taps, step // a))
     p.width = (lanes + shift*(taps - 1) // step + V - 1) // V*V
     p.row = p.phases*p.width
-    p.plane = height*p.row
-    if p.plane // V % 2 == 0:
-        p.plane += V  # planes a power of two apart would share one set of the L1 cache
+    p.plane = apart(height*p.row)
 
 
 cdef inline Py_ssize_t tap_at(const Planes* p, Py_ssize_t tap) noexcept nogil:

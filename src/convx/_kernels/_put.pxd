@@ -1,10 +1,10 @@
 """Results of the stencil kernel from planes in scratch: turned, in steps, one by one, or as they are stored."""
 
 from _real cimport real, vreal, V, v_load, v_store, v_set, v_copy, v_transpose, v_store_second, v_store_pair
-from _masks cimport m_between, v_at
+from _masks cimport m_between, v_at, v_put
 from _order cimport v_low, v_high
 from _nest cimport Nest, Window
-from _stored cimport bytes_of, write_run
+from _stored cimport bytes_of, write_run, write_rows
 from _stencil cimport Job
 
 
@@ -46,6 +46,10 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
         return
     for c in range(count):
         add = 0 if job.bias == NULL else job.bias[g*nest.m + c]
+        if job.picture:
+            write_rows(y + (c // nest.m*nest.yg + c % nest.m*nest.ym)*size, a.ys*size, size, planes + c*job.y_plane,
+                       job.y_row, rows, columns, add, job.stored.y)
+            continue
         for i in range(rows):
             part = planes + c*job.y_plane + i*job.y_row
             at = c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
@@ -57,9 +61,8 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
                 while j + V <= columns:
                     v_store(to + j, v_load(part + j) + v_set(add))
                     j += V
-                while j < columns:
-                    to[j] = part[j] + add
-                    j += 1
+                if j < columns:
+                    v_put(to + j, v_load(part + j) + v_set(add), columns - j)
             elif b.ys == 2 and job.first:
                 while j < columns:
                     v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))

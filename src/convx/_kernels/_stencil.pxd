@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from _real cimport real, V, NS, spoiled
 from _masks cimport MASKS, vmask, m_between
 from _nest cimport Nest, Window, CONSTANT
-from _planes cimport Planes, neighbours, lay, tap_at
+from _planes cimport Planes, neighbours, apart, lay, tap_at
 from _family cimport alike, take_in, between
 from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk
 from _stored cimport Stored, SINGLE, BYTE, WORD, SHORT, bytes_of
@@ -15,7 +15,7 @@ cdef enum:
     NOTHING = -2     # no index of a plane, nor that of an absent one
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
-    DOWN = 16        # blocks of rows of a piece at points: 8 and 24 take a tenth more (1024^2, 9x9 to 31x31)
+    DOWN = 16        # blocks of rows of a piece at points: 8 are as fast, 24 take a tenth more (1024^2, 9x9 and 15x15)
 
 
 ctypedef struct Job:
@@ -34,7 +34,7 @@ ctypedef struct Job:
     bint near, aside                    # rows are long and x is read in place (see `ends`); y is computed in scratch
     int how                             # rows are short and x is read in place with its rims, or PLAIN
     bint finished                       # and there becomes what is stored
-    bint by_tile                        # y is of a picture's type, and stored tile by tile
+    bint picture, by_tile               # y is of a picture's type: rows are stored as vectors; tile by tile
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
     Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the taps of the outermost window read
@@ -84,11 +84,6 @@ cdef inline Py_ssize_t up(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
     return (count + unit - 1) // unit*unit
 
 
-cdef inline Py_ssize_t apart(Py_ssize_t size) noexcept nogil:
-    """The distance of planes: a power of two apart they would share one set of the L1 cache."""
-    return size + V if size // V % 2 == 0 else size
-
-
 cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     """How the work is cut, and the scratch that a thread needs (job.size)."""
     cdef const Window* p = &nest.axis[0]
@@ -101,7 +96,7 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     while again:
         job.jump, again = again, job.jump % again
     job.stride, job.dilation = a.stride // job.jump, a.dilation // job.jump if a.taps > 1 else 1
-    job.finished, job.by_tile = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0, False
+    job.finished = job.stored.y != 0 or job.stored.divisor != 1 or job.stored.offset != 0
     job.near = (b.stride == 1 and b.xs == 1 and b.ys == 1 and job.stored.x == 0 and not job.finished
                 and p.taps == 1 and not job.down)
     job.how = PLAIN
@@ -114,9 +109,10 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
             job.how = INSIDE
         elif b.stride == 2 and b.dilation == 1 and p.taps*a.taps*b.taps < 36:
             job.how = SECOND
-    if (job.stored.y == SINGLE or job.stored.y == BYTE or job.stored.y == WORD or job.stored.y == SHORT) \
-            and job.stored.divisor == 1 and job.stored.offset == 0 and b.ys == 1 and job.how == PLAIN and not job.down:
-        job.finished, job.by_tile = False, True
+    job.picture = ((job.stored.y == SINGLE or job.stored.y == BYTE or job.stored.y == WORD or job.stored.y == SHORT)
+                   and job.stored.divisor == 1 and job.stored.offset == 0 and b.ys == 1 and job.how == PLAIN)
+    job.by_tile = job.picture and not job.down
+    job.finished = job.finished and not job.by_tile
     job.deep = p.out if p.taps > 1 else 1
     job.aside = b.ys != 1 or job.finished or job.down
     job.beside = not job.finished and neighbours(nest.g, nest.m, nest.yg, nest.ym, b.ys)
@@ -158,7 +154,7 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     if job.down:
         job.rows_at = p.taps*job.groups*nest.c*POINTS*job.plane
         job.x_size += job.rows_at
-        job.y_size += job.y_size + POINTS*job.sums
+        job.y_size += job.y_size + POINTS*job.sums  # those that are summed once more, and sums at points
     job.tables = job.x_size + job.y_size
     job.size = job.tables + p.taps*(2*sizeof(Py_ssize_t) + 2*sizeof(Held)) // <Py_ssize_t>sizeof(real) + 16
 

@@ -4,6 +4,8 @@
    compilers turn into vectors: bytes to floats, and floats clamped, cut off and narrowed. */
 #ifndef CONVX_STORED_H
 #define CONVX_STORED_H
+#include <string.h>
+#include "_order.h"
 #include "_real.h"
 #if defined(__F16C__)
 #include <immintrin.h>
@@ -84,42 +86,6 @@ static void read_run(real *__restrict to, const char *x, ptrdiff_t step, ptrdiff
 #endif
     default: CONVX_READ(real, CONVX_ITSELF)
     }
-}
-
-/* A vector as it is stored, in the types of pictures: as `write_run` does it value by value. */
-enum { SINGLE = CONVX_TYPE('f', 4), BYTE = CONVX_TYPE('u', 1), WORD = CONVX_TYPE('u', 2), SHORT = CONVX_TYPE('i', 2) };
-typedef int32_t vwhole __attribute__((vector_size(V * 4)));
-#define CONVX_VECTOR(T)                                                                       \
-    {                                                                                         \
-        typedef T vstored __attribute__((vector_size(V * sizeof(T))));                        \
-        const vstored t = __builtin_convertvector(n, vstored);                                \
-        __builtin_memcpy(p, &t, sizeof t);                                                    \
-        return;                                                                               \
-    }
-static inline vreal v_select(vindex which, vreal a, vreal b) {
-    return (vreal)(((vindex)a & which) | ((vindex)b & ~which));
-}
-static inline void v_store_as(char *p, vreal v, const int64_t type) {
-    const vreal zero = v_set(0), low = v_set(type == SHORT ? INT16_MIN : 0);
-    const vreal high = v_set(type == BYTE ? UINT8_MAX : type == WORD ? UINT16_MAX : INT16_MAX);
-    vreal half = v_set(CONVX_HALF);
-    vwhole n;
-    if (type == SINGLE) {
-        typedef float vstored __attribute__((vector_size(V * sizeof(float))));
-        const vstored t = __builtin_convertvector(v, vstored);
-        __builtin_memcpy(p, &t, sizeof t);
-        return;
-    }
-    if (type == SHORT) {
-        v = v_select(v == v, v, zero);
-        half = v_select(v < zero, -half, half);
-    }
-    v = v_select(v > low, v, low);
-    v = v_select(v < high, v, high);
-    n = __builtin_convertvector(v + half, vwhole);
-    if (type == BYTE) CONVX_VECTOR(uint8_t)
-    if (type == WORD) CONVX_VECTOR(uint16_t)
-    CONVX_VECTOR(int16_t)
 }
 
 enum { STORED_BLOCK = 256 };
@@ -217,6 +183,71 @@ static inline void write_run(char *y, ptrdiff_t step, ptrdiff_t size, const real
         else if (init != 0 || offset != 0)
             for (j = 0; j < part; j++) t[j] = p[i + j] + init + offset;
         write_block(y + i * step * size, step, divisor != 1 || init != 0 || offset != 0 ? t : p + i, part, s->y);
+    }
+}
+
+/* A vector as it is stored, in the types of pictures: as `write_run` does it value by value. */
+enum { SINGLE = CONVX_TYPE('f', 4), BYTE = CONVX_TYPE('u', 1), WORD = CONVX_TYPE('u', 2), SHORT = CONVX_TYPE('i', 2) };
+#if defined(__GNUC__)
+typedef int32_t vwhole __attribute__((vector_size(V * 4)));
+#define CONVX_VECTOR(T)                                                                       \
+    {                                                                                         \
+        typedef T vstored __attribute__((vector_size(V * sizeof(T))));                        \
+        const vstored t = __builtin_convertvector(n, vstored);                                \
+        __builtin_memcpy(p, &t, sizeof t);                                                    \
+        return;                                                                               \
+    }
+static inline void v_store_as(char *p, vreal v, const int64_t type) {
+    const vreal zero = v_set(0), low = v_set(type == SHORT ? INT16_MIN : 0);
+    const vreal high = v_set(type == BYTE ? UINT8_MAX : type == WORD ? UINT16_MAX : INT16_MAX);
+    vreal half = v_set(CONVX_HALF);
+    vwhole n;
+    if (type == SINGLE) {
+        typedef float vstored __attribute__((vector_size(V * sizeof(float))));
+        const vstored t = __builtin_convertvector(v, vstored);
+        __builtin_memcpy(p, &t, sizeof t);
+        return;
+    }
+    if (type == SHORT) {
+        v = v_pick(CONVX_NAN(v), v, zero);
+        half = v_pick(CONVX_TRUE(v < zero), half, -half);
+    }
+    v = v_pick(CONVX_TRUE(v > low), low, v);
+    v = v_pick(CONVX_TRUE(v < high), high, v);
+    n = __builtin_convertvector(v + half, vwhole);
+    if (type == BYTE) CONVX_VECTOR(uint8_t)
+    if (type == WORD) CONVX_VECTOR(uint16_t)
+    CONVX_VECTOR(int16_t)
+}
+#else
+static inline void v_store_as(char *p, vreal v, const int64_t type) { write_block(p, 1, &v, 1, type); }
+#endif
+
+static inline void rows_as(char *y, ptrdiff_t y_row, ptrdiff_t size, const real *p, ptrdiff_t p_row, ptrdiff_t rows,
+                           ptrdiff_t columns, real add, const int64_t type) {
+    char last[V * sizeof(real)];
+    ptrdiff_t i, j;
+    for (i = 0; i < rows; i++, y += y_row, p += p_row) {
+        for (j = 0; j + V <= columns; j += V) v_store_as(y + j * size, v_load(p + j) + v_set(add), type);
+        if (j < columns) {
+            v_store_as(last, v_load(p + j) + v_set(add), type);
+            memcpy(y + j * size, last, (columns - j) * size);
+        }
+    }
+}
+
+/* Rows of p + add, in the type of a picture: the bytes of a row of y, and of a value; p may be read up to whole vectors.
+   Never inline: with so much around them the sums of a tile, or what calls it, do not stay in registers. */
+#if defined(__GNUC__)
+__attribute__((noinline, unused))
+#endif
+static void write_rows(char *y, ptrdiff_t y_row, ptrdiff_t size, const real *p, ptrdiff_t p_row, ptrdiff_t rows,
+                       ptrdiff_t columns, real add, int64_t type) {
+    switch (type) {
+    case BYTE: rows_as(y, y_row, 1, p, p_row, rows, columns, add, BYTE); break;
+    case WORD: rows_as(y, y_row, 2, p, p_row, rows, columns, add, WORD); break;
+    case SHORT: rows_as(y, y_row, 2, p, p_row, rows, columns, add, SHORT); break;
+    default: rows_as(y, y_row, size, p, p_row, rows, columns, add, SINGLE);
     }
 }
 #endif

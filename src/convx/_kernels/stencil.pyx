@@ -26,16 +26,15 @@ Points:        or four rows of outputs at a time are combined from sums at seven
 Assumes:       weights shared by all outputs; with points, steps of one down the columns.
 """
 
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_load, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
+from _real cimport real, vreal, V, NS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
 from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile
-from _stored cimport Stored, STORES_HALF, SINGLE, BYTE, WORD, SHORT, bytes_of, write_run, v_store_as
+from _stored cimport Stored, STORES_HALF, bytes_of, write_run, write_rows
 from _down cimport POINTS, LINE, blocks_of, to_points, from_points
 from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
 from _put cimport put, put_pair
@@ -133,35 +132,6 @@ cdef inline void ahead(const real* p, Py_ssize_t count, bint write) noexcept nog
         j += line
 
 
-cdef inline void rows_as(const real* part, Py_ssize_t part_row, char* y, Py_ssize_t y_row, Py_ssize_t size,
-                         Py_ssize_t rows, Py_ssize_t columns, const int64_t type) noexcept nogil:
-    cdef Py_ssize_t i, j
-    cdef char last[8*V]
-    for i in range(rows):
-        j = 0
-        while j + V <= columns:
-            v_store_as(y + j*size, v_load(part + j), type)
-            j += V
-        if j < columns:
-            v_store_as(last, v_load(part + j), type)
-            memcpy(y + j*size, last, (columns - j)*size)
-        part += part_row
-        y += y_row
-
-
-cdef void write_tile(const Job* job, const real* part, Py_ssize_t part_row, char* y, Py_ssize_t y_row, Py_ssize_t rows,
-                     Py_ssize_t columns) noexcept nogil:
-    """A tile's sums as the type of y. Not in the tile: with as much around them, sums do not stay in registers."""
-    if job.stored.y == BYTE:
-        rows_as(part, part_row, y, y_row, 1, rows, columns, BYTE)
-    elif job.stored.y == WORD:
-        rows_as(part, part_row, y, y_row, 2, rows, columns, WORD)
-    elif job.stored.y == SHORT:
-        rows_as(part, part_row, y, y_row, 2, rows, columns, SHORT)
-    else:
-        rows_as(part, part_row, y, y_row, 4, rows, columns, SINGLE)
-
-
 cdef inline Py_ssize_t misaligned(const Target* to) noexcept nogil:
     """How far tiles begin behind the first one (less than V), so that vectors of all rows are aligned in y: where they
     lie across two cache lines a 3x3 filter of 1024^2 takes half as long again. 0 where they cannot be, or are."""
@@ -221,8 +191,8 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
                 to.y, to.row, to.rows, to.columns = part, wide, high, wide
             add_up(s, x + i*s.row + j*step, w, to)
             if job.by_tile:
-                write_tile(job, part, wide, <char*>y + (i*row + j)*size, row*size, min(high, rows - i),
-                           min(wide, left))
+                write_rows(<char*>y + (i*row + j)*size, row*size, size, part, wide, min(high, rows - i),
+                           min(wide, left), 0, job.stored.y)
             i += high
         j = shift if j == 0 and shift else j + wide*to.times
     s.top, s.mask, s.none, to.row = top, mask, none, row

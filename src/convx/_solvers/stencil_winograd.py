@@ -33,9 +33,10 @@ def refuse(nest, kind):
     return None
 
 
-def _kept(taps: int) -> float:
-    """Products of a column of taps for an output."""
-    return POINTS / LINE * -(-taps // LINE)
+def _depth(nest) -> int:
+    """Weights of an output channel and group at the points: products for LINE outputs."""
+    down = nest.windows[-2].axis
+    return nest.depth // down.taps * -(-down.taps // LINE) * POINTS
 
 
 def seconds(nest, kind, threads):
@@ -49,21 +50,20 @@ def seconds(nest, kind, threads):
     if refuse(nest, kind):  # the model of a view that is not refused
         return inf
     down, along = nest.windows[-2].axis, nest.windows[-1].axis
-    depth, lanes = nest.depth / down.taps * _kept(down.taps), _kernels.load("stencil", kind).LANES
+    depth, lanes = _depth(nest), _kernels.load("stencil", kind).LANES
     vectors = nest.n * nest.g * nest.c * (down.out + down.out / 64 * (down.taps - 1)) * -(-along.out // lanes)
     for v in nest.windows[:-2]:
         vectors *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
     vectors *= along.stride + (along.taps - 1) * along.dilation / (16 * lanes)
-    time = stencil.predicted(nest, kind, threads, depth, 6.0, LINE) + 11.5e-9 * vectors / threads
+    time = stencil.predicted(nest, kind, threads, depth / LINE, 6.0, LINE) + 11.5e-9 * vectors / threads
     if nest.depth > down.taps * along.taps:
         time *= 1.4
-    return time + 2e-9 * nest.g * nest.m * depth * LINE
+    return time + 2e-9 * nest.g * nest.m * depth
 
 
 def scratch(nest, kind, threads):
     size, kernel = 8 if kind == "f64" else 4, _kernels.load("stencil", kind)
-    weights = nest.g * nest.m * nest.depth / nest.windows[-2].axis.taps * LINE * _kept(nest.windows[-2].axis.taps)
-    return size * (threads * kernel.scratch_size(nest.pack(), True) + int(weights))
+    return size * (threads * kernel.scratch_size(nest.pack(), True) + nest.g * nest.m * _depth(nest))
 
 
 def ready(nest, call):

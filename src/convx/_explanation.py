@@ -21,7 +21,7 @@ class Explanation:
     threads: int
 
     def __str__(self):
-        lines, width = [self.problem], max(len(name) for name, *_ in self.rows)
+        lines, width = [self.problem], max((len(name) for name, *_ in self.rows), default=0)
         for name, reason, time in self.rows:
             if reason:
                 lines.append(f"  {name:<{width}} refused: {reason}")

@@ -6,7 +6,7 @@ own calls with tic and toc, and has the same arrays: sums of the results are com
 column is the work of the MATLAB function done with convx.convolve: the same classes, boundary and conversions by hand,
 sums in double where MATLAB's are. As in compare.py, one call that is not timed precedes each sample of every side.
 
-Ratios compare the minima of the rounds. Aims: ten times the speed of Octave, no more than 1.2 times convx.convolve.
+Ratios compare the minima of the rounds, seven or more. Aims: ten times the speed of Octave, no more than 1.2 times convx.convolve.
 Without Octave only the last column is measured.
 """
 
@@ -26,6 +26,7 @@ from convx import matlab
 
 CLASSES = {"single": np.float32, "double": np.float64, "uint8": np.uint8}
 SIDES, VOLUME = {2: 1024, 3: 128}, (3, 5, 9)
+AT_LEAST = 0.5  # seconds of rounds: short calls need more of them
 COMMANDS = {"conv2": "conv2(A, K, 'same')", "filter2": "filter2(K, A)", "convn": "convn(A, K, 'same')",
             "imfilter": "imfilter(A, K, 'replicate')"}
 
@@ -101,7 +102,9 @@ def measure(octave, function, rank, taps, name, rounds):
     if octave:
         total = octave.number(f"{text} C = {COMMANDS[function]}; printf('%.17g\\n', sum(double(C(:))));")
         assert abs(total - y.sum(dtype=float)) <= 1e-6 * abs(total), (function, rank, taps, name, total, y.sum())
-    samples = [(timed(ours), octave and octave.seconds(COMMANDS[function]), timed(hand)) for _ in range(rounds)]
+    samples, start = [], perf_counter()
+    while len(samples) < rounds or (rounds > 1 and perf_counter() - start < AT_LEAST):
+        samples.append((timed(ours), octave and octave.seconds(COMMANDS[function]), timed(hand)))
     return [min(column) if column[0] is not None else None for column in zip(*samples, strict=True)]
 
 

@@ -376,6 +376,21 @@ def test_bound_weights_give_the_same_bits(solver):
         assert np.array_equal(bound(x), once)
 
 
+@pytest.mark.parametrize("dtype, tiny", [("f4", 1e-30), ("f8", 1e-200)])
+@pytest.mark.parametrize("shape", [(40, 500), (9, 70), (5, 3), (1, 300)])
+def test_a_sum_too_small_to_be_kept_has_one_sign_wherever_it_is_stored(shape, dtype, tiny):
+    # Where products are fused it is -0. Whole tiles, parts of them, masked ones and planes in scratch store it alike.
+    x, w = np.full(shape, tiny, dtype), np.full((1, 3), -tiny, dtype)
+    found = set()
+    for boundary in ("constant", "edge"):
+        steps = np.empty((*shape, 2), dtype)[..., 0]
+        for out in (None, steps):
+            y = convx.convolve(x, w, "same", boundary=boundary, algorithm="stencil", out=out)
+            assert (y == 0).all()
+            found |= set(np.signbit(y).ravel())
+    assert len(found) == 1
+
+
 def test_unknown_algorithm():
     with pytest.raises(ValueError, match=r"'fastest' is none of auto, sums, .*reference"):
         convx.conv(np.ones((1, 1, 3)), np.ones((1, 1, 1)), algorithm="fastest")

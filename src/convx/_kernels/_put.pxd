@@ -26,7 +26,7 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
             c = q*V
             high = min(<Py_ssize_t>V, count - c)
             for k in range(V):
-                init[k] = 0 if job.bias == NULL or k >= high else job.bias[g*nest.m + c + k]
+                init[k] = -0.0 if job.bias == NULL or k >= high else job.bias[g*nest.m + c + k]
             for i in range(rows):
                 for p in range((columns + V - 1) // V):
                     j = p*V
@@ -45,7 +45,7 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
                         to += b.ys
         return
     for c in range(count):
-        add = 0 if job.bias == NULL else job.bias[g*nest.m + c]
+        add = -0.0 if job.bias == NULL else job.bias[g*nest.m + c]
         if job.picture:
             write_rows(y + (c // nest.m*nest.yg + c % nest.m*nest.ym)*size, a.ys*size, size, planes + c*job.y_plane,
                        job.y_row, rows, columns, add, job.stored.y)
@@ -84,7 +84,7 @@ cdef inline void put_pair(const Job* even, const real* planes, const real* odd_p
     cdef real add
     cdef real* to
     for c in range(groups*nest.m):
-        add = 0 if even.bias == NULL else even.bias[g*nest.m + c]
+        add = -0.0 if even.bias == NULL else even.bias[g*nest.m + c]
         for i in range(rows):
             to = <real*>y + c // nest.m*nest.yg + c % nest.m*nest.ym + i*nest.axis[1].ys
             at = c*even.y_plane + i*even.y_row

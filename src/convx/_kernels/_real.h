@@ -45,7 +45,7 @@ typedef real vreal __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(real
 enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *(const vreal *)p; }
 static inline void v_store(real *p, vreal v) { *(vreal *)p = v; }
-static inline vreal v_set(real a) { vreal zero = {0}; return zero + a; }
+static inline vreal v_set(real a) { vreal zero = {0}; return a - zero; } /* -0, too */
 /* a[0], a[2], ... then b[1], b[3], ... */
 #if CONVX_VBYTES == 64
 #define CONVX_EVEN_4 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31

@@ -6,7 +6,7 @@ from _masks cimport MASKS, vmask, m_between
 from _nest cimport Nest, Window, CONSTANT
 from _planes cimport Planes, neighbours, apart, lay, tap_at
 from _family cimport alike, take_in, between
-from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk
+from _tile cimport ROWS, LONE, TALL, TALLEST, PLAIN, INSIDE, SECOND, Chunk, Step
 from _stored cimport Stored, SINGLE, BYTE, WORD, SHORT, bytes_of
 from _down cimport POINTS, LINE, blocks_of, weights, weights_size
 
@@ -156,7 +156,8 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
         job.x_size += job.rows_at
         job.y_size += job.y_size + POINTS*job.sums  # those that are summed once more, and sums at points
     job.tables = job.x_size + job.y_size
-    job.size = job.tables + p.taps*(2*sizeof(Py_ssize_t) + 2*sizeof(Held)) // <Py_ssize_t>sizeof(real) + 16
+    again = 2*sizeof(Py_ssize_t) + 2*sizeof(Held) + nest.c*a.taps*<Py_ssize_t>sizeof(Step)
+    job.size = job.tables + p.taps*again // <Py_ssize_t>sizeof(real) + 16
 
 
 cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation,

@@ -33,7 +33,7 @@ from _real cimport real, vreal, V, NS, v_set, v_copy, v_prefetch, v_prefetch_rea
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
-from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Target, tile
+from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Step, Target, list_steps, tile
 from _stored cimport Stored, STORES_HALF, bytes_of, write_run, write_rows
 from _down cimport POINTS, LINE, blocks_of, to_points, from_points
 from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
@@ -192,7 +192,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
             add_up(s, x + i*s.row + j*step, w, to)
             if job.by_tile:
                 write_rows(<char*>y + (i*row + j)*size, row*size, size, part, wide, min(high, rows - i),
-                           min(wide, left), 0, job.stored.y)
+                           min(wide, left), -0.0, job.stored.y)
             i += high
         j = shift if j == 0 and shift else j + wide*to.times
     s.top, s.mask, s.none, to.row = top, mask, none, row
@@ -356,15 +356,15 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
     cdef Py_ssize_t j, m
     cdef const real* w
     cdef Target to
-    s.chunk, s.chunks, s.w1, s.w2, s.taps = job.chunk, job.chunks, nest.axis[1].ws, nest.axis[2].ws, nest.axis[2].taps
-    s.c, s.wc, s.dilation = nest.c, nest.wc, job.dilation
+    s.w2, s.taps = nest.axis[2].ws, nest.axis[2].taps
     s.at = job.at + (s.taps if near or job.how != PLAIN else 0)
     place(job, s, o1, o2)
+    list_steps(s, job.chunk, job.chunks, nest.c, nest.wc, nest.axis[1].ws, job.dilation)
     if job.how != PLAIN:
         from_x += s.top*nest.axis[1].xs + s.left
     for j in range(groups):
         for m in range(nest.m):
-            to.init, to.add = 0, False
+            to.init, to.add, to.bare = -0.0, False, job.aside or job.first and job.bias == NULL
             if job.aside:
                 to.y, to.row = planes + (j*nest.m + m)*job.y_plane, job.y_row
             else:
@@ -389,10 +389,10 @@ cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t 
     cdef const real* w
     cdef const real* x
     cdef Target to
-    s.c, s.dilation, s.taps, s.at = nest.c, 1, nest.axis[2].taps, job.at
+    s.w2, s.taps, s.at, s.apart = 1, nest.axis[2].taps, job.at, 1
     s.pitch, s.row, s.xc = job.planes.row, job.planes.row, POINTS*job.plane
-    s.chunk, s.chunks, s.w1, s.w2, s.wc = job.block, job.block_chunks, s.taps, 1, job.blocks*s.taps
-    to.init, to.add, to.row = 0, False, job.y_row
+    list_steps(s, job.block, job.block_chunks, nest.c, job.blocks*s.taps, s.taps, 1)
+    to.init, to.add, to.bare, to.row = -0.0, False, True, job.y_row
     for c in range(groups*nest.m):
         x, w = from_x + c // nest.m*nest.c*s.xc, job.turned + (g*nest.m + c)*POINTS*job.turned_size
         i = 0
@@ -504,6 +504,7 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     s.x_at = <Py_ssize_t*>(scratch + job.tables)
     s.w_at = s.x_at + p.taps
     held = <Held*>(s.w_at + p.taps)
+    s.step = <Step*>(held + 2*p.taps)
     inner.bottom, inner.right = rows, columns
     if not in_place(family, o0, o1, o2, &inner):
         copied(family, &s, n, g, groups, o0, deep, o1, rows, o2, columns, held, scratch)

@@ -6,8 +6,8 @@ own calls with tic and toc, and has the same arrays: sums of the results are com
 column is the work of the MATLAB function done with convx.convolve: the same classes, boundary and conversions by hand,
 sums in double where MATLAB's are. As in compare.py, one call that is not timed precedes each sample of every side.
 
-Ratios compare the minima of the rounds, seven or more. Aims: ten times the speed of Octave, no more than 1.2 times convx.convolve.
-Without Octave only the last column is measured.
+Ratios compare the minima of the rounds, seven or more. Aims: ten times the speed of Octave, no more than 1.2 times
+convx.convolve. Without Octave only the last column is measured.
 """
 
 from __future__ import annotations

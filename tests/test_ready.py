@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -418,24 +418,41 @@ def test_results_are_new_arrays():
     assert not np.shares_memory(first, second) and np.array_equal(first, kept)
 
 
+@pytest.mark.parametrize("rows", [60, 6000])  # 20 kB, and 2 MB
 @pytest.mark.parametrize("order", "CF")
-def test_results_start_on_a_cache_line_and_own_their_memory(order):
-    x = np.asarray(np.ones((60, 90), np.float32), order=order)
-    pool = np.asarray(np.ones((1, 1, 160, 90), np.float32), order=order)
+def test_results_start_on_a_cache_line_and_own_their_memory(order, rows):
+    x = np.asarray(np.ones((rows, 90), np.float32), order=order)
+    pool = np.asarray(np.ones((1, 1, rows, 90), np.float32), order=order)
     for call in (lambda: convx.correlate(x, np.ones((3, 3), np.float32)), lambda: convx.max_pool(pool, 2, stride=1)):
         results = [call() for _ in range(3)]  # the long way, and straight
         for y in results:
             assert y.ctypes.data % 64 == 0 and y.flags.owndata and y.flags.f_contiguous == (order == "F")
         y = results.pop()
-        size = y.size
-        y.resize(3 * size, refcheck=False)
-        assert not y[size:].any()
+        size, held = y.size, y.ravel(order="K").copy()
+        for count in (3 * size, size // 2, 2 * size):
+            y.resize(count, refcheck=False)
+            left = min(count, size, size // 2 if count == 2 * size else size)
+            assert np.array_equal(y[:left], held[:left]) and not y[left:].any()
+
+
+@pytest.mark.parametrize("offset", [0, 16, 1000, 2048, 4080])
+def test_large_results_lie_half_a_page_further_than_x(offset):
+    # A load of x waits for a store to y at the same place of another page.
+    room = np.ones(513 * 4096)
+    first = (-room.ctypes.data + offset) // 8 % 512
+    x = room[first:first + 512 * 512].reshape(512, 512)
+    taps, image = np.ones((3, 3)), x[None, None]
+    for call in (lambda: convx.convolve(x, taps, "same"), lambda: convx.avg_pool(image, 3, stride=1)):
+        for _ in range(3):
+            y = call()
+            assert 2048 - 64 < (y.ctypes.data - x.ctypes.data) % 4096 <= 2048
 
 
 @pytest.mark.once
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where malloc is glibc's")
-def test_memory_of_large_results_serves_the_next_ones():
-    x = np.arange(3000 * 3000.0).reshape(3000, 3000)
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is kept on Linux")
+@pytest.mark.parametrize("rows", [500, 3000])  # 12 MB, and 72 MB
+def test_memory_of_large_results_serves_the_next_ones(rows):
+    x = np.arange(rows * 3000.0).reshape(rows, 3000)
 
     def add(number):
         return convx.correlate(x, np.array([[number]]), algorithm="sums")
@@ -449,8 +466,9 @@ def test_memory_of_large_results_serves_the_next_ones():
     fourth = add(4.0)
     assert fourth.ctypes.data not in places and np.array_equal(third, 3 * x) and np.array_equal(fourth, 4 * x)
     del second, third, fourth
-    small = convx.correlate(x[:2000], np.ones((1, 1)), algorithm="sums")  # it would waste a third of a kept one
-    assert np.array_equal(small, x[:2000])
+    few = rows * 2 // 3
+    small = convx.correlate(x[:few], np.ones((1, 1)), algorithm="sums")  # it would waste a third of a kept one
+    assert np.array_equal(small, x[:few])
     with ThreadPoolExecutor(4) as pool:
         for number, y in enumerate(pool.map(add, map(float, range(8)))):
             assert np.array_equal(y, number * x)

@@ -97,7 +97,7 @@ def is_fortran(x) -> bool:
 
 def empty_like_layout(problem: Problem, x, dtype):
     """A new y in the memory order of x: a Fortran-ordered x gives a Fortran-ordered y."""
-    return empty(problem.y_shape, np.dtype(dtype), is_fortran(x))
+    return empty(problem.y_shape, np.dtype(dtype), is_fortran(x), x)
 
 
 def _nests(problem: Problem, kind: str, strides):

@@ -175,7 +175,7 @@ def empty(shape, x, dtype, out=None):
     fortran = is_fortran(x)
     if out is not None and native(out, dtype) is out and out.flags["F_CONTIGUOUS" if fortran else "C_CONTIGUOUS"]:
         return out
-    return ready.empty(tuple(shape), np.dtype(dtype), fortran)
+    return ready.empty(tuple(shape), np.dtype(dtype), fortran, x)
 
 
 def team(threads, *arrays):

@@ -10,6 +10,7 @@ record of a call and repeats it. Whatever is not known, or wrong, or overlaps, i
 import numpy as np
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport uintptr_t
 cimport numpy as cnp
 from numpy cimport PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES, ndarray, npy_intp
 
@@ -37,6 +38,7 @@ cdef extern from "_memory.h":
     ctypedef struct PyDataMem_Handler:
         pass
     PyDataMem_Handler lines_handler
+    uintptr_t beside
     object PyDataMem_SetHandler(object)
 
 cdef object LINES = PyCapsule_New(&lines_handler, "mem_handler", NULL)
@@ -175,8 +177,9 @@ cdef bint alike(object a, object b) except -1:
     return True
 
 
-cdef object on_lines(int nd, npy_intp* dims, int kind, bint fortran):
-    """A new array that starts on a cache line, if it is not small."""
+cdef object on_lines(int nd, npy_intp* dims, int kind, bint fortran, ndarray x):
+    """A new array that starts on a cache line, if it is not small, at a good distance from x."""
+    global beside
     cdef npy_intp size = 1
     cdef object kept
     cdef int i
@@ -184,6 +187,7 @@ cdef object on_lines(int nd, npy_intp* dims, int kind, bint fortran):
         size *= dims[i]
     if size < SMALL:
         return cnp.PyArray_EMPTY(nd, dims, kind, fortran)
+    beside = <uintptr_t>PyArray_DATA(x)
     kept = PyDataMem_SetHandler(LINES)
     try:
         return cnp.PyArray_EMPTY(nd, dims, kind, fortran)
@@ -191,15 +195,15 @@ cdef object on_lines(int nd, npy_intp* dims, int kind, bint fortran):
         PyDataMem_SetHandler(kept)
 
 
-def empty(tuple shape, dtype, bint fortran):
-    """numpy.empty of one of NumPy's own dtypes, starting on a cache line where that matters."""
+def empty(tuple shape, dtype, bint fortran, ndarray x not None):
+    """numpy.empty of one of NumPy's own dtypes for what is made of x: see _memory.h."""
     cdef npy_intp dims[64]
     cdef int i
     if not dtype.isnative or dtype.hasobject or len(shape) > 64:
         return np.empty(shape, dtype, order="F" if fortran else "C")
     for i in range(len(shape)):
         dims[i] = shape[i]
-    return on_lines(len(shape), dims, dtype.num, fortran)
+    return on_lines(len(shape), dims, dtype.num, fortran, x)
 
 
 cdef class Record:
@@ -248,7 +252,7 @@ cdef class Record:
         if self.team or workers is not None:
             threads = team(workers)
         if out is None:
-            y = on_lines(self.nd, self.dims, self.kind, self.fortran)
+            y = on_lines(self.nd, self.dims, self.kind, self.fortran, <ndarray>x)
         operands[X], operands[W], operands[BIAS] = <PyObject*>x, <PyObject*>w, <PyObject*>bias
         operands[OUT], operands[OPERANDS] = <PyObject*>y, <PyObject*>threads
         for step in self.steps:

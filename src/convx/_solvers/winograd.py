@@ -324,7 +324,7 @@ def prepare(nest, call, w):
         form = points, *((phase.origin[1], *((v.axis.taps, v.ws) for v in phase.windows if v.axis.taps > 1))
                          for phase in part)
         if form not in known:
-            known[form] = empty((kernel.packed_size(packed_nests, *points),), call.dtype, False)
+            known[form] = empty((kernel.packed_size(packed_nests, *points),), call.dtype, False, w)
             kernel.pack(w, known[form], packed_nests, *points, call.threads)
         found.append(known[form])
     return found

@@ -4,7 +4,8 @@ conv2, filter2, convn, imfilter ('replicate') on 1024 x 1024 with 3, 9, 15, 31 t
 single, double and uint8. One process of Octave (octave-cli with the package image) takes turns with convx, times its
 own calls with tic and toc, and has the same arrays: sums of the results are compared before anything is timed. The last
 column is the work of the MATLAB function done with convx.convolve: the same classes, boundary and conversions by hand,
-sums in double where MATLAB's are. As in compare.py, one call that is not timed precedes each sample of every side.
+sums in double where MATLAB's are. As in compare.py, a sample of each side is calls of 4 ms, or one, and one that is not
+timed precedes it.
 
 Ratios compare the minima of the rounds, seven or more. Aims: ten times the speed of Octave, no more than 1.2 times
 convx.convolve. Without Octave only the last column is measured.
@@ -26,7 +27,7 @@ from convx import matlab
 
 CLASSES = {"single": np.float32, "double": np.float64, "uint8": np.uint8}
 SIDES, VOLUME = {2: 1024, 3: 128}, (3, 5, 9)
-AT_LEAST = 0.5  # seconds of rounds: short calls need more of them
+SAMPLE, AT_LEAST = 0.004, 0.5  # seconds of a sample: as many calls as that takes; of all rounds: as many as that takes
 COMMANDS = {"conv2": "conv2(A, K, 'same')", "filter2": "filter2(K, A)", "convn": "convn(A, K, 'same')",
             "imfilter": "imfilter(A, K, 'replicate')"}
 
@@ -47,8 +48,9 @@ class Octave:
             raise SystemExit(f"Octave has ended at: {line}")
         return float(answer)
 
-    def seconds(self, command: str) -> float:
-        return self.number(f"C = {command}; t = tic; C = {command}; printf('%.9g\\n', toc(t));")
+    def seconds(self, command: str, calls: int) -> float:
+        return self.number(f"C = {command}; t = tic; for i = 1:{calls} C = {command}; end; "
+                           f"printf('%.9g\\n', toc(t) / {calls});")
 
 
 def _formula(size: int, factors, rank: int) -> str:
@@ -86,11 +88,12 @@ def call(function: str, x, w):
     return partial(getattr(matlab, function), *((w, x) if function == "filter2" else (x, w)), *last)
 
 
-def timed(function) -> float:
+def seconds(function, calls: int) -> float:
     function()
     start = perf_counter()
-    function()
-    return perf_counter() - start
+    for _ in range(calls):
+        function()
+    return (perf_counter() - start) / calls
 
 
 def measure(octave, function, rank, taps, name, rounds):
@@ -102,9 +105,11 @@ def measure(octave, function, rank, taps, name, rounds):
     if octave:
         total = octave.number(f"{text} C = {COMMANDS[function]}; printf('%.17g\\n', sum(double(C(:))));")
         assert abs(total - y.sum(dtype=float)) <= 1e-6 * abs(total), (function, rank, taps, name, total, y.sum())
+    sides = [partial(seconds, ours), octave and partial(octave.seconds, COMMANDS[function]), partial(seconds, hand)]
+    calls = [max(1, round(SAMPLE / side(1))) if side else 1 for side in sides]
     samples, start = [], perf_counter()
     while len(samples) < rounds or (rounds > 1 and perf_counter() - start < AT_LEAST):
-        samples.append((timed(ours), octave and octave.seconds(COMMANDS[function]), timed(hand)))
+        samples.append([side and side(n) for side, n in zip(sides, calls, strict=True)])
     return [min(column) if column[0] is not None else None for column in zip(*samples, strict=True)]
 
 

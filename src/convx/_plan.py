@@ -95,7 +95,9 @@ def answer(plan: Plan, x, w, bias, out, workers, front: Front, options=(), weigh
     if type(x) is type(w) is np.ndarray and not front.knows(x, w, bias, out, options):
         steps = _steps(plan, x, w, bias, y, weights)
         if steps is not None:
-            front.keep(x, w, bias, out, options, y, steps)
+            swap = plan.problem.swap
+            unless = _separable.undecided(plan, is_fortran(w if swap else x))
+            front.keep(x, w, bias, out, options, y, steps, unless, swap)
     return y
 
 
@@ -106,8 +108,6 @@ def _steps(plan: Plan, x, w, bias, y, weights):
     if problem.swap:
         x, w, x_slot, w_slot = w, x, w_slot, x_slot
     if w.dtype != problem.compute_dtype or w.dtype.kind != "f" or x.dtype.kind == "c" or problem.rims:
-        return None
-    if _separable.passes(plan, is_fortran(x)):  # the values of w decide
         return None
     if bias is not None and (type(bias) is not np.ndarray or bias.ndim != 1 or bias.dtype != w.dtype
                              or not bias.flags.c_contiguous):

@@ -148,11 +148,14 @@ def vectors(w: np.ndarray) -> list[np.ndarray] | None:
 
 
 def _may_be(w: np.ndarray) -> bool:
-    """Whether a corner, the middle, and what lies above and beside them could be of a product: few kernels that are
-    none get any further, and the look costs a microsecond, not fifty."""
-    rest, (p, q) = tuple(n // 2 for n in w.shape[2:]), (n // 2 for n in w.shape[:2])
-    one, other = (w.item(0, 0, *rest) * w.item(p, q, *rest), w.item(0, q, *rest) * w.item(p, 0, *rest))
-    return not abs(one - other) > 1e-3 * max(abs(one), abs(other))
+    """Whether a corner, the middle, and what lies above and beside them could be of a product, and the corner and its
+    neighbours: few kernels that are none get any further, and the look costs a microsecond, not fifty."""
+    rest = tuple(n // 2 for n in w.shape[2:])
+    for p, q in ((w.shape[0] // 2, w.shape[1] // 2), (1, 1)):
+        one, other = w.item(0, 0, *rest) * w.item(p, q, *rest), w.item(0, q, *rest) * w.item(p, 0, *rest)
+        if abs(one - other) > 1e-3 * max(abs(one), abs(other)):
+            return False
+    return True
 
 
 def _worst(lines, w) -> float:
@@ -192,9 +195,7 @@ def walk(plan, x, w, bias, y, threads: int) -> bool:
     if how is None:
         return False
     problem = plan.problem
-    order = [problem.w_map[3 + a][0] for a in how.axes]
-    rest = [a for a in range(w.ndim) if a not in order]
-    found = vectors(w.transpose(*order, *rest).reshape([w.shape[a] for a in order]))
+    found = vectors(_by_axes(problem, how, w))
     if found is None:
         return False
     one, n = _image(problem), problem.geometry.n
@@ -203,6 +204,19 @@ def walk(plan, x, w, bias, y, threads: int) -> bool:
         for start in range(0, problem.geometry.axes[how.axes[0]].out, how.band):
             _band(plan, one, how, found, here, bias, there, start, threads, fortran)
     return True
+
+
+def undecided(plan, fortran: bool):
+    """Whether `walk` must look at weights, as a quick function of them; None if it never does anything."""
+    how = passes(plan, fortran)
+    return None if how is None else lambda w: _may_be(_by_axes(plan.problem, how, w))
+
+
+def _by_axes(problem: Problem, how: Passes, w: np.ndarray) -> np.ndarray:
+    """The weights with the axes in the order of the passes, and no others."""
+    order = [problem.w_map[3 + a][0] for a in how.axes]
+    rest = [a for a in range(w.ndim) if a not in order]
+    return w.transpose(*order, *rest).reshape([w.shape[a] for a in order])
 
 
 def _taken(array, at, image: int):

@@ -52,9 +52,14 @@ static int take_kept(Block *block) {
 
 static int keep(const Block *block) {
     unsigned slot;
+    void *none;
     if (block->room < SHIFTED || block->room > LARGEST) return 0;
     if (block->room >= LARGE) advise(block, MADV_FREE);
     *(Block *)block->base = *block;
+    for (slot = 0; slot < KEPT; slot++) {
+        none = NULL;
+        if (__atomic_compare_exchange_n(&kept[slot], &none, block->base, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return 1;
+    }
     slot = __atomic_fetch_add(&last_kept, 1, __ATOMIC_RELAXED) % KEPT;
     free(__atomic_exchange_n(&kept[slot], block->base, __ATOMIC_ACQ_REL));
     return 1;

@@ -210,6 +210,8 @@ cdef class Record:
     """One call: its forms and options, and what it came down to."""
     cdef Form forms[OPERANDS]
     cdef tuple names, values, steps
+    cdef object unless  # a function of the weights: whether this is no answer to them; or None
+    cdef bint swap      # the weights are x
     cdef npy_intp dims[AXES]
     cdef int nd, kind
     cdef bint fortran, team
@@ -287,6 +289,8 @@ cdef class Front:
         if found is not None:
             for record in <tuple>found:
                 if record.matches(x, w, bias, out, options):
+                    if record.unless is not None and record.unless(x if record.swap else w):
+                        return None
                     return record.run(x, w, bias, out, workers, self.team)
         return None
 
@@ -298,9 +302,10 @@ cdef class Front:
                 return True
         return False
 
-    def keep(self, x, w, bias, out, options, y, steps):
+    def keep(self, x, w, bias, out, options, y, steps, unless=None, bint swap=False):
         """Remember a call that gave y, where its arguments can be known again. steps: tuples of a function and its
-        arguments, `SLOTS` among them."""
+        arguments, `SLOTS` among them; unless: a function of w (of x if they are swapped), true where another way may
+        be the better."""
         cdef Record record
         cdef Form made
         cdef int i
@@ -315,6 +320,7 @@ cdef class Front:
             return
         record.names = None if type(options) is tuple else tuple(options)
         record.values, record.steps = values, tuple(map(tuple, steps))
+        record.unless, record.swap = unless, swap
         record.nd, record.kind, record.dims = made.nd, PyArray_TYPE(y), made.dims
         record.fortran = y.flags.f_contiguous and not y.flags.c_contiguous
         record.team = any(SLOTS[OPERANDS] is argument for step in steps for argument in step)

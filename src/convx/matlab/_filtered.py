@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from math import prod
+from math import frexp, isfinite, ldexp, prod
 
 import numpy as np
 
@@ -21,7 +21,9 @@ def exact_in(kernel: np.ndarray, most: float):
     2**24 or 2**53 up to which the class has every whole number; None otherwise.
     """
     bound = float(np.abs(kernel).sum()) * most
-    if kernel.dtype.kind == "c" or not np.isfinite(bound):
+    if kernel.dtype.kind == "c" or not isfinite(bound):
+        return None
+    if not ldexp(kernel.item(0), 53 - frexp(bound)[1]).is_integer():  # as with most
         return None
     found = None
     for dtype, bits in ((np.float64, 53), (np.float32, 24)):  # most kernels are multiples of neither

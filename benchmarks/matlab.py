@@ -106,7 +106,7 @@ def measure(octave, function, rank, taps, name, rounds):
         total = octave.number(f"{text} C = {COMMANDS[function]}; printf('%.17g\\n', sum(double(C(:))));")
         assert abs(total - y.sum(dtype=float)) <= 1e-6 * abs(total), (function, rank, taps, name, total, y.sum())
     sides = [partial(seconds, ours), octave and partial(octave.seconds, COMMANDS[function]), partial(seconds, hand)]
-    calls = [max(1, round(SAMPLE / side(1))) if side else 1 for side in sides]
+    calls = [max(1, round(SAMPLE / max(side(1), 1e-6))) if side else 1 for side in sides]
     samples, start = [], perf_counter()
     while len(samples) < rounds or (rounds > 1 and perf_counter() - start < AT_LEAST):
         samples.append([side and side(n) for side, n in zip(sides, calls, strict=True)])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -442,7 +443,8 @@ def test_large_results_lie_half_a_page_further_than_x(offset):
     first = (-room.ctypes.data + offset) // 8 % 512
     x = room[first:first + 512 * 512].reshape(512, 512)
     taps, image = np.ones((3, 3)), x[None, None]
-    for call in (lambda: convx.convolve(x, taps, "same"), lambda: convx.avg_pool(image, 3, stride=1)):
+    for call in (lambda: convx.convolve(x, taps, "same"), lambda: convx.avg_pool(image, 3, stride=1),
+                 lambda: convx.convolve(taps, x, "valid")):
         for _ in range(3):
             y = call()
             assert 2048 - 64 < (y.ctypes.data - x.ctypes.data) % 4096 <= 2048
@@ -472,6 +474,33 @@ def test_memory_of_large_results_serves_the_next_ones(rows):
     with ThreadPoolExecutor(4) as pool:
         for number, y in enumerate(pool.map(add, map(float, range(8)))):
             assert np.array_equal(y, number * x)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is kept on Linux")
+def test_what_is_kept_is_given_up_for_a_result():
+    code = """
+import resource
+from pathlib import Path
+import numpy as np, convx
+x = np.ones((5000, 3000))
+
+def add(rows):
+    return convx.correlate(x[:rows], np.ones((1, 1)), algorithm="sums", workers=1)
+
+add(100)
+first, second = add(4000), add(4000)  # 96 MB each
+del first, second
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))
+print((add(5000) == 1).all())  # 120 MB
+try:
+    np.ones(2 * 10**7)
+except MemoryError:
+    print("and no more")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["True", "and no more"], done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")

@@ -148,8 +148,9 @@ def vectors(w: np.ndarray) -> list[np.ndarray] | None:
 
 
 def _may_be(w: np.ndarray) -> bool:
-    """Whether a corner, the middle, and what lies above and beside them could be of a product, and the corner and its
-    neighbours: few kernels that are none get any further, and the look costs a microsecond, not fifty."""
+    """Whether two determinants of 2 x 2 weights are about zero: those where the first and the middle rows and columns
+    meet, and those in the corner. Few kernels that are no product get any further, and the look costs two microseconds,
+    not fifty."""
     rest = tuple(n // 2 for n in w.shape[2:])
     for p, q in ((w.shape[0] // 2, w.shape[1] // 2), (1, 1)):
         one, other = w.item(0, 0, *rest) * w.item(p, q, *rest), w.item(0, q, *rest) * w.item(p, 0, *rest)
@@ -208,8 +209,8 @@ def walk(plan, x, w, bias, y, threads: int) -> bool:
 
 def undecided(plan, fortran: bool):
     """Whether `walk` must look at weights, as a quick function of them; None if it never does anything."""
-    how = passes(plan, fortran)
-    return None if how is None else lambda w: _may_be(_by_axes(plan.problem, how, w))
+    how, problem = passes(plan, fortran), plan.problem  # not the plan: it may hold the function
+    return None if how is None else lambda w: _may_be(_by_axes(problem, how, w))
 
 
 def _by_axes(problem: Problem, how: Passes, w: np.ndarray) -> np.ndarray:

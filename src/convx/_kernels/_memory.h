@@ -6,8 +6,8 @@
    less).
 
    The last two blocks that were freed are kept for results of nearly their size. New pages are filled with zeros by the
-   system, which takes longer than a small filter does, and the C library has new ones for every block of 32 MB and more,
-   and below for many: where a small block took a corner of the last one. From 64 MB on what is kept is marked as free:
+   system, which takes longer than a small filter does. The C library has new ones for every block of 32 MB and more, and
+   for smaller ones as often as something else takes a corner of the last. From 64 MB on what is kept is marked as free:
    the system takes its pages when it needs memory (a mark that costs a 3x3 filter of doubles more than its own time
    where there are no huge pages). As in NumPy's own allocator, large blocks ask for huge pages. */
 #include <stddef.h>
@@ -16,6 +16,10 @@
 #include <string.h>
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
+#if !defined(MADV_FREE)
+#define MADV_FREE 8 /* older headers; a system that does not know it does nothing */
+#endif
 #endif
 
 enum { LINE = 64, PAGE = 4096, HUGE_PAGE = 1 << 21, KEPT = 2 };
@@ -26,11 +30,15 @@ typedef struct {
     size_t room; /* of it */
 } Block;         /* in front of the memory */
 
-#if defined(__GNUC__) && defined(__linux__) && defined(MADV_FREE) && defined(MADV_HUGEPAGE)
-/* To the system, about the whole pages of a block. */
+/* What is allocated for a result. */
+static size_t room_of(size_t size) { return size + (size < SHIFTED ? LINE : PAGE) + LINE; }
+
+#if defined(__GNUC__) && defined(__linux__) && defined(MADV_HUGEPAGE)
+/* To the system, about the whole pages of a block, which may be larger than PAGE. */
 static void advise(const Block *block, int advice) {
-    const uintptr_t first = ((uintptr_t)block->base + PAGE - 1) / PAGE * PAGE;
-    const uintptr_t last = ((uintptr_t)block->base + block->room) / PAGE * PAGE;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = ((uintptr_t)block->base + page - 1) / page * page;
+    const uintptr_t last = ((uintptr_t)block->base + block->room) / page * page;
     if (first < last) madvise((void *)first, last - first, advice);
 }
 
@@ -55,7 +63,7 @@ static int take_kept(Block *block) {
 static int keep(const Block *block) {
     unsigned slot;
     void *none;
-    if (block->room < SHIFTED || block->room > LARGEST) return 0;
+    if (block->room < room_of(SHIFTED) || block->room > LARGEST) return 0;
     if (block->room >= MARKED) advise(block, MADV_FREE);
     *(Block *)block->base = *block;
     for (slot = 0; slot < KEPT; slot++) {
@@ -67,11 +75,20 @@ static int keep(const Block *block) {
     return 1;
 }
 
+static void *new_block(size_t room) {
+    void *base;
+    return room < LARGE ? malloc(room) : posix_memalign(&base, HUGE_PAGE, room) ? NULL : base;
+}
+
 static void *allocated(size_t room) {
-    void *const base = room < LARGE ? malloc(room) : aligned_alloc(HUGE_PAGE, (room + LINE) / LINE * LINE);
-    const Block block = {base, room};
-    if (base && room >= ADVISED) advise(&block, MADV_HUGEPAGE);
-    return base;
+    Block block = {new_block(room), room};
+    int i;
+    if (!block.base) { /* nothing is kept at the price of a result */
+        for (i = 0; i < KEPT; i++) free(__atomic_exchange_n(&kept[i], NULL, __ATOMIC_ACQ_REL));
+        block.base = new_block(room);
+    }
+    if (block.base && room >= ADVISED) advise(&block, MADV_HUGEPAGE);
+    return block.base;
 }
 #else
 static int take_kept(Block *block) { return (void)block, 0; }
@@ -79,12 +96,19 @@ static int keep(const Block *block) { return (void)block, 0; }
 static void *allocated(size_t room) { return malloc(room); }
 #endif
 
-static uintptr_t beside; /* where the array lies that the next result is made of */
+#if defined(_MSC_VER)
+#define CONVX_OF_THREAD __declspec(thread)
+#elif defined(__GNUC__)
+#define CONVX_OF_THREAD __thread
+#else
+#define CONVX_OF_THREAD
+#endif
+static CONVX_OF_THREAD uintptr_t beside; /* where the array lies that the next result of this thread is made of */
 
 static void *lines_malloc(void *ctx, size_t size) {
     const size_t unit = size < SHIFTED ? LINE : PAGE;
     const uintptr_t place = size < SHIFTED ? 0 : (beside + PAGE / 2) / LINE * LINE;
-    Block block = {NULL, size + unit + LINE};
+    Block block = {NULL, room_of(size)};
     char *memory;
     (void)ctx;
     if (size > (size_t)PTRDIFF_MAX - 2 * PAGE) return NULL;

@@ -37,7 +37,7 @@ ctypedef struct Job:
     bint picture, by_tile               # y is of a picture's type: rows are stored as vectors; tile by tile
     bint beside                         # and its channels are neighbours
     Py_ssize_t y_row, y_plane
-    Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the taps of the outermost window read
+    Py_ssize_t x_size, y_size, tables, size  # of scratch: x, y, then what the outermost taps read, and steps
     Py_ssize_t chunks
     Chunk* chunk
     char* unsafe_of                     # output channels whose weights are not finite
@@ -156,8 +156,8 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
         job.x_size += job.rows_at
         job.y_size += job.y_size + POINTS*job.sums  # those that are summed once more, and sums at points
     job.tables = job.x_size + job.y_size
-    again = 2*sizeof(Py_ssize_t) + 2*sizeof(Held) + nest.c*a.taps*<Py_ssize_t>sizeof(Step)
-    job.size = job.tables + p.taps*again // <Py_ssize_t>sizeof(real) + 16
+    each = 2*sizeof(Py_ssize_t) + 2*sizeof(Held) + nest.c*a.taps*<Py_ssize_t>sizeof(Step)  # bytes of tables a tap
+    job.size = job.tables + p.taps*each // <Py_ssize_t>sizeof(real) + 16
 
 
 cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation,

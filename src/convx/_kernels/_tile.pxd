@@ -58,14 +58,15 @@ ctypedef struct Target:
     # The corner of a tile in y (or in scratch), its rows, columns, and what is added to the sums.
     real* y
     Py_ssize_t row, rows, columns
-    bint add, bare    # bare: nothing is, and init is -0.0, which changes no sum
+    bint add          # what y holds is added to the sums, and not init
+    bint bare         # nothing is: init is -0.0, which changes no sum
     Py_ssize_t times  # tiles side by side
     real init
 
 
 cdef inline void list_steps(Sum* s, const Chunk* chunk, Py_ssize_t chunks, Py_ssize_t c, Py_ssize_t wc, Py_ssize_t w1,
                             Py_ssize_t dilation) noexcept nogil:
-    """What tiles add, in order: made once for many of them (found by each, 3x3 and 3^3 taps took a tenth longer)."""
+    """What the tiles of a piece add, in order (found by each tile, 3x3 and 3^3 taps took a tenth longer)."""
     cdef Py_ssize_t t, i, q
     cdef Step* p = s.step
     for t in range(s.present):

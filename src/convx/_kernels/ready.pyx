@@ -210,7 +210,7 @@ cdef class Record:
     """One call: its forms and options, and what it came down to."""
     cdef Form forms[OPERANDS]
     cdef tuple names, values, steps
-    cdef object unless  # a function of the weights: whether this is no answer to them; or None
+    cdef object unless  # a function of the weights: whether another way may be faster with them; or None
     cdef bint swap      # the weights are x
     cdef npy_intp dims[AXES]
     cdef int nd, kind
@@ -254,7 +254,7 @@ cdef class Record:
         if self.team or workers is not None:
             threads = team(workers)
         if out is None:
-            y = on_lines(self.nd, self.dims, self.kind, self.fortran, <ndarray>x)
+            y = on_lines(self.nd, self.dims, self.kind, self.fortran, <ndarray>(w if self.swap else x))
         operands[X], operands[W], operands[BIAS] = <PyObject*>x, <PyObject*>w, <PyObject*>bias
         operands[OUT], operands[OPERANDS] = <PyObject*>y, <PyObject*>threads
         for step in self.steps:

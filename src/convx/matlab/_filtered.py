@@ -18,7 +18,7 @@ def exact_in(kernel: np.ndarray, most: float):
     """The smaller float class that sums products of `kernel` and whole numbers up to `most` without any rounding.
 
     There is one if the kernel holds multiples of a power of two, so small that all sums, counted in it, are below the
-    2**24 or 2**53 up to which the class has every whole number; None otherwise.
+    2**24 or 2**53 up to which the class has every whole number; None otherwise. `kernel` is not empty, most at least 1.
     """
     bound = float(np.abs(kernel).sum()) * most
     if kernel.dtype.kind == "c" or not isfinite(bound):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import convolve
-from ._values import SHAPES, MatlabError, float_class, is_text, is_vector, returned, values, word
+from ._values import SHAPES, MatlabError, float_class, is_text, is_vector, of_one_rank, returned, values, word
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -35,9 +35,7 @@ _CLASSES = """Single if an operand is single, double otherwise, whatever the int
 
 def convolved(a: np.ndarray, b: np.ndarray, shape: str, dtype: np.dtype, algorithm: str = "sums") -> np.ndarray:
     """The rule above for two arrays of any ranks; of the class of `dtype`, real if both arrays are."""
-    if a.ndim != b.ndim:
-        rank = max(a.ndim, b.ndim)
-        a, b = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (a, b))
+    a, b = of_one_rank(a, b)
     if dtype.kind == "c" and a.dtype.kind != "c" != b.dtype.kind:
         dtype = np.dtype(dtype.char.lower())
     if 0 in a.shape or 0 in b.shape or (shape == "valid" and any(m < n for m, n in zip(a.shape, b.shape, strict=True))):

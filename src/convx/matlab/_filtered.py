@@ -8,7 +8,7 @@ from math import frexp, isfinite, ldexp, prod
 import numpy as np
 
 from .. import convolve, get_num_threads
-from ._values import in_class, saturated
+from ._values import in_class, of_one_rank, saturated
 
 BAND = 1 << 16  # outputs between two kernels at a time (2**15 to 2**18: within a tenth)
 SPLIT_DOUBLE, SPLIT_OTHERS = 49, 289  # taps from which MATLAB runs a kernel of rank 1 along columns, then rows
@@ -113,8 +113,7 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
 
     boundary in NumPy's words; output "same" or "full". scale: what the sums are multiplied by in double.
     """
-    rank = max(image.ndim, *(kernel.ndim for kernel in kernels))
-    image, *kernels = (a.reshape(a.shape + (1,) * (rank - a.ndim)) for a in (image, *kernels))
+    image, *kernels = of_one_rank(image, *kernels)
     if len(kernels) == 1 and _is_stored(dtype, scale) and image.dtype.kind != "c":
         return convolve(image, kernels[0], output, axes=_axes(kernels), boundary=boundary, alignment="matlab",
                         cval=constant if boundary == "constant" else 0, algorithm=algorithm, dtype=dtype,
@@ -130,7 +129,7 @@ def filtered(image, kernels, output, boundary, constant, dtype, work, algorithm,
         out = np.empty_like(y, dtype)
         _store(y, out, scale)
         return out
-    reach = [sum(kernel.shape[a] - 1 for kernel in kernels) for a in range(rank)]
+    reach = [sum(kernel.shape[a] - 1 for kernel in kernels) for a in range(image.ndim)]
     rims = [(n, n) if output == "full" else (n // 2, n - n // 2) for n in reach]
     padded = np.pad(image, rims, mode=boundary, **({"constant_values": constant} if boundary == "constant" else {}))
     order = "F" if image.flags.f_contiguous and not image.flags.c_contiguous else "C"

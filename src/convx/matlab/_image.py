@@ -9,7 +9,7 @@ import numpy as np
 
 from ._conv import turned
 from ._filtered import SPLIT_DOUBLE, SPLIT_OTHERS, exact_in, filtered
-from ._values import BOUNDARIES, MatlabError, float_class, in_class, is_text, returned, values, word
+from ._values import BOUNDARIES, MatlabError, float_class, in_class, is_text, of_one_rank, returned, values, word
 
 if TYPE_CHECKING:
     from typing import Any
@@ -61,9 +61,8 @@ def _empty(image, kernel, output: str, dtype) -> np.ndarray:
     """The result where the image or the kernel has no elements."""
     if output == "same":
         return np.zeros(image.shape, dtype)
-    rank = max(image.ndim, kernel.ndim)
-    shape = [a + b - 1 for a, b in zip(image.shape + (1,) * (rank - image.ndim),
-                                       kernel.shape + (1,) * (rank - kernel.ndim), strict=True)]
+    image, kernel = of_one_rank(image, kernel)
+    shape = [a + b - 1 for a, b in zip(image.shape, kernel.shape, strict=True)]
     if min(shape) < 0:
         raise MatlabError(f"The full result would have a negative size, {shape}.",
                           "images:imfilter:negativeDimensionBadSizeB")
@@ -136,7 +135,8 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
     """
     identifier = "MATLAB:imfilter:invalidType"
     (image, kernel), flat = values(identifier, A=A, h=h)
-    image = image.astype(image.dtype.newbyteorder("="), copy=False)
+    if not image.dtype.isnative:
+        image = image.astype(image.dtype.newbyteorder("="))
     boundary, constant, output, operation = (_words if all(map(is_text, options)) else _options)(options)
     integer = image.dtype.kind in "biu"
     if integer and kernel.dtype.kind == "c":
@@ -151,7 +151,7 @@ def imfilter(A: ArrayLike, h: ArrayLike, *options: Any, algorithm: Algorithm | N
     if operation == "corr":
         kernel = turned(kernel)
     kernels = _factors(image, kernel)
-    constant = np.asarray(stored if len(kernels) == 1 else constant).item()
+    constant = stored.item() if len(kernels) == 1 else np.asarray(constant).item()
     exact, rounded = None, integer or (dtype == np.float32 and kernel.size >= LARGE)
     if (rounded or len(kernels) > 1) and float(np.real(constant)).is_integer():
         exact = exact_in(kernel, max(_largest(dtype), abs(constant)) if integer else 2.0**24)

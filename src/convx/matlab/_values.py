@@ -86,6 +86,12 @@ def stripped(array: np.ndarray) -> np.ndarray:
     return array if rank == array.ndim else array.reshape(array.shape[:rank])
 
 
+def of_one_rank(*arrays: np.ndarray) -> list[np.ndarray]:
+    """The arrays with as many axes as the one that has most: views."""
+    rank = max([array.ndim for array in arrays])
+    return [a if a.ndim == rank else a.reshape(a.shape + (1,) * (rank - a.ndim)) for a in arrays]
+
+
 def values(identifier: str, **arguments) -> tuple[list[np.ndarray], bool]:
     """The arguments as MATLAB's arrays, and whether a row among the results shall be 1-D: see `returned`."""
     arrays, flat = [], True

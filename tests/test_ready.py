@@ -429,10 +429,11 @@ def test_results_start_on_a_cache_line_and_own_their_memory(order, rows):
         for y in results:
             assert y.ctypes.data % 64 == 0 and y.flags.owndata and y.flags.f_contiguous == (order == "F")
         y = results.pop()
-        size, held = y.size, y.ravel(order="K").copy()
+        held, size = y.ravel(order="K").copy(), y.size
+        left = size
         for count in (3 * size, size // 2, 2 * size):
             y.resize(count, refcheck=False)
-            left = min(count, size, size // 2 if count == 2 * size else size)
+            left = min(left, count)
             assert np.array_equal(y[:left], held[:left]) and not y[left:].any()
 
 

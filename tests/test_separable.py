@@ -105,6 +105,23 @@ def test_the_choice_looks_at_the_values_each_time(taken):
         assert not taken
 
 
+@pytest.mark.parametrize("arranged", [
+    lambda x, v: (x, v), lambda x, v: (v, x), lambda x, v: (np.asfortranarray(x), v), lambda x, v: (x, v[::-1, ::-1])],
+    ids=["as they are", "exchanged", "Fortran", "turned"])
+def test_a_remembered_call_looks_at_the_values(taken, arranged):
+    rng = np.random.default_rng(7)
+    x, w, other = rng.standard_normal((30, 31)), product(rng, (5, 5), "f8"), rng.standard_normal((5, 5))
+    nearly = w.copy()
+    nearly[3, 4] *= 2  # where the quick look does not look
+    nan = np.where(w == w[2, 2], np.nan, w)
+    for v in (other, w, nearly, other, w, nan, nearly, w):
+        taken.clear()
+        y = convx.convolve(*arranged(x, v), "valid")
+        assert len(taken) == (v is w)
+        aim = convx.convolve(*arranged(x, v), "valid", algorithm="sums")
+        assert np.allclose(y, aim, rtol=1e-12, atol=1e-9) if v is w else np.array_equal(y, aim, equal_nan=True)
+
+
 def test_batch_and_threads_do_not_show(taken):
     rng = np.random.default_rng(6)
     x, w = rng.standard_normal((5, 1, 70, 33)).astype("f4"), product(rng, (1, 1, 5, 5), "f4")

@@ -201,6 +201,8 @@ def test_the_short_way_is_taken():
         LAYER[name](X, W)
         assert known.knows(X, W, None, None, options)
         assert not known.knows(X, W, None, None, options | {"dilation": 1})
+    convx.conv2d(X, W, cval=0.0)
+    assert [known.knows(X, W, None, None, {"cval": c}) for c in (0.0, -0.0, 0, False, 0j)] == [True] + 4 * [False]
     p = convx.plan("conv2d", X, W)
     q = p.bind(W)
     out = p(X, W)
@@ -305,6 +307,7 @@ def test_options_that_look_alike():
                      {"stride": np.int64(2)}, {"stride": 2}, {"padding": "same"}, {"padding": ((1, 2),)},
                      {"padding": ((2, 1),)}, {"dtype": np.float64}, {"dtype": "f8"}, {"dtype": np.dtype("f8")},
                      {"dtype": float}, {"dtype": np.dtype(">f8")}, {"cval": 0.5, "padding": 1},
+                     {"cval": 0.0, "padding": 1}, {"cval": -0.0, "padding": 1}, {"cval": 0, "padding": 1},
                      {"padding": 1, "cval": 0.5}, {"padding": 1, "cval": 1 / 2 + 1}, {"padding": 1, "cval": np.nan},
                      {"flip": True}, {"flip": 1}, {"flip": False}, {"boundary": ("wrap",), "padding": 1}):
             same(convx.conv1d, x, w, **more)

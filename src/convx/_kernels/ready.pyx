@@ -10,6 +10,7 @@ record of a call and repeats it. Whatever is not known, or wrong, or overlaps, i
 import numpy as np
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport copysign
 from libc.stdint cimport uintptr_t
 cimport numpy as cnp
 from numpy cimport PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES, ndarray, npy_intp
@@ -157,7 +158,7 @@ cdef bint simple(object value):
 
 
 cdef bint alike(object a, object b) except -1:
-    """Whether a, which is simple, and b are one object, or equal values of one type; zeros may differ in sign."""
+    """Whether a, which is simple, and b are one object, or equal values of one type; zeros: of one sign, too."""
     cdef Py_ssize_t i
     if a is b:
         return True
@@ -166,7 +167,7 @@ cdef bint alike(object a, object b) except -1:
     if type(a) is int or type(a) is str:
         return a == b
     if type(a) is float:
-        return a == b and a != 0
+        return a == b and copysign(1, a) == copysign(1, b)
     if isinstance(a, cnp.dtype):
         return a == b
     if type(a) is not tuple or len(<tuple>a) != len(<tuple>b):

@@ -8,6 +8,20 @@ from _stored cimport bytes_of, write_run, write_rows
 from _stencil cimport Job
 
 
+cdef inline void put_rows(const real* p, Py_ssize_t p_row, Py_ssize_t rows, Py_ssize_t columns, real add, real* y,
+                          Py_ssize_t y_row) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        j = 0
+        while j + V <= columns:
+            v_store(y + j, v_load(p + j) + v_set(add))
+            j += V
+        if j < columns:
+            v_put(y + j, v_load(p + j) + v_set(add), columns - j)
+        p += p_row
+        y += y_row
+
+
 cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t rows,
                      Py_ssize_t columns) noexcept nogil:
     """y from planes in scratch: turned where its channels are neighbours, else one by one."""
@@ -50,6 +64,10 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
             write_rows(y + (c // nest.m*nest.yg + c % nest.m*nest.ym)*size, a.ys*size, size, planes + c*job.y_plane,
                        job.y_row, rows, columns, add, job.stored.y)
             continue
+        if b.ys == 1 and job.first and not job.finished:
+            put_rows(planes + c*job.y_plane, job.y_row, rows, columns, add,
+                     <real*>y + c // nest.m*nest.yg + c % nest.m*nest.ym, a.ys)
+            continue
         for i in range(rows):
             part = planes + c*job.y_plane + i*job.y_row
             at = c // nest.m*nest.yg + c % nest.m*nest.ym + i*a.ys
@@ -57,12 +75,6 @@ cdef inline void put(const Job* job, const real* planes, char* y, Py_ssize_t g, 
             j = 0
             if job.finished:
                 write_run(y + at*size, b.ys, size, part, columns, add, &job.stored)
-            elif b.ys == 1 and job.first:
-                while j + V <= columns:
-                    v_store(to + j, v_load(part + j) + v_set(add))
-                    j += V
-                if j < columns:
-                    v_put(to + j, v_load(part + j) + v_set(add), columns - j)
             elif b.ys == 2 and job.first:
                 while j < columns:
                     v_store_second(to + 2*j, v_load(part + j) + v_set(add), min(<Py_ssize_t>V, columns - j))

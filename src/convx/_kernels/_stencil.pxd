@@ -15,7 +15,8 @@ cdef enum:
     NOTHING = -2     # no index of a plane, nor that of an absent one
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
-    DOWN = 16        # blocks of rows of a piece at points: 8 are as fast, 24 take a tenth more (1024^2, 9x9 and 15x15)
+    DOWN = 32        # blocks of rows of a piece at points
+    STRIP = NS // 2*V  # columns of a tile there, of LONE rows
 
 
 ctypedef struct Job:
@@ -57,7 +58,8 @@ ctypedef struct Job:
 
 ctypedef struct Held:
     # What a place for the planes of one tap of the outermost window holds.
-    Py_ssize_t plane, absent  # NOTHING: none yet; whether some of it lies outside x
+    Py_ssize_t plane, absent   # NOTHING: none yet; whether some of it lies outside x
+    Py_ssize_t blocks, staged  # at points: blocks of rows that are there; rows of the next one that wait as they are
 
 
 ctypedef struct Inner:
@@ -72,7 +74,8 @@ ctypedef struct Family:
     Job* jobs
     int count
     bint alone            # what is in place is one sum, along the rows: narrow rims, and whole rows at a time
-    Py_ssize_t tasks, parts
+    Py_ssize_t tasks, parts, strips
+    Py_ssize_t unit, units  # of rows, in which strips are cut: equal shares
 
 
 cdef inline Py_ssize_t masks_of(const Window* b) noexcept nogil:
@@ -122,7 +125,7 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     job.groups = 1
     if planes.turned or job.beside:
         job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
-    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), 4*NS*V)
+    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), (2 if job.down else 4)*NS*V)
     job.near = job.near and b.out >= 3*NS*V and job.how == PLAIN
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)
@@ -140,11 +143,9 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
         job.rows = min(job.rows, <Py_ssize_t>8*ROWS)
     again = 1 if job.rows == 1 else up(job.rows, LONE)
     if job.down:
-        job.rows = LINE*min(up(blocks_of(a.out), ROWS), <Py_ssize_t>DOWN)
-        again = up(blocks_of(job.rows), LONE)
-        job.blocks, job.y_row = blocks_of(a.taps), NS*V
-        job.plane, job.sums = apart((again + job.blocks - 1)*planes.row), apart(LONE*NS*V)
-        again *= LINE
+        job.rows, again = LINE*min(up(blocks_of(a.out), LONE), <Py_ssize_t>DOWN), LINE*LONE
+        job.blocks, job.y_row = blocks_of(a.taps), STRIP
+        job.plane, job.sums = apart((job.rows // LINE + job.blocks - 1)*planes.row), apart(LONE*STRIP)
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), job.stride*(again - 1)
         + job.dilation*(a.taps - 1) + 1)
     job.y_plane = apart(again*job.y_row)
@@ -183,24 +184,28 @@ cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_
 
 
 cdef inline void cut_tasks(Family* family, int threads) noexcept nogil:
-    """Enough tasks for the threads, and equal shares, even if more rows are copied then (128^3 of float64 are 11 strips of
-    rows: two threads had 72 and 56)."""
+    """Enough tasks for the threads, and equal shares: as many strips of rows for each, as high as can be. (1024 rows were 51
+    strips of 20 and one of 4, 128^3 of float64 had 72 strips for one thread and 56 for the other: 1 to 4 % more.)"""
     cdef Job* whole = &family.whole
     cdef const Nest* nest = whole.nest
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t bundles = (nest.g + whole.groups - 1) // whole.groups, out = nest.axis[1].out
     cdef Py_ssize_t tasks = nest.n*bundles, strips = (out + whole.rows - 1) // whole.rows, deep = nest.axis[0].out
-    cdef Py_ssize_t unit = ROWS*LINE if whole.down else ROWS, parts
-    if threads > 1:
-        parts = tasks*strips
-        while whole.deep > 4*nest.axis[0].taps and (parts < 4*threads or (parts % threads and parts < 16*threads)):
-            whole.deep = (whole.deep + 1) // 2
-            parts = tasks*strips*((deep + whole.deep - 1) // whole.deep)
-    tasks *= (deep + whole.deep - 1) // whole.deep
-    if threads > 1 and out > 1:
-        while whole.rows > unit and tasks*((out + whole.rows - 1) // whole.rows) < 4*threads:
-            whole.rows = up(whole.rows // 2, unit)
-    tasks *= (out + whole.rows - 1) // whole.rows
+    cdef Py_ssize_t unit = LONE*LINE if whole.down else ROWS if whole.rows > 1 else 1
+    cdef Py_ssize_t taps = nest.axis[0].taps, blocks = (deep + whole.deep - 1) // whole.deep
+    family.unit, family.units = unit, (out + unit - 1) // unit
+    while threads > 1 and ((whole.deep > 4*taps and tasks*strips*blocks < 4*threads)
+                           or (whole.deep > taps and tasks*family.units*blocks < threads)):
+        whole.deep = (whole.deep + 1) // 2
+        blocks = (deep + whole.deep - 1) // whole.deep
+    tasks *= blocks
+    while threads > 1 and whole.rows > unit and tasks*strips < 4*threads:
+        whole.rows = up(whole.rows // 2, unit)
+        strips = (out + whole.rows - 1) // whole.rows
+    if tasks*strips % threads and tasks*strips < 32*threads:
+        strips = min(up(strips, threads), family.units)
+    family.strips = strips
+    tasks *= strips
     family.parts = 1
     if tasks < 4*threads:
         family.parts = max(<Py_ssize_t>1, min((b.out + whole.columns - 1) // whole.columns, 4*threads // max(tasks, 1)))

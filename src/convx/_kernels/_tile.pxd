@@ -8,8 +8,10 @@ Rows lie in planes, or in x itself: there places outside x become zeros as they 
 two takes every second value of two vectors.
 """
 
-from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep
+from libc.stdint cimport int64_t
+from _real cimport real, vreal, V, NS, v_load, v_store, v_set, v_keep, p_keep, v_prefetch_read
 from _order cimport v_evens, v_odds
+from _stored cimport SINGLE, BYTE, WORD, SHORT, bytes_of, v_store_as
 from _masks cimport vmask, m_between, v_some, v_part, v_put
 
 cdef enum:
@@ -21,7 +23,7 @@ cdef enum:
     MOST_LINES = 12  # under a chunk of tiles that do not walk: LONE + TALL - 1
 
 cdef enum:  # how a tile reads x: as it lies; the columns inside, and zeros; what is inside, and zeros; every second
-    PLAIN, EDGE, INSIDE, SECOND, KEPT  # column of that, and those between
+    PLAIN, NEAR, EDGE, INSIDE, SECOND, KEPT  # column of that, and those between
 
 
 ctypedef struct Chunk:
@@ -60,6 +62,7 @@ ctypedef struct Target:
     Py_ssize_t row, rows, columns
     bint add          # what y holds is added to the sums, and not init
     bint bare         # nothing is: init is -0.0, which changes no sum
+    int64_t type      # of a picture, which the whole tile belongs to; 0: y is of reals
     Py_ssize_t times  # tiles side by side
     real init
 
@@ -88,7 +91,7 @@ cdef inline void find(const Sum* s, const real* x, Py_ssize_t number, const real
 
 cdef inline bint walks(const int how) noexcept nogil:
     """Whether all rows that a tile reads are there: one pointer walks from row to row."""
-    return how == PLAIN or how == EDGE
+    return how == PLAIN or how == NEAR or how == EDGE
 
 
 cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* odd, const real* taps, vreal* acc,
@@ -102,7 +105,7 @@ cdef inline void line(const real** x, Py_ssize_t row, const vmask* mask, vreal* 
         if how != KEPT:
             p = x[0] if walks(how) else x[h] + row
         for v in range(ns):
-            if how == PLAIN:
+            if how == PLAIN or how == NEAR:
                 xv[v] = v_keep(v_load(p + v*V))
             elif how == EDGE or how == INSIDE:
                 xv[v] = v_keep(v_some(p + v*V, mask[v]))
@@ -149,6 +152,7 @@ cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr
                        const int tall, const int rows, const int ns, const int how) noexcept nogil:
     """Add `tall` kernel rows to the tile; number: the row of x under the first of them."""
     cdef const real* from_x[MOST_LINES]  # one that walks, or all rows
+    cdef const real* next_x
     cdef vreal odd[MOST]
     cdef vmask inside[NS]
     cdef const vmask* mask = s.mask
@@ -170,6 +174,17 @@ cdef inline void chunk(const Sum* s, const real* x, const real* w, Py_ssize_t wr
     while k < s.taps:
         if walks(how):
             from_x[0] = x + s.at[k]
+            if how == NEAR:
+                if tall <= TALL:
+                    next_x = x + (NS + k)*V
+                    for v in range(tall + rows - 1):
+                        v_prefetch_read(next_x)
+                        next_x += s.row
+                else:
+                    next_x = x + (NS + k // 2)*V + k % 2*s.row
+                    for v in range((tall + rows) // 2):
+                        v_prefetch_read(next_x)
+                        next_x += 2*s.row
             if how == EDGE:
                 for v in range(ns):
                     at = s.column + s.at[k] - s.at[0] + v*V
@@ -219,13 +234,38 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                 chunk(s, xq, wq, p.wr, number, acc, 2, rows, ns, how)
             else:
                 chunk(s, xq, wq, p.wr, number, acc, 1, rows, ns, how)
-        if to.bare and to.rows >= rows and to.columns >= ns*V:
+        if to.type:
+            store_picture(to, once*ns*V, acc, rows, ns)
+        elif to.bare and to.rows >= rows and to.columns >= ns*V:
             store_whole(to, to.y + once*ns*V, acc, rows, ns)
         elif to.add:
             store(to, to.y + once*ns*V, acc, True, rows, ns)
         else:
             store(to, to.y + once*ns*V, acc, False, rows, ns)
         x += ns*V
+
+
+cdef inline void store_picture(const Target* to, Py_ssize_t column, vreal* acc, const int rows,
+                               const int ns) noexcept nogil:
+    """A tile that belongs to y, in the type of a picture."""
+    if to.type == SINGLE:
+        store_as(to, column, acc, rows, ns, SINGLE)
+    elif to.type == BYTE:
+        store_as(to, column, acc, rows, ns, BYTE)
+    elif to.type == WORD:
+        store_as(to, column, acc, rows, ns, WORD)
+    else:
+        store_as(to, column, acc, rows, ns, SHORT)
+
+
+cdef inline void store_as(const Target* to, Py_ssize_t column, vreal* acc, const int rows, const int ns,
+                          const int64_t type) noexcept nogil:
+    cdef char* y = <char*>to.y + column*bytes_of(type)
+    cdef int i, v
+    for i in range(rows):
+        for v in range(ns):
+            v_store_as(y + v*V*bytes_of(type), acc[i*ns + v], type)
+        y = <char*>p_keep(<real*>(y + to.row*bytes_of(type)))
 
 
 cdef inline void store_whole(const Target* to, real* y, vreal* acc, const int rows, const int ns) noexcept nogil:

@@ -33,14 +33,11 @@ from _real cimport real, vreal, V, NS, v_set, v_copy, v_prefetch, v_prefetch_rea
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
-from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, EDGE, INSIDE, SECOND, Sum, Step, Target, list_steps, tile
+from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, NEAR, EDGE, INSIDE, SECOND, Sum, Step, Target, list_steps, tile
 from _stored cimport Stored, STORES_HALF, bytes_of, write_run, write_rows
 from _down cimport POINTS, LINE, blocks_of, to_points, from_points
-from _stencil cimport MOST_NESTS, NOTHING, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
+from _stencil cimport MOST_NESTS, NOTHING, STRIP, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
 from _put cimport put, put_pair
-
-cdef enum:
-    SPREAD = 4  # blocks of rows that become rows at points at a time
 
 LANES = V
 MOST = MOST_NESTS
@@ -52,6 +49,14 @@ ctypedef void (*Tile)(const Sum*, const real*, const real*, Target*) noexcept no
 
 cdef void full_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
     tile(s, x, w, to, ROWS, NS, PLAIN)
+
+
+cdef void tall_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, LONE, NS // 2, PLAIN)
+
+
+cdef void near_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
+    tile(s, x, w, to, ROWS, NS, NEAR)
 
 
 cdef void edge_tile(const Sum* s, const real* x, const real* w, Target* to) noexcept nogil:
@@ -94,6 +99,8 @@ cdef inline Tile chosen(int how, Py_ssize_t high, Py_ssize_t wide) noexcept nogi
     """The tile of this form."""
     if high == 1:
         return flat_tile
+    if how == NEAR:
+        return near_tile
     if MASKS and how == EDGE:
         return edge_tile
     if MASKS and how == INSIDE:
@@ -170,8 +177,10 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
         to.columns, to.times = wide if job.aside else left, 1
         if not near:
             add_up = chosen(job.how, high, wide)
+            if job.how == PLAIN and wide == NS*V and (rows % high == 0 or not job.by_tile):
+                to.times = max(<Py_ssize_t>1, left // wide)
         elif first <= j <= last:
-            add_up = chosen(PLAIN, high, wide)
+            add_up = chosen(NEAR if job.nest.axis[1].taps > 3 else PLAIN, high, wide)
             if j > 0 or shift == 0:
                 to.times = max(<Py_ssize_t>1, (min(last + NS*V, columns) - j) // (NS*V))
         else:
@@ -187,10 +196,13 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
                 ahead(x + (i + high)*s.row, high*s.row, False)
                 if not job.aside and to.row <= 4*NS*V:
                     ahead(to.y + high*to.row, high*to.row, True)
-            if job.by_tile:
+            to.type = job.stored.y if job.by_tile and high <= rows - i and wide <= left else 0
+            if to.type:
+                to.y, to.row = <real*>(<char*>y + (i*row + j)*size), row
+            elif job.by_tile:
                 to.y, to.row, to.rows, to.columns = part, wide, high, wide
             add_up(s, x + i*s.row + j*step, w, to)
-            if job.by_tile:
+            if job.by_tile and to.type == 0:
                 write_rows(<char*>y + (i*row + j)*size, row*size, size, part, wide, min(high, rows - i),
                            min(wide, left), -0.0, job.stored.y)
             i += high
@@ -223,29 +235,28 @@ cdef bint in_place(const Family* family, Py_ssize_t o0, Py_ssize_t o1, Py_ssize_
     return inner.top < inner.bottom and inner.right - inner.left >= NS*V
 
 
-cdef bint spread(const Job* job, const Planes* planes, const char* x, Py_ssize_t groups, Py_ssize_t top,
-                 Py_ssize_t count, Py_ssize_t left, real* rows, real* to) noexcept nogil:
-    """`count` rows of planes at points, a few at a time; whether some places have nothing to read. x: NULL if all."""
+cdef void spread(const Job* job, const Planes* planes, const char* x, Py_ssize_t groups, Py_ssize_t top,
+                 Py_ssize_t until, Py_ssize_t left, Held* held, real* rows, real* to) noexcept nogil:
+    """Rows of planes at points, from those that are held to `until`, some at a time. x: NULL if all are absent."""
     cdef const Window* a = &job.nest.axis[1]
     cdef const Window* b = &job.nest.axis[2]
-    cdef Py_ssize_t channels = groups*job.nest.c, j = 0, c, some, first = 0
-    cdef bint absent = False
+    cdef Py_ssize_t channels = groups*job.nest.c, j = held.blocks, c, some, first
     cdef real* plane
-    if x == NULL:
-        fill(rows, channels*planes.plane, job.cval)
-    while j < count:
-        some = min(<Py_ssize_t>SPREAD, count - j)
-        if x != NULL and copy(planes, a, b, x, groups, top + j*LINE + first, (some + 1)*LINE - 1 - first, 1, left,
-                              job.cval, rows + first*planes.row):
-            absent = True
+    while j < until:
+        some, first = min(<Py_ssize_t>ROWS, until - j), held.staged
+        if x != NULL:
+            copy(planes, a, b, x, groups, top + j*LINE + first, (some + 1)*LINE - 1 - first, 1, left, job.cval,
+                 rows + first*planes.row)
+        elif first == 0:
+            fill(rows, channels*planes.plane, job.cval)
         for c in range(channels):
             plane = rows + c*planes.plane
             to_points(plane, planes.row, some, (planes.width if planes.phases == 1 else planes.row) // V,
                       to + c*POINTS*job.plane + j*planes.row, job.plane)
             v_copy(plane, plane + some*LINE*planes.row, (LINE - 1)*planes.row)  # the next block has them, too
-        first = LINE - 1
+        held.staged = LINE - 1
         j += some
-    return absent
+    held.blocks = j
 
 
 cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ssize_t o0, Py_ssize_t o1,
@@ -261,7 +272,7 @@ cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ss
     cdef Py_ssize_t top = a.stride*o1 - a.offset, left = b.stride*o2 - b.offset
     cdef const char* x0
     cdef real* to
-    cdef bint absent = False
+    cdef bint absent = False, fresh
     s.present = 0
     if planes.phases == 1:
         planes.width = min(planes.width, up(columns + planes.shift*(b.taps - 1) // planes.step, V))
@@ -272,16 +283,17 @@ cdef bint gather(const Job* job, Sum* s, const char* x, Py_ssize_t groups, Py_ss
             continue
         slot = (p.stride*o0 // p.dilation + k) % p.taps if p.taps > 1 else 0
         s.x_at[s.present], s.w_at[s.present] = slot*size, k*(job.turned_size // p.taps if down else p.ws)
-        if held[slot].plane != i0:
-            held[slot].plane, held[slot].absent = i0, False
-            x0, to = x + i0*p.xs*bytes_of(job.stored.x), scratch + slot*size
-            if down:
-                held[slot].absent = spread(job, &planes, x0 if i0 >= 0 else NULL, groups, top,
-                                           blocks_of(rows) + job.blocks - 1, left, scratch + job.rows_at, to)
-            elif i0 < 0:
-                fill(to, size, job.cval)
-            else:
-                held[slot].absent = copy(&planes, a, b, x0, groups, top, height, job.jump, left, job.cval, to)
+        fresh = held[slot].plane != i0
+        if fresh:
+            held[slot].plane, held[slot].absent, held[slot].blocks, held[slot].staged = i0, False, 0, 0
+        x0, to = x + i0*p.xs*bytes_of(job.stored.x), scratch + slot*size
+        if down:
+            spread(job, &planes, x0 if i0 >= 0 else NULL, groups, top, blocks_of(rows) + job.blocks - 1, left,
+                   held + slot, scratch + job.rows_at + slot*groups*job.nest.c*planes.plane, to)
+        elif fresh and i0 < 0:
+            fill(to, size, job.cval)
+        elif fresh:
+            held[slot].absent = copy(&planes, a, b, x0, groups, top, height, job.jump, left, job.cval, to)
         absent = absent or held[slot].absent
         s.present += 1
     return absent
@@ -380,45 +392,44 @@ cdef void sums(const Job* job, Sum* s, bint near, bint absent, const char* origi
 
 
 cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t g, Py_ssize_t groups,
-                         Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, real* y) noexcept nogil:
-    """A strip of outputs, in planes y, and behind them their sums; whether some of them are not finite."""
+                         Py_ssize_t blocks, Py_ssize_t columns, real* y) noexcept nogil:
+    """One tile of blocks of outputs, in planes y, and behind them their sums; whether some of them are not finite."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t c, q, i, high, count = blocks_of(rows), vectors = (columns + V - 1) // V
+    cdef Py_ssize_t c, q, vectors = (columns + V - 1) // V
     cdef real* sums = y + job.y_size - POINTS*job.sums
     cdef vreal bad = v_set(0)
+    cdef Tile add_up = lone_tile if vectors == 1 else tall_tile
     cdef const real* w
     cdef const real* x
     cdef Target to
     s.w2, s.taps, s.at, s.apart = 1, nest.axis[2].taps, job.at, 1
     s.pitch, s.row, s.xc = job.planes.row, job.planes.row, POINTS*job.plane
     list_steps(s, job.block, job.block_chunks, nest.c, job.blocks*s.taps, s.taps, 1)
-    to.init, to.add, to.bare, to.row = -0.0, False, True, job.y_row
+    to.init, to.add, to.bare, to.type = -0.0, False, True, 0
+    to.row, to.rows, to.columns, to.times = job.y_row, LONE, STRIP, 1
     for c in range(groups*nest.m):
         x, w = from_x + c // nest.m*nest.c*s.xc, job.turned + (g*nest.m + c)*POINTS*job.turned_size
-        i = 0
-        while i < count:
-            high = min(<Py_ssize_t>LONE, count - i)
-            for q in range(POINTS):
-                to.y = sums + q*job.sums
-                sweep(job, s, x + q*job.plane + i*s.row, w + q*job.turned_size, &to, high, o2, columns, False)
-            bad = bad + from_points(sums, job.sums, high, vectors, job.y_row, y + c*job.y_plane + i*LINE*job.y_row)
-            i += LONE
+        for q in range(POINTS):
+            to.y = sums + q*job.sums
+            add_up(s, x + q*job.plane, w + q*job.turned_size, &to)
+        bad = bad + from_points(sums, job.sums, blocks, vectors, job.y_row, y + c*job.y_plane)
     return v_spoiled(bad)
 
 
 cdef void mend(const Job* job, Sum* s, const char* origin, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
                Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, Held* held, real* scratch,
                real* y) noexcept nogil:
-    """Outputs of a strip that are not finite, once more from the rows of x."""
+    """Outputs of a tile that are not finite, once more from the rows of x, which take the place of those in wait."""
     cdef const Nest* nest = job.nest
+    cdef Held* here = held + nest.axis[0].taps
     cdef real* again = y + groups*nest.m*job.y_plane
     cdef Py_ssize_t c, i, k
     cdef bint absent
     cdef real* p
     for k in range(nest.axis[0].taps):
-        held[k].plane = NOTHING
+        here[k].plane, held[k].staged = NOTHING, 0
     scratch += job.rows_at
-    absent = gather(job, s, origin, groups, o0, o1, rows, o2, columns, False, held, scratch) and job.cval == 0
+    absent = gather(job, s, origin, groups, o0, o1, rows, o2, columns, False, here, scratch) and job.cval == 0
     s.xc, s.pitch, s.row = job.planes.plane, job.planes.row, job.planes.row
     sums(job, s, False, absent, origin, scratch, nest.c*s.xc, g, groups, o0, o1, rows, o2, columns, NULL, again)
     for c in range(groups*nest.m):
@@ -432,19 +443,23 @@ cdef void mend(const Job* job, Sum* s, const char* origin, Py_ssize_t g, Py_ssiz
 cdef void piece_at_points(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
                           Py_ssize_t o1, Py_ssize_t rows, Py_ssize_t o2, Py_ssize_t columns, Held* held,
                           real* scratch) noexcept nogil:
-    """`piece` of one job, a strip of tiles after another."""
+    """`piece` of one job, tile by tile: rows come to the points when they are read first, and are still in L1 or near."""
     cdef const Nest* nest = job.nest
-    cdef Py_ssize_t step = nest.axis[2].ys*bytes_of(job.stored.y), j = 0, wide
+    cdef Py_ssize_t size = bytes_of(job.stored.y), i = 0, j, high, wide
     cdef const char* origin = job.x + (n*nest.xn + g*nest.xg)*bytes_of(job.stored.x)
-    cdef char* y = job.y + (n*nest.yn + g*nest.yg + o0*nest.axis[0].ys + o1*nest.axis[1].ys)*bytes_of(job.stored.y)
+    cdef char* y = job.y + (n*nest.yn + g*nest.yg + o0*nest.axis[0].ys + o1*nest.axis[1].ys + o2*nest.axis[2].ys)*size
     cdef real* planes = scratch + job.x_size
-    while j < columns:
-        wide = min(<Py_ssize_t>NS*V, columns - j)
-        gather(job, s, origin, groups, o0, o1, rows, o2, columns, True, held, scratch)
-        if sums_at_points(job, s, scratch + j, g, groups, rows, o2 + j, wide, planes):
-            mend(job, s, origin, g, groups, o0, o1, rows, o2 + j, wide, held + nest.axis[0].taps, scratch, planes)
-        put(job, planes, y + (o2 + j)*step, g, groups, rows, wide)
-        j += wide
+    cdef const real* x
+    while i < rows:
+        high, j = min(<Py_ssize_t>LONE*LINE, rows - i), 0
+        while j < columns:
+            wide, x = min(<Py_ssize_t>STRIP, columns - j), scratch + i // LINE*job.planes.row + j
+            gather(job, s, origin, groups, o0, o1, i + high, o2, columns, True, held, scratch)
+            if sums_at_points(job, s, x, g, groups, blocks_of(high), wide, planes):
+                mend(job, s, origin, g, groups, o0, o1 + i, high, o2 + j, wide, held, scratch, planes)
+            put(job, planes, y + (i*nest.axis[1].ys + j*nest.axis[2].ys)*size, g, groups, high, wide)
+            j += wide
+        i += high
 
 
 cdef void copied(const Family* family, Sum* s, Py_ssize_t n, Py_ssize_t g, Py_ssize_t groups, Py_ssize_t o0,
@@ -484,7 +499,7 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     cdef const Window* p = &nest.axis[0]
     cdef const Window* a = &nest.axis[1]
     cdef const Window* b = &nest.axis[2]
-    cdef Py_ssize_t strips = (a.out + job.rows - 1) // job.rows, bundles = (nest.g + job.groups - 1) // job.groups
+    cdef Py_ssize_t strips = family.strips, bundles = (nest.g + job.groups - 1) // job.groups
     cdef Py_ssize_t blocks = (p.out + job.deep - 1) // job.deep, parts = family.parts, part = t % parts
     cdef Py_ssize_t columns = (b.out + job.columns - 1) // job.columns, n, g, groups, o0, o1, o2, rows, deep
     cdef Py_ssize_t high, right
@@ -492,7 +507,8 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     cdef Inner inner
     cdef Held* held
     t = t // parts
-    o1 = t % strips*job.rows
+    o1 = t % strips*family.units // strips*family.unit
+    rows = min((t % strips + 1)*family.units // strips*family.unit, a.out) - o1
     t = t // strips
     o0 = t % blocks*job.deep
     t = t // blocks
@@ -500,7 +516,7 @@ cdef void task(const Family* family, Py_ssize_t t, real* scratch) noexcept nogil
     n = t // bundles
     o2 = part*columns // parts*job.columns
     columns = min((part + 1)*columns // parts*job.columns, b.out) - o2
-    groups, rows, deep = min(job.groups, nest.g - g), min(job.rows, a.out - o1), min(job.deep, p.out - o0)
+    groups, deep = min(job.groups, nest.g - g), min(job.deep, p.out - o0)
     s.x_at = <Py_ssize_t*>(scratch + job.tables)
     s.w_at = s.x_at + p.taps
     held = <Held*>(s.w_at + p.taps)

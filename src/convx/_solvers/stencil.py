@@ -39,8 +39,8 @@ def _moved(nest, lanes: int, channels: int, channel_step: int, column: int, stri
     return 8.0 if column == 2 and lanes > 4 else 0.6 * lanes
 
 
-def predicted(nest, kind, threads, depth, around, rows=1) -> float:
-    """Seconds for `depth` products an output and `around` ns more a vector; tiles have `rows` times as many rows.
+def predicted(nest, kind, threads, depth, around, high=0) -> float:
+    """Seconds for `depth` products an output and `around` ns more a vector; high: the rows of a tile, if they are others.
 
     Vectors of whole tiles at 0.22 ns a product (0.38 and 0.5 in tiles of two and of one vector, twice that
     where kernel rows share no rows of x), those of a single row at 0.5; copies of x by phases of a stride 5, what
@@ -63,7 +63,7 @@ def predicted(nest, kind, threads, depth, around, rows=1) -> float:
     if a is None or a.out == 1:
         columns, product = -(-columns // 4) * 4, 0.5
     else:
-        high = rows * (8 if columns == 1 else 4)
+        high = high or (8 if columns == 1 else 4)
         planes = planes // max(a.out, 1) * -(-a.out // high) * high
         if a.dilation > 1 and a.stride % a.dilation:
             product *= 2

@@ -40,22 +40,22 @@ def _depth(nest) -> int:
 
 
 def seconds(nest, kind, threads):
-    """As `stencil` with fewer kernel rows; a vector of outputs takes 6 ns beside its products, one of x 11.5 to become
-    rows at points (pieces of 64 rows and 16 vectors overlap), a weight 2. 1.4 times all that where several planes are
+    """As `stencil` with fewer kernel rows; a vector of outputs takes 5 ns beside its products, one of x 9 to become
+    rows at points (pieces of 128 rows and 8 vectors overlap), a weight 2. 1.4 times all that where several planes are
     summed, whose rows at points leave L1.
 
-    One core of an Emerald Rapids server, images of 512^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes; layers
+    One core of an Emerald Rapids server, images of 256^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes; layers
     of 1 to 16 channels, volumes of 32^3 to 128^3 (`benchmarks/crossover.py`).
     """
     if refuse(nest, kind):  # the model of a view that is not refused
         return inf
     down, along = nest.windows[-2].axis, nest.windows[-1].axis
     depth, lanes = _depth(nest), _kernels.load("stencil", kind).LANES
-    vectors = nest.n * nest.g * nest.c * (down.out + down.out / 64 * (down.taps - 1)) * -(-along.out // lanes)
+    vectors = nest.n * nest.g * nest.c * (down.out + -(-down.out // 128) * (down.taps - 1)) * -(-along.out // lanes)
     for v in nest.windows[:-2]:
         vectors *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
-    vectors *= along.stride + (along.taps - 1) * along.dilation / (16 * lanes)
-    time = stencil.predicted(nest, kind, threads, depth / LINE, 6.0, LINE) + 11.5e-9 * vectors / threads
+    vectors *= along.stride + (along.taps - 1) * along.dilation / (8 * lanes)
+    time = stencil.predicted(nest, kind, threads, depth / LINE, 5.0, 8 * LINE) + 9e-9 * vectors / threads
     if nest.depth > down.taps * along.taps:
         time *= 1.4
     return time + 2e-9 * nest.g * nest.m * depth

@@ -40,7 +40,7 @@ def _moved(nest, lanes: int, channels: int, channel_step: int, column: int, stri
 
 
 def predicted(nest, kind, threads, depth, around, high=0) -> float:
-    """Seconds for `depth` products an output and `around` ns more a vector; high: the rows of a tile, if they are others.
+    """Seconds for `depth` products an output and `around` ns more a vector; high: the rows of a tile, if others.
 
     Vectors of whole tiles at 0.22 ns a product (0.38 and 0.5 in tiles of two and of one vector, twice that
     where kernel rows share no rows of x), those of a single row at 0.5; copies of x by phases of a stride 5, what

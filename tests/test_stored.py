@@ -452,3 +452,16 @@ def test_out_over_an_input():
     y = convx.correlate(room[:, ::2].copy(), v, "same", **STORED)
     assert np.array_equal(convx.correlate(room[:, ::2], v, "same", out=room[:, 1::2], **STORED), y)
     assert np.array_equal(room[:, ::2], kept[:, ::2])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_bias_of_pictures(dtype, channels):
+    """Whole tiles, and parts of them, at every edge."""
+    for shape in ((8, 128), (21, 150), (4, 64), (33, 70), (1, 200)):
+        x, w = drawn((1, channels, *shape), "u1"), whole((channels, 1, 3, 3), 1, "i1", 0, 2)
+        bias = np.arange(7, 7 + channels, dtype=dtype)
+        want = np.stack([sums(x[0, c], w[c, 0]) + int(bias[c]) for c in range(channels)])
+        y = convx.conv2d(x, w.astype(dtype), bias, padding=1, groups=channels, dtype=dtype, overflow="saturate",
+                         algorithm="stencil")
+        assert y.dtype == np.dtype(dtype) and np.array_equal(y[0], as_type(want, dtype)), shape

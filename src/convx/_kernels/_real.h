@@ -29,7 +29,8 @@ typedef uint64_t real; /* unsigned: sums modulo 2**64 are defined, for signed nu
 #endif
 
 /* Register tiles. gemm: MR rows x 3 vectors (32 registers hold 24 sums, 3 columns and a broadcast; 16 hold 12).
-   stencil: 4 rows x NS vectors, or 8 x 1. thin: TR pixels x TV vectors, or LR channels x LV vectors. */
+   stencil: 4 rows x NS vectors, 8 x NS/2, or 8 x 1; it ASKS for what tiles read next where a vector is a line (those of
+   32 bytes took as long or a tenth longer). thin: TR pixels x TV vectors, or LR channels x LV vectors. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define CONVX_MR 8
 #define CONVX_NS 4
@@ -42,7 +43,7 @@ typedef uint64_t real; /* unsigned: sums modulo 2**64 are defined, for signed nu
 
 #if defined(__GNUC__)
 typedef real vreal __attribute__((vector_size(CONVX_VBYTES), aligned(sizeof(real)), may_alias));
-enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
+enum { V = CONVX_VBYTES / (int)sizeof(real), MR = CONVX_MR, NS = CONVX_NS, ASKS = CONVX_VBYTES == 64, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *(const vreal *)p; }
 static inline void v_store(real *p, vreal v) { *(vreal *)p = v; }
 static inline vreal v_set(real a) { vreal zero = {0}; return a - zero; } /* -0, too */
@@ -183,7 +184,7 @@ static inline void v_copy_permuted(real *to, const real *p, ptrdiff_t step, ptrd
     ptrdiff_t j;
     for (j = 0; j < count; j++) to[j] = p[j * step + index[0]];
 }
-enum { V = 1, MR = CONVX_MR, NS = CONVX_NS, CONVX_THIN };
+enum { V = 1, MR = CONVX_MR, NS = CONVX_NS, ASKS = CONVX_VBYTES == 64, CONVX_THIN };
 static inline vreal v_load(const real *p) { return *p; }
 static inline void v_store(real *p, vreal v) { *p = v; }
 static inline vreal v_set(real a) { return a; }

@@ -7,6 +7,7 @@ cdef extern from "_real.h" nogil:
         V
         MR
         NS
+        ASKS
         TR, TV, LR, LV
     vreal v_load(const real*)
     void v_store(real*, vreal)

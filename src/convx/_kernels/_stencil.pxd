@@ -16,7 +16,7 @@ cdef enum:
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
     DOWN = 32        # blocks of rows of a piece at points
-    STRIP = NS // 2*V  # columns of a tile there, of LONE rows
+    WIDE = NS // 2*V  # columns of a tile there, of LONE rows
 
 
 ctypedef struct Job:
@@ -29,7 +29,7 @@ ctypedef struct Job:
     bint first
     real cval
     Planes planes
-    Py_ssize_t groups, rows, columns    # of a task; columns of a piece of it
+    Py_ssize_t groups, rows, columns    # of a task, at most; columns of a piece of it
     Py_ssize_t deep                     # outputs of a task along the outermost window
     Py_ssize_t jump, stride, dilation   # rows: every jump-th position is one, steps counted in them
     bint near, aside                    # rows are long and x is read in place (see `ends`); y is computed in scratch
@@ -54,7 +54,7 @@ ctypedef struct Job:
     Py_ssize_t turned_size              # of an output channel and a point
     Chunk* block                        # the blocks of kernel rows
     Py_ssize_t blocks, block_chunks
-    Py_ssize_t rows_at, plane, sums     # of scratch: rows of x as they are; a plane at a point; a strip of its sums
+    Py_ssize_t rows_at, plane, sums     # of scratch: rows of x as they are; a plane at a point; a tile of its sums
 
 ctypedef struct Held:
     # What a place for the planes of one tap of the outermost window holds.
@@ -125,7 +125,9 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     job.groups = 1
     if planes.turned or job.beside:
         job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
-    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), (2 if job.down else 4)*NS*V)
+    job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), 4*NS*V)
+    if job.down:  # twice as many: up to a twentieth more
+        job.columns = min(job.columns, <Py_ssize_t>2*NS*V)
     job.near = job.near and b.out >= 3*NS*V and job.how == PLAIN
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)
@@ -144,8 +146,8 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     again = 1 if job.rows == 1 else up(job.rows, LONE)
     if job.down:
         job.rows, again = LINE*min(up(blocks_of(a.out), LONE), <Py_ssize_t>DOWN), LINE*LONE
-        job.blocks, job.y_row = blocks_of(a.taps), STRIP
-        job.plane, job.sums = apart((job.rows // LINE + job.blocks - 1)*planes.row), apart(LONE*STRIP)
+        job.blocks, job.y_row = blocks_of(a.taps), WIDE
+        job.plane, job.sums = apart((job.rows // LINE + job.blocks - 1)*planes.row), apart(LONE*WIDE)
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), job.stride*(again - 1)
         + job.dilation*(a.taps - 1) + 1)
     job.y_plane = apart(again*job.y_row)
@@ -184,15 +186,16 @@ cdef inline Py_ssize_t cut(Chunk* chunk, Py_ssize_t taps, Py_ssize_t stride, Py_
 
 
 cdef inline void cut_tasks(Family* family, int threads) noexcept nogil:
-    """Enough tasks for the threads, and equal shares: as many strips of rows for each, as high as can be. (1024 rows were 51
-    strips of 20 and one of 4, 128^3 of float64 had 72 strips for one thread and 56 for the other: 1 to 4 % more.)"""
+    """Enough tasks for the threads, and strips of rows of one height (1024 rows were 51 strips of 20 and one of 4), as many
+    for each thread if that takes few more of them (128^3 of float64 had 72 for one and 56 for the other: 3 % more); with
+    32 tasks a thread one more is no matter."""
     cdef Job* whole = &family.whole
     cdef const Nest* nest = whole.nest
     cdef const Window* b = &nest.axis[2]
     cdef Py_ssize_t bundles = (nest.g + whole.groups - 1) // whole.groups, out = nest.axis[1].out
     cdef Py_ssize_t tasks = nest.n*bundles, strips = (out + whole.rows - 1) // whole.rows, deep = nest.axis[0].out
     cdef Py_ssize_t unit = LONE*LINE if whole.down else ROWS if whole.rows > 1 else 1
-    cdef Py_ssize_t taps = nest.axis[0].taps, blocks = (deep + whole.deep - 1) // whole.deep
+    cdef Py_ssize_t taps = nest.axis[0].taps, even, blocks = (deep + whole.deep - 1) // whole.deep
     family.unit, family.units = unit, (out + unit - 1) // unit
     while threads > 1 and ((whole.deep > 4*taps and tasks*strips*blocks < 4*threads)
                            or (whole.deep > taps and tasks*family.units*blocks < threads)):
@@ -202,8 +205,12 @@ cdef inline void cut_tasks(Family* family, int threads) noexcept nogil:
     while threads > 1 and whole.rows > unit and tasks*strips < 4*threads:
         whole.rows = up(whole.rows // 2, unit)
         strips = (out + whole.rows - 1) // whole.rows
-    if tasks*strips % threads and tasks*strips < 32*threads:
-        strips = min(up(strips, threads), family.units)
+    even = strips
+    while even*tasks % threads:
+        even += 1
+    if tasks*strips < 32*threads and even <= min(strips + max(strips // 4, <Py_ssize_t>1), family.units):
+        strips = even
+    whole.rows = (family.units + strips - 1) // strips*unit
     family.strips = strips
     tasks *= strips
     family.parts = 1

@@ -4,9 +4,10 @@ A tile stays in registers while a chunk of kernel rows passes by: each of the ro
 tap of the row and serves every output row that it belongs to. Chunks have up to TALL kernel rows, of large kernels up
 to TALLEST where there are 32 registers (7x7 to 31x31 taps: 1.06 to 1.2 times as fast; AVX-512).
 
-Rows lie in planes, or in x itself, in which the columns of the next tile are asked for, one line of each row (or every
-second row) with each tap: all at once they would wait for each other (5x5: 1.06 to 1.1 times as fast, 9x9 1.02). There places outside x become zeros as they are loaded, under masks, and a stride of
-two takes every second value of two vectors.
+Rows lie in planes, or in x itself. There places outside x become zeros as they are loaded, under masks, and a stride
+of two takes every second value of two vectors. Tiles that read whole rows of x ask for the columns of the next one, with
+each tap for one line of each row or every second row: all at once they would wait for each other (5x5 takes 6 to 10 %
+less, 9x9 2 %; lines of 3x3 come as fast by themselves, and those of planes lie in L1).
 """
 
 from libc.stdint cimport int64_t
@@ -17,7 +18,7 @@ from _masks cimport vmask, m_between, v_some, v_part, v_put
 
 cdef enum:
     ROWS = 4
-    LONE = 8   # rows of a tile of one vector
+    LONE = 8   # rows of a tile of one vector, or of NS/2
     TALL = 5
     TALLEST = 9
     MOST = 16  # vectors of a tile: ROWS*NS or LONE
@@ -63,7 +64,7 @@ ctypedef struct Target:
     Py_ssize_t row, rows, columns
     bint add          # what y holds is added to the sums, and not init
     bint bare         # nothing is: init is -0.0, which changes no sum
-    int64_t type      # of a picture, which the whole tile belongs to; 0: y is of reals
+    int64_t type      # of a picture, which the whole tile belongs to, and nothing is added; 0: y is of reals
     Py_ssize_t times  # tiles side by side
     real init
 
@@ -234,7 +235,7 @@ cdef inline void tile(const Sum* s, const real* x, const real* w, Target* to, co
                 chunk(s, xq, wq, p.wr, number, acc, 2, rows, ns, how)
             else:
                 chunk(s, xq, wq, p.wr, number, acc, 1, rows, ns, how)
-        if to.type:
+        if how == PLAIN and to.type:
             store_picture(to, once*ns*V, acc, rows, ns)
         elif to.bare and to.rows >= rows and to.columns >= ns*V:
             store_whole(to, to.y + once*ns*V, acc, rows, ns)

@@ -31,14 +31,16 @@ Assumes:       weights shared by all outputs; with points, steps of one down the
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from cython.parallel cimport prange, threadid
-from _real cimport real, vreal, V, NS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
+from _real cimport real, vreal, V, NS, ASKS, v_set, v_copy, v_prefetch, v_prefetch_read, spoiled, v_spoiled
 from _masks cimport MASKS, vmask
 from _nest cimport Nest, Window, Box, address, clip_low, locate, exact_of, whole, PyBytes_AS_STRING
 from _planes cimport Planes, fill, copy
-from _tile cimport ROWS, LONE, MOST as MOST_VECTORS, PLAIN, NEAR, EDGE, INSIDE, SECOND, Sum, Step, Target, list_steps, tile
+from _tile cimport (
+    ROWS, LONE, MOST as MOST_VECTORS, PLAIN, NEAR, EDGE, INSIDE, SECOND, Sum, Step, Target, list_steps, tile,
+)
 from _stored cimport Stored, STORES_HALF, bytes_of, write_run, write_rows
 from _down cimport POINTS, LINE, blocks_of, to_points, from_points
-from _stencil cimport MOST_NESTS, NOTHING, STRIP, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
+from _stencil cimport MOST_NESTS, NOTHING, WIDE, Job, Held, Inner, Family, up, masks_of, shape, gather_families, furnish
 from _put cimport put, put_pair
 
 LANES = V
@@ -101,7 +103,7 @@ cdef inline Tile chosen(int how, Py_ssize_t high, Py_ssize_t wide) noexcept nogi
     """The tile of this form."""
     if high == 1:
         return flat_tile
-    if NS > 2 and how == NEAR:
+    if ASKS and how == NEAR:
         return near_tile
     if MASKS and how == EDGE:
         return edge_tile
@@ -179,10 +181,10 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
         to.columns, to.times = wide if job.aside else left, 1
         if not near:
             add_up = chosen(job.how, high, wide)
-            if job.how == PLAIN and wide == NS*V and (rows % high == 0 or not job.by_tile):
+            if job.how == PLAIN and wide == NS*V and (not job.by_tile or (rows % high == 0 and to.bare)):
                 to.times = max(<Py_ssize_t>1, left // wide)
         elif first <= j <= last:
-            add_up = chosen(NEAR if NS > 2 and job.nest.axis[1].taps > 3 else PLAIN, high, wide)
+            add_up = chosen(NEAR if ASKS and job.nest.axis[1].taps > 3 else PLAIN, high, wide)
             if j > 0 or shift == 0:
                 to.times = max(<Py_ssize_t>1, (min(last + NS*V, columns) - j) // (NS*V))
         else:
@@ -198,7 +200,7 @@ cdef void sweep(const Job* job, Sum* s, const real* x, const real* w, Target* to
                 ahead(x + (i + high)*s.row, high*s.row, False)
                 if not job.aside and to.row <= 4*NS*V:
                     ahead(to.y + high*to.row, high*to.row, True)
-            to.type = job.stored.y if job.by_tile and high <= rows - i and wide <= left else 0
+            to.type = job.stored.y if job.by_tile and to.bare and high <= rows - i and wide <= left else 0
             if to.type:
                 to.y, to.row = <real*>(<char*>y + (i*row + j)*size), row
             elif job.by_tile:
@@ -408,7 +410,7 @@ cdef bint sums_at_points(const Job* job, Sum* s, const real* from_x, Py_ssize_t 
     s.pitch, s.row, s.xc = job.planes.row, job.planes.row, POINTS*job.plane
     list_steps(s, job.block, job.block_chunks, nest.c, job.blocks*s.taps, s.taps, 1)
     to.init, to.add, to.bare, to.type = -0.0, False, True, 0
-    to.row, to.rows, to.columns, to.times = job.y_row, LONE, STRIP, 1
+    to.row, to.rows, to.columns, to.times = job.y_row, LONE, WIDE, 1
     for c in range(groups*nest.m):
         x, w = from_x + c // nest.m*nest.c*s.xc, job.turned + (g*nest.m + c)*POINTS*job.turned_size
         for q in range(POINTS):
@@ -455,7 +457,7 @@ cdef void piece_at_points(const Job* job, Sum* s, Py_ssize_t n, Py_ssize_t g, Py
     while i < rows:
         high, j = min(<Py_ssize_t>LONE*LINE, rows - i), 0
         while j < columns:
-            wide, x = min(<Py_ssize_t>STRIP, columns - j), scratch + i // LINE*job.planes.row + j
+            wide, x = min(<Py_ssize_t>WIDE, columns - j), scratch + i // LINE*job.planes.row + j
             gather(job, s, origin, groups, o0, o1, i + high, o2, columns, True, held, scratch)
             if sums_at_points(job, s, x, g, groups, blocks_of(high), wide, planes):
                 mend(job, s, origin, g, groups, o0, o1 + i, high, o2 + j, wide, held, scratch, planes)

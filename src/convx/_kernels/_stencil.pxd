@@ -15,7 +15,7 @@ cdef enum:
     NOTHING = -2     # no index of a plane, nor that of an absent one
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
-    DOWN = 32        # blocks of rows of a piece at points
+    DOWN = 32        # blocks of rows of a task at points: half and twice as many are as fast (1024^2 to 4096^2)
     WIDE = NS // 2*V  # columns of a tile there, of LONE rows
 
 
@@ -126,8 +126,6 @@ cdef inline void shape(Job* job, const Nest* nest) noexcept nogil:
     if planes.turned or job.beside:
         job.groups = max(<Py_ssize_t>1, min(nest.g, 2*V // max(nest.c, nest.m)))
     job.columns = NS*V if job.near and (nest.m*nest.c > 1 or b.out >= 3*NS*V) else min(up(b.out, V), 4*NS*V)
-    if job.down:  # twice as many: up to a twentieth more
-        job.columns = min(job.columns, <Py_ssize_t>2*NS*V)
     job.near = job.near and b.out >= 3*NS*V and job.how == PLAIN
     lay(planes, b.stride, b.dilation, b.taps, up(job.columns, NS*V), 1)
     job.y_row = up(job.columns, NS*V)

@@ -40,8 +40,8 @@ def _depth(nest) -> int:
 
 
 def seconds(nest, kind, threads):
-    """As `stencil` with fewer kernel rows; a vector of outputs takes 5 ns beside its products, one of x 9 to become
-    rows at points (pieces of 128 rows and 8 vectors overlap), a weight 2. 1.4 times all that where several planes are
+    """As `stencil` with fewer kernel rows; a vector of outputs takes 5 ns beside its products, one of x 10 to become
+    rows at points (pieces of 128 rows and 16 vectors overlap), a weight 2. 1.4 times all that where several planes are
     summed, whose rows at points leave L1.
 
     One core of an Emerald Rapids server, images of 256^2 to 2048^2 and kernels of 5x5 to 63x63 in both dtypes; layers
@@ -54,8 +54,8 @@ def seconds(nest, kind, threads):
     vectors = nest.n * nest.g * nest.c * (down.out + -(-down.out // 128) * (down.taps - 1)) * -(-along.out // lanes)
     for v in nest.windows[:-2]:
         vectors *= v.axis.out * v.axis.stride + (v.axis.taps - 1) * v.axis.dilation
-    vectors *= along.stride + (along.taps - 1) * along.dilation / (8 * lanes)
-    time = stencil.predicted(nest, kind, threads, depth / LINE, 5.0, 8 * LINE) + 9e-9 * vectors / threads
+    vectors *= along.stride + (along.taps - 1) * along.dilation / (16 * lanes)
+    time = stencil.predicted(nest, kind, threads, depth / LINE, 5.0, 8 * LINE) + 10e-9 * vectors / threads
     if nest.depth > down.taps * along.taps:
         time *= 1.4
     return time + 2e-9 * nest.g * nest.m * depth

@@ -15,7 +15,7 @@ cdef enum:
     NOTHING = -2     # no index of a plane, nor that of an absent one
     HOLD = 24576     # bytes of scratch that a thread's piece of plain rows should take, of L1
     TURNED = 131072  # and with turned channels, of L2
-    DOWN = 32        # blocks of rows of a task at points: half and twice as many are as fast (1024^2 to 4096^2)
+    DOWN = 32        # blocks of rows of a task at points: half and twice as many are as fast (1024^2)
     WIDE = NS // 2*V  # columns of a tile there, of LONE rows
 
 

@@ -23,8 +23,8 @@ Types:         x may be stored in another type than `real`: it becomes real on i
                need no planes: tiles store them.
 Points:        or four rows of outputs at a time are combined from sums at seven points (_down.pxd), in tiles of 8 x NS/2
                vectors: with few blocks of kernel rows loads, most of them across two cache lines, take as long as
-               products (7 loads a tap and 8 products in 4 x NS: 1.1 to 1.15 times the time of 5). Rows at points come
-               from copies. Outputs that are not finite are summed once more without.
+               products, and these have the fewest (three blocks: 20 for 48 products, in 4 x NS 24, a twentieth to an
+               eighth slower). Rows at points come from copies. Outputs that are not finite are summed once more without.
 Assumes:       weights shared by all outputs; with points, steps of one down the columns.
 """
 
